@@ -1,0 +1,1 @@
+"""The collector: archives, acknowledges and forwards what the boards send."""

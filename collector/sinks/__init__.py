@@ -1,0 +1,1 @@
+"""One file per open sensor network."""

@@ -1,0 +1,1 @@
+"""How frames reach the collector: MQTT and serial."""

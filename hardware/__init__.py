@@ -1,0 +1,1 @@
+"""Board files and the technician's tool."""

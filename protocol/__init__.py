@@ -1,0 +1,1 @@
+"""The wire protocol: registry, frames, samples, keys, serial framing."""

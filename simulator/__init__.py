@@ -1,0 +1,1 @@
+"""Boards, networks and upstream servers without hardware."""

@@ -1,0 +1,1 @@
+"""Models of the sensors, at the level of their own bytes."""

@@ -1,0 +1,1 @@
+"""Faults of network, power, files, clock and bus: small, seeded, composable."""
