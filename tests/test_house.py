@@ -1,0 +1,151 @@
+"""The rules of the house: who may import whom, and a place for each new thing."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hardware.cross import PROTOCOL_ON_BOARD
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("protocol", "firmware", "collector", "hardware", "simulator")
+BOARD_HALF = {f"protocol.{name}" for name in PROTOCOL_ON_BOARD if name != "__init__"}
+MAY_IMPORT = {
+    "protocol": {"protocol"},
+    "firmware": {"firmware", "protocol"},
+    "collector": {"collector", "protocol"},
+    "hardware": {"hardware", "protocol"},
+    "simulator": {"simulator", "protocol", "firmware", "hardware", "collector"},
+}
+MICROPYTHON = {
+    "array", "asyncio", "binascii", "deflate", "errno", "esp32", "framebuf", "gc", "hashlib", "io",
+    "json", "machine", "math", "micropython", "network", "ntptime", "os", "random", "select",
+    "socket", "ssl", "struct", "sys", "time", "tls", "uctypes", "umqtt", "vfs", "_thread",
+    "cryptolib", "collections", "typing",
+}  # fmt: skip
+
+
+def modules(room: str) -> list[Path]:
+    return sorted(p for p in (ROOT / room).rglob("*.py") if "shims" not in p.parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Dotted names that a file imports, with their lines; those for types alone are left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module, node.lineno
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    strangers = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules(room)
+        for name, line in imports(path)
+        if name.split(".")[0] in ROOMS and name.split(".")[0] not in MAY_IMPORT[room]
+    ]
+    assert not strangers
+
+
+def board_sources() -> list[Path]:
+    return [ROOT / "protocol" / f"{name}.py" for name in PROTOCOL_ON_BOARD] + modules("firmware")
+
+
+def test_the_board_imports_only_what_micropython_has() -> None:
+    strangers = []
+    for path in board_sources():
+        for name, line in imports(path):
+            top = name.split(".")[0]
+            ours = (
+                top == "firmware"
+                or name == "protocol"
+                or ".".join(name.split(".")[:2]) in BOARD_HALF
+            )
+            if not ours and top not in MICROPYTHON:
+                strangers.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not strangers
+
+
+def test_construct_stays_in_the_schema() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in modules(room)
+        for name, _ in imports(path)
+        if name.split(".")[0] == "construct"
+    }
+    assert users == {"protocol/schema.py"}
+
+
+def test_the_daemon_never_imports_sqlite_utils() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in modules("collector")
+        for name, _ in imports(path)
+        if name.split(".")[0] == "sqlite_utils"
+    }
+    assert users <= {"collector/migrations.py", "collector/sqlite_utils_plugin.py"}
+
+
+def plugins(folder: str, not_plugins: set[str]) -> list[str]:
+    names = [path.stem for path in (ROOT / folder).glob("*.py")]
+    return sorted(n for n in names if not n.startswith("_") and n not in not_plugins)
+
+
+SENSORS = plugins("firmware/sensors", {"common", "crc8", "base", "gas_index"})
+SINKS = plugins("collector/sinks", {"base", "common", "http"})
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_a_sensor_has_its_model_its_test_and_its_page(name: str) -> None:
+    assert (ROOT / f"simulator/devices/{name}.py").exists()
+    assert (ROOT / f"tests/firmware/sensors/test_{name}.py").exists()
+    assert (ROOT / f"docs/sensors/{name}.md").exists()
+    assert name in (ROOT / "docs/sensors/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_a_sink_has_its_test_and_its_page(name: str) -> None:
+    assert list((ROOT / "tests/collector/sinks").glob(f"test_{name}*.py"))
+    assert (ROOT / f"docs/sinks/{name}.md").exists()
+    assert name in (ROOT / "docs/sinks/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "hardware/boards").glob("*.toml")), ids=str)
+def test_a_board_has_its_page(path: Path) -> None:
+    assert (ROOT / "docs/boards" / f"{path.stem}.md").exists()
+
+
+def test_the_changelog_speaks_of_this_version() -> None:
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    import re
+
+    broken = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            if "://" in target or target.startswith("mailto:"):
+                continue
+            if not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)} -> {target}")
+    assert not broken
