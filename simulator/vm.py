@@ -13,7 +13,7 @@ LIBRARY = Path(sysconfig.get_path("data")) / "micropython-lib"
 
 
 def find() -> Path | None:
-    """The MicroPython executable: $MICROPYTHON, else on PATH, else the wheel's; None without one."""
+    """The VM: $MICROPYTHON, else `micropython` on PATH, else the wheel's; None without one."""
     named = os.environ.get("MICROPYTHON")
     if named:
         return Path(named)
