@@ -1,0 +1,247 @@
+"""The nodes that this collector serves: who they are and where they stand.
+
+The registry is a JSON file beside the archive. It holds exact places, so it is readable by the
+collector alone; keys live in a file of their own (`keys.py`). A place leaves the house only
+through `privacy.py`.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from collector.private_file import PrivateFileError, read_json, stamp, update_json
+
+NodeState = Literal["active", "revoked", "erased"]
+NODES_MAX = 10_000
+NAME_LENGTH_MAX = 80
+UNSIGNED_32_MAX = 0xFFFFFFFF
+_HEX = re.compile(r"[0-9a-f]{8}")
+_STATES = ("active", "revoked", "erased")
+
+
+class NodeError(ValueError):
+    """A node or a record that cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An exact place, WGS 84 degrees; the elevation above sea level when known."""
+
+    latitude: float
+    longitude: float
+    elevation_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A node: link address, world-wide identity, name, board, exact site, first boot."""
+
+    node: int
+    uuid: str
+    name: str
+    board: str = ""
+    site: Site | None = None
+    mobile: bool = False
+    boot: int = 0
+    state: NodeState = "active"
+
+    @property
+    def id(self) -> str:
+        """The link address as eight hex digits."""
+        return node_text(self.node)
+
+
+def node_text(node: int) -> str:
+    """Link address as it stands in topics, files and on labels."""
+    return f"{node:08x}"
+
+
+def parse_node(text: str) -> int:
+    """Link address from eight hex digits; NodeError otherwise."""
+    lowered = text.strip().lower()
+    if not _HEX.fullmatch(lowered):
+        raise NodeError(f"{text!r} is not a node address: eight hex digits, such as a1b2c3d4")
+    return int(lowered, 16)
+
+
+def parse_record(record: Any) -> NodeInfo:
+    """NodeInfo from one record of a file; NodeError names the field at fault."""
+    if not isinstance(record, dict):
+        raise NodeError("a node record must be an object")
+    node = parse_node(_text(record, "node"))
+    label = f"node {node_text(node)}"
+    state = record.get("state", "active")
+    if state not in _STATES:
+        raise NodeError(f"{label}: state must be one of {', '.join(_STATES)}")
+    boot = record.get("boot", 0)
+    if not isinstance(boot, int) or isinstance(boot, bool) or not 0 <= boot <= UNSIGNED_32_MAX:
+        raise NodeError(f"{label}: boot must be a number from 0 to {UNSIGNED_32_MAX}")
+    mobile = record.get("mobile", False)
+    if not isinstance(mobile, bool):
+        raise NodeError(f"{label}: mobile must be true or false")
+    try:
+        identity = str(uuid.UUID(_text(record, "uuid")))
+    except ValueError as error:
+        raise NodeError(f"{label}: uuid: {error}") from error
+    return NodeInfo(
+        node=node,
+        uuid=identity,
+        name=_name(record, node),
+        board=_text(record, "board", ""),
+        site=_site(record.get("site"), label),
+        mobile=mobile,
+        boot=boot,
+        state=state,
+    )
+
+
+def as_record(info: NodeInfo) -> dict[str, Any]:
+    """The JSON form that `parse_record` takes."""
+    record: dict[str, Any] = {
+        "node": info.id,
+        "uuid": info.uuid,
+        "name": info.name,
+        "board": info.board,
+        "mobile": info.mobile,
+        "boot": info.boot,
+        "state": info.state,
+    }
+    if info.site is not None:
+        record["site"] = {
+            "latitude": info.site.latitude,
+            "longitude": info.site.longitude,
+            "elevation_m": info.site.elevation_m,
+        }
+    return record
+
+
+class NodeRegistry:
+    """All nodes by address, in a file or, without a path, in memory only."""
+
+    def __init__(self, path: Path | None = None, nodes: Iterable[NodeInfo] = ()) -> None:
+        self.path = path
+        self._nodes = {info.node: info for info in nodes}
+        self._stamp: tuple[int, int, int] | None = None
+        if path is not None:
+            self.reload()
+
+    def __iter__(self) -> Iterator[NodeInfo]:
+        return iter(sorted(self._nodes.values(), key=lambda info: info.node))
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def get(self, node: int) -> NodeInfo | None:
+        """The node of this address, or None."""
+        return self._nodes.get(node)
+
+    def find(self, text: str) -> NodeInfo:
+        """The node of this address, name or UUID; NodeError when none or several fit."""
+        wanted = text.strip().lower()
+        if _HEX.fullmatch(wanted):
+            known = self._nodes.get(int(wanted, 16))
+            if known is not None:
+                return known
+        fits = [n for n in self if wanted in (n.name.lower(), n.uuid)]
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            addresses = ", ".join(n.id for n in fits)
+            raise NodeError(f"{text!r} is the name of several nodes: {addresses}; give the address")
+        raise NodeError(f"no node {text!r} here; `osn-collector nodes list` shows them")
+
+    def reload(self) -> bool:
+        """Reads the file again when it changed; True when it did."""
+        if self.path is None:
+            return False
+        now = stamp(self.path)
+        if now == self._stamp:
+            return False
+        document = read_json(self.path, private=True) or {}
+        self._nodes = _parse_document(document, self.path)
+        self._stamp = now
+        return True
+
+    def put(self, *infos: NodeInfo) -> None:
+        """Adds or replaces nodes."""
+        self._change(lambda nodes: nodes.update({info.node: info for info in infos}))
+
+    def set_state(self, node: int, state: NodeState) -> None:
+        """Marks a node; NodeError when it is unknown."""
+
+        def change(nodes: dict[int, NodeInfo]) -> None:
+            if node not in nodes:
+                raise NodeError(f"no node {node_text(node)} here")
+            nodes[node] = replace(nodes[node], state=state)
+
+        self._change(change)
+
+    def remove(self, node: int) -> None:
+        """Forgets a node's name and place."""
+        self._change(lambda nodes: nodes.pop(node, None))
+
+    def _change(self, change: Callable[[dict[int, NodeInfo]], object]) -> None:
+        if self.path is None:
+            change(self._nodes)
+            return
+        path = self.path
+
+        def rewrite(document: dict[str, Any]) -> dict[str, Any]:
+            nodes = _parse_document(document, path)
+            change(nodes)
+            if len(nodes) > NODES_MAX:
+                raise NodeError(f"more than {NODES_MAX} nodes; run a second collector")
+            return {"version": 1, "nodes": [as_record(nodes[key]) for key in sorted(nodes)]}
+
+        update_json(path, rewrite, mode=0o600)
+        self.reload()
+
+
+def _parse_document(document: dict[str, Any], path: Path) -> dict[int, NodeInfo]:
+    if document.get("version", 1) != 1:
+        raise PrivateFileError(f"{path}: written by a newer version of this program")
+    records = document.get("nodes", [])
+    if not isinstance(records, list):
+        raise PrivateFileError(f"{path}: nodes must be a list")
+    try:
+        return {info.node: info for info in map(parse_record, records)}
+    except NodeError as error:
+        raise PrivateFileError(f"{path}: {error}") from error
+
+
+def _text(record: dict[str, Any], field: str, default: str | None = None) -> str:
+    value = record.get(field, default)
+    if not isinstance(value, str):
+        raise NodeError(f"{field} is missing or not a text")
+    return value
+
+
+def _name(record: dict[str, Any], node: int) -> str:
+    name = _text(record, "name", "").strip() or node_text(node)
+    if len(name) > NAME_LENGTH_MAX or not name.isprintable():
+        raise NodeError(
+            f"node {node_text(node)}: name must be printable, at most {NAME_LENGTH_MAX} characters"
+        )
+    return name
+
+
+def _site(value: Any, label: str) -> Site | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise NodeError(f"{label}: site must be an object with latitude and longitude")
+    latitude = _number(value.get("latitude"), -90, 90, f"{label}: site.latitude")
+    longitude = _number(value.get("longitude"), -180, 180, f"{label}: site.longitude")
+    elevation = value.get("elevation_m")
+    if elevation is not None:
+        elevation = _number(elevation, -500, 9000, f"{label}: site.elevation_m")
+    return Site(latitude, longitude, elevation)
+
+
+def _number(value: Any, low: float, high: float, label: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise NodeError(f"{label} must be a number from {low} to {high}")
+    return float(value)

@@ -1,0 +1,106 @@
+"""Small JSON files that the daemon and the command line share: locked, atomic, durable.
+
+A change takes a lock file, reads, changes, writes a new file beside, syncs it, renames it over the
+old one and syncs the folder, so that after a power cut either the old or the new content is there.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+JSON_BYTES_MAX = 64 * 1024 * 1024
+
+Document = dict[str, Any]
+
+
+class PrivateFileError(ValueError):
+    """A file that cannot be used; the message names the file and what to do."""
+
+
+def read_json(path: Path, *, private: bool = False) -> Document | None:
+    """Returns the document, or None when the file does not exist.
+
+    With `private` a file that others than its owner may read is refused.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            if private and mode & 0o077:
+                raise PrivateFileError(
+                    f"{path}: mode {mode:04o} lets others read it; run: chmod 600 {path}"
+                )
+            raw = file.read(JSON_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PrivateFileError(f"{path}: {error.strerror}") from error
+    if len(raw) > JSON_BYTES_MAX:
+        raise PrivateFileError(f"{path}: longer than {JSON_BYTES_MAX} bytes")
+    try:
+        document = json.loads(raw)
+    except ValueError as error:
+        raise PrivateFileError(f"{path}: not JSON ({error}); restore it from a backup") from error
+    if not isinstance(document, dict):
+        raise PrivateFileError(f"{path}: not a JSON object; restore it from a backup")
+    return document
+
+
+def write_bytes(path: Path, content: bytes, mode: int) -> None:
+    """Replaces the file atomically and durably; it is never readable beyond `mode`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock that belongs to `path`; waits for another holder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def update_json(path: Path, change: Callable[[Document], Document], *, mode: int) -> Document:
+    """Reads (an empty object when missing), changes and writes under the lock; returns the new."""
+    with locked(path):
+        document = change(read_json(path, private=mode & 0o077 == 0) or {})
+        text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+        write_bytes(path, text.encode() + b"\n", mode)
+    return document
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when the file is replaced: (inode, modification time ns, size)."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
