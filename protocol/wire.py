@@ -1,0 +1,105 @@
+"""Numbers of the wire format: types, section tags, limits, codes (docs/protocol.md)."""
+
+MAGIC = 0xA1
+HEADER = 16
+TAG_BYTES = 8
+CRC_BYTES = 4
+CRC_START = 0x314E534F
+AUTH = 0x20
+TYPE_MASK = 0x1F
+RESERVED_FLAGS = 0xC0
+
+FRAME_MAX = 1024
+FRAME_MAX_COLLECTOR = 4096
+DOWNLINK_MAX = 240
+SECTIONS_MAX = 64
+ROWS_MAX = 255
+COLUMNS_MAX = 64
+VALUES_MAX = 16384
+BOOTS_MAX = 32
+
+T_DATA = 1
+T_HELLO = 2
+T_LIVE = 3
+T_LOG = 4
+T_RESULT = 5
+T_ACK = 16
+T_TIME = 17
+T_CONFIG = 18
+T_COMMAND = 19
+T_UPDATE = 20
+
+S_SAMPLES = 0x81
+S_INFO = 0x02
+S_DESCRIPTORS = 0x03
+S_STATE = 0x84
+S_TEXT = 0x05
+S_CLOCK = 0x06
+S_OUTCOME = 0x87
+S_ACK = 0x90
+S_TIME = 0x91
+S_CONFIG = 0x92
+S_COMMAND = 0x93
+S_UPDATE = 0x94
+
+Q_OK = 0
+Q_WARMING = 1
+Q_FAULT = 2
+Q_BELOW = 3
+Q_ABOVE = 4
+Q_STALE = 5
+Q_MISSING = 6
+Q_MAINTENANCE = 7
+Q_SUSPECT = 8
+
+INFO_FIRMWARE = 2
+INFO_BOARD = 3
+INFO_RESET_CAUSE = 4
+INFO_REGISTRY = 5
+INFO_IDENTITY = 6
+INFO_KEY_SWITCH = 7
+
+STATE_NO_SPOOL = 1
+STATE_SAFE_MODE = 2
+STATE_CLOCK_HELD = 4
+
+DROP_SPOOL_FULL = 1
+DROP_UNWRITABLE = 2
+DROP_CORRUPT = 3
+DROP_COMMAND = 4
+
+CLOCK_TIME = 1
+CLOCK_RTC = 2
+CLOCK_GPS = 3
+CLOCK_NTP = 4
+
+C_REBOOT = 1
+C_IDENTIFY = 2
+C_SELF_TEST = 3
+C_OTHER_SLOT = 4
+C_SAFE_MODE = 5
+C_DROP_SPOOL = 6
+C_RESEND = 7
+C_HELLO = 8
+
+R_DONE = 0
+R_FAILED = 1
+R_UNKNOWN = 2
+R_INVALID = 3
+R_STALE = 4
+R_WANTED = 5
+R_PENDING = 6
+
+U_OFFER = 1
+U_CHUNK = 2
+
+INT32_MIN = -0x80000000
+INT32_MAX = 0x7FFFFFFF
+
+
+class FrameError(ValueError):
+    """Bytes that are not a frame of this protocol; reason is a short stable word."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason + ": " + detail if detail else reason)
+        self.reason = reason
