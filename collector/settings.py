@@ -1,0 +1,192 @@
+"""What can be configured, table by table.
+
+Defaults are safe: everything listens on 127.0.0.1, nothing is published unless a sink is
+configured, TLS is asked for as soon as a broker is not on this machine.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from collector.sinks.secret import Secret
+from collector.structure import KeyFault, Length, Range
+
+Port = Annotated[int, Range(1, 65_535)]
+Name = Annotated[str, Length(1, 64)]
+Seconds = Annotated[float, Range(0.01, 86_400)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorSettings:
+    """[collector]: where its data lie and how it commits."""
+
+    name: Name = "collector"
+    data: Path = Path("/var/lib/osn-collector")
+    commit_interval_s: Annotated[float, Range(0.05, 60)] = 1.0
+    commit_frames: Annotated[int, Range(1, 10_000)] = 500
+    queue_frames: Annotated[int, Range(100, 1_000_000)] = 20_000
+    clock: str = "auto"
+    """auto: TIME is sent only while the kernel says that its clock is synchronised; trusted:
+    always, for a machine with a clock of its own such as a GPS receiver."""
+
+    def __post_init__(self) -> None:
+        if self.clock not in ("auto", "trusted"):
+            raise KeyFault("clock", 'must be "auto" or "trusted"')
+
+    @property
+    def archive(self) -> Path:
+        """The archive's database."""
+        return self.data / "archive.db"
+
+    @property
+    def quarantine(self) -> Path:
+        """Frames that are not authentic, and those of unknown nodes."""
+        return self.data / "quarantine.db"
+
+    @property
+    def nodes(self) -> Path:
+        """Registry of nodes."""
+        return self.data / "nodes.json"
+
+    @property
+    def keys(self) -> Path:
+        """Node keys, mode 0600."""
+        return self.data / "keys.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSettings:
+    """[[mqtt]]: a broker. Off this machine it needs TLS, unless `plain = true` says otherwise."""
+
+    name: Name = "mqtt"
+    host: Annotated[str, Length(1, 253)] = "127.0.0.1"
+    port: Port | None = None
+    user: Annotated[str, Length(1, 256)] | None = None
+    password: Secret | None = None
+    tls: bool | None = None
+    plain: bool = False
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    topic: Annotated[str, Length(1, 64)] = "osn"
+    keepalive_s: Annotated[int, Range(5, 3600)] = 30
+    reconnect_s: Seconds = 1.0
+    reconnect_longest_s: Seconds = 60.0
+    queue_down: Annotated[int, Range(10, 100_000)] = 5_000
+
+    def __post_init__(self) -> None:
+        if not self.uses_tls and not is_local(self.host) and not self.plain:
+            raise KeyFault(
+                "tls",
+                f"{self.host} is not this machine: set tls = true, or plain = true to send "
+                "the password and all readings readable by anybody on the way",
+            )
+        if self.user is None and self.password is not None:
+            raise KeyFault("password", "needs a user")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise KeyFault("certificate_file", "certificate_file and key_file go together")
+        if not self.uses_tls and (self.ca_file or self.certificate_file):
+            raise KeyFault("tls", "ca_file and certificate_file need tls = true")
+        if any(character in self.topic for character in "+#"):
+            raise KeyFault("topic", "must not hold + or #")
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted: as said, else by the port 8883."""
+        return self.port == 8883 if self.tls is None else self.tls
+
+    @property
+    def port_used(self) -> int:
+        """The port, by default 8883 with TLS and 1883 without."""
+        if self.port is not None:
+            return self.port
+        return 8883 if self.uses_tls else 1883
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialSettings:
+    """[[serial]]: one port, or a pattern such as /dev/osn-* of ports that come and go."""
+
+    name: Name = "serial"
+    port: Annotated[str, Length(1, 255)]
+    baud: Annotated[int, Range(9_600, 4_000_000)] = 115_200
+    repl: bool = False
+    """The board's REPL shares the port: downlinks go as hex text."""
+    rescan_s: Seconds = 2.0
+    ports_max: Annotated[int, Range(1, 64)] = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """[web]: /metrics and /healthz."""
+
+    enabled: bool = True
+    host: Annotated[str, Length(1, 253)] = "127.0.0.1"
+    port: Annotated[int, Range(0, 65_535)] = 9464
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """[retention]: what the archive may forget; by default nothing."""
+
+    keep_days: Annotated[int, Range(1, 36_500)] | None = None
+    archive_gb_max: Annotated[float, Range(0.01, 100_000)] | None = None
+    disk_free_mb_min: Annotated[int, Range(10, 1_000_000)] = 200
+    drop_undelivered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacySettings:
+    """How exactly a sink may say where a node stands."""
+
+    grid_m: Annotated[int, Range(0, 100_000)] = 1_000
+    """Side of the grid cell whose centre is told; 0 tells the exact place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionSettings:
+    """[[correction]]: a named formula for one quantity of some nodes."""
+
+    formula: Annotated[str, Length(1, 64)]
+    nodes: tuple[str, ...] = ()
+    quantity: Annotated[str, Length(1, 64)] | None = None
+    instance: Annotated[int, Range(0, 255)] | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkEntry:
+    """[[sink]]: its kind, its name, and the kind's own configuration, already structured."""
+
+    kind: str
+    name: str
+    config: Any
+    privacy: PrivacySettings = PrivacySettings()
+    corrected: bool = False
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole configuration file."""
+
+    file: Path
+    collector: CollectorSettings = CollectorSettings()
+    mqtt: tuple[MqttSettings, ...] = ()
+    serial: tuple[SerialSettings, ...] = ()
+    sinks: tuple[SinkEntry, ...] = ()
+    corrections: tuple[CorrectionSettings, ...] = ()
+    web: WebSettings = WebSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+
+def is_local(host: str) -> bool:
+    """Whether a host name means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
