@@ -57,6 +57,7 @@ def write_bytes(path: Path, content: bytes, mode: int) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
+            _give_to_folder_owner(file.fileno(), path.parent)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -65,6 +66,13 @@ def write_bytes(path: Path, content: bytes, mode: int) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _give_to_folder_owner(handle: int, folder: Path) -> None:
+    """What root writes into the daemon's folder belongs to the daemon."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def sync_folder(folder: Path) -> None:
@@ -82,6 +90,7 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        _give_to_folder_owner(handle, path.parent)
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

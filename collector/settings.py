@@ -27,13 +27,13 @@ class CollectorSettings:
     commit_interval_s: Annotated[float, Range(0.05, 60)] = 1.0
     commit_frames: Annotated[int, Range(1, 10_000)] = 500
     queue_frames: Annotated[int, Range(100, 1_000_000)] = 20_000
-    clock: str = "auto"
-    """auto: TIME is sent only while the kernel says that its clock is synchronised; trusted:
-    always, for a machine with a clock of its own such as a GPS receiver."""
+    clock: str = "kernel"
+    """Who says that this machine's clock is right: "kernel" (chrony, ntpd and systemd-timesyncd
+    keep it informed), "always" (a GPS receiver or a hypervisor keeps it), "never"."""
 
     def __post_init__(self) -> None:
-        if self.clock not in ("auto", "trusted"):
-            raise KeyFault("clock", 'must be "auto" or "trusted"')
+        if self.clock not in ("kernel", "always", "never"):
+            raise KeyFault("clock", 'must be "kernel", "always" or "never"')
 
     @property
     def archive(self) -> Path:
@@ -163,7 +163,7 @@ class SinkEntry:
     kind: str
     name: str
     config: Any
-    privacy: PrivacySettings = PrivacySettings()
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     corrected: bool = False
     enabled: bool = True
 
@@ -173,13 +173,13 @@ class Config:
     """A whole configuration file."""
 
     file: Path
-    collector: CollectorSettings = CollectorSettings()
+    collector: CollectorSettings = field(default_factory=CollectorSettings)
     mqtt: tuple[MqttSettings, ...] = ()
     serial: tuple[SerialSettings, ...] = ()
     sinks: tuple[SinkEntry, ...] = ()
     corrections: tuple[CorrectionSettings, ...] = ()
-    web: WebSettings = WebSettings()
-    retention: RetentionSettings = RetentionSettings()
+    web: WebSettings = field(default_factory=WebSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
 
 def is_local(host: str) -> bool:

@@ -1,0 +1,52 @@
+"""osn-collector: the daemon and everything that its operator needs around it."""
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("run", "Receive, archive, acknowledge and forward, until told to stop."),
+    "check-config": ("run", "Name every fault of a configuration file."),
+    "nodes": ("nodes", "List, import, adopt, revoke, rotate and erase nodes."),
+    "trace": ("trace", "Show one reading's whole way."),
+}
+"""Command -> (module in collector.commands, one line of help)."""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"collector.commands.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="opencities-osn", prog_name="osn-collector")
+def main() -> None:
+    """The collector of an Open Cities sensor network.
+
+    It archives what boards send, acknowledges it and forwards it to open sensor networks.
+    """

@@ -1,0 +1,57 @@
+"""What commands share: the configuration option, opening files, errors in the operator's words."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, NoReturn, TypeVar
+
+import click
+
+from collector.settings import Config
+from collector.structure import ConfigError
+
+DEFAULT_CONFIG = Path("/etc/osn-collector/collector.toml")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_option(function: F) -> F:
+    """Adds --config FILE, by default $OSN_COLLECTOR_CONFIG or the package's file."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=lambda: Path(os.environ.get("OSN_COLLECTOR_CONFIG", DEFAULT_CONFIG)),
+        help=f"Configuration file.  [default: $OSN_COLLECTOR_CONFIG or {DEFAULT_CONFIG}]",
+    )(function)
+
+
+def load_config(file: Path) -> Config:
+    """Loads a configuration or ends the command with every fault listed."""
+    from collector.config import load
+
+    try:
+        return load(file)
+    except ConfigError as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        count = len(error.faults)
+        fail(f"{file}: {count} fault{'s' if count != 1 else ''}")
+
+
+class Failure(click.ClickException):
+    """A message for the operator and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self._exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Prints the message; called by click before it exits."""
+        click.echo(f"Error: {self.message}", file=file, err=True)
+        sys.exit(self._exit_code)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Ends the command with a message and an exit code."""
+    raise Failure(message, code)

@@ -1,0 +1,44 @@
+"""The daemon, and the check of its configuration."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from collector.commands.common import config_option, load_config
+
+
+@click.command()
+@config_option
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info")
+def run(config_file: Path, log_level: str) -> None:
+    """Receive, archive, acknowledge and forward, until told to stop.
+
+    \b
+    Example:
+      osn-collector run --config /etc/osn-collector/collector.toml
+    """
+    config = load_config(config_file)
+    logging.basicConfig(
+        level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    from collector.daemon import run_daemon
+
+    sys.exit(run_daemon(config))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def check_config(file: Path) -> None:
+    """Name every fault of a configuration file, each with its line and reason.
+
+    \b
+    Example:
+      osn-collector check-config /etc/osn-collector/collector.toml
+    """
+    config = load_config(file)
+    click.echo(
+        f"{file}: good ({len(config.mqtt)} mqtt, {len(config.serial)} serial, "
+        f"{len(config.sinks)} sinks)"
+    )

@@ -1,0 +1,195 @@
+"""Frames over one MQTT broker: QoS 0 both ways, clean session, retained messages ignored.
+
+Topics are `PREFIX/1/NODE/u` up and `PREFIX/1/NODE/d` down, NODE as eight hex digits; the last will
+on `/w` is for display only and is not subscribed. Delivery is proved by ACK frames, so nothing here
+is kept across a reconnect.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, cast
+
+import aiomqtt
+
+from collector.backoff import delays_s
+from collector.settings import MqttSettings
+from collector.transports.base import FRAME_BYTES_MAX, Deliver, LinkState, Source
+
+logger = logging.getLogger(__name__)
+
+SETTLED_S = 30.0
+"""A connection that held this long was a good one: the next wait starts short again."""
+REACHED_NODES_MAX = 20_000
+
+
+class MqttTransport:
+    """One broker; runs until cancelled and reconnects with growing waits."""
+
+    def __init__(self, settings: MqttSettings) -> None:
+        self.name = settings.name
+        self.state = LinkState()
+        self._settings = settings
+        self._prefix = f"{settings.topic}/1/"
+        self._outbox: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(settings.queue_down)
+        self._reached: OrderedDict[int, None] = OrderedDict()
+
+    async def run(self, deliver: Deliver) -> None:
+        """Connects, receives and sends for ever; see Transport."""
+        waits = delays_s(self._settings.reconnect_s, self._settings.reconnect_longest_s)
+        loop = asyncio.get_running_loop()
+        while True:
+            started_s = loop.time()
+            try:
+                await self._session(deliver)
+            except (aiomqtt.MqttError, OSError, ValueError, ssl.SSLError) as error:
+                self._lost(error)
+            if loop.time() - started_s >= SETTLED_S:
+                waits = delays_s(self._settings.reconnect_s, self._settings.reconnect_longest_s)
+            await asyncio.sleep(next(waits))
+
+    def send(self, node: int, raw: bytes) -> bool:
+        """Queues a downlink for a node that was heard here; see Transport."""
+        if not self.state.connected or node not in self._reached:
+            return False
+        try:
+            self._outbox.put_nowait((node, raw))
+        except asyncio.QueueFull:
+            self.state.counters.dropped_down += 1
+            return False
+        return True
+
+    async def _session(self, deliver: Deliver) -> None:
+        counters = self.state.counters
+        async with self._client(deliver) as client:
+            await client.subscribe(f"{self._prefix}+/u", qos=0)
+            self.state.connected = True
+            self.state.reason = ""
+            counters.connects += 1
+            logger.info(
+                "mqtt %s: connected to %s:%d",
+                self.name,
+                self._settings.host,
+                self._settings.port_used,
+            )
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._publish(client))
+                    group.create_task(self._until_lost(client))
+            except* (aiomqtt.MqttError, OSError) as errors:
+                raise errors.exceptions[0] from None
+            finally:
+                self.state.connected = False
+                counters.disconnects += 1
+
+    def _client(self, deliver: Deliver) -> aiomqtt.Client:
+        settings = self._settings
+
+        def inbox(maxsize: int = 0) -> "_Inbox":
+            return _Inbox(self, deliver)
+
+        return aiomqtt.Client(
+            settings.host,
+            settings.port_used,
+            username=settings.user,
+            password=settings.password.reveal() if settings.password else None,
+            clean_session=True,
+            keepalive=settings.keepalive_s,
+            tls_context=tls_context(settings),
+            # aiomqtt makes one queue of this type and puts each message in it
+            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", inbox),
+            logger=logging.getLogger(f"{__name__}.client"),
+        )
+
+    async def _publish(self, client: aiomqtt.Client) -> None:
+        counters = self.state.counters
+        while True:
+            node, raw = await self._outbox.get()
+            await client.publish(f"{self._prefix}{node:08x}/d", raw, qos=0, retain=False)
+            counters.sent += 1
+            counters.sent_bytes += len(raw)
+
+    @staticmethod
+    async def _until_lost(client: aiomqtt.Client) -> None:
+        async for _ in client.messages:
+            pass  # the inbox has delivered it already and yields nothing
+
+    def receive(self, message: Any, deliver: Deliver) -> None:
+        """Passes one message on, or counts why not."""
+        counters = self.state.counters
+        node = self._node_of(str(message.topic))
+        if node is None or not isinstance(message.payload, bytes | bytearray):
+            counters.foreign += 1
+            return
+        if message.retain:
+            counters.retained += 1
+            return
+        if len(message.payload) > FRAME_BYTES_MAX:
+            counters.oversize += 1
+            return
+        counters.received += 1
+        counters.received_bytes += len(message.payload)
+        self._remember(node)
+        deliver(bytes(message.payload), Source(self.name, node))
+
+    def _node_of(self, topic: str) -> int | None:
+        text = topic[len(self._prefix) : -2]
+        if not topic.startswith(self._prefix) or not topic.endswith("/u") or len(text) != 8:
+            return None
+        try:
+            node = int(text, 16)
+        except ValueError:
+            return None
+        return node if f"{node:08x}" == text else None
+
+    def _remember(self, node: int) -> None:
+        """Downlinks for a node go where it was heard; the list is bounded by use."""
+        if node in self._reached:
+            self._reached.move_to_end(node)
+            return
+        self._reached[node] = None
+        if len(self._reached) > REACHED_NODES_MAX:
+            self._reached.popitem(last=False)
+
+    def _lost(self, error: BaseException) -> None:
+        reason = str(error) or type(error).__name__
+        if reason != self.state.reason:
+            logger.warning(
+                "mqtt %s: %s:%d: %s; trying again",
+                self.name,
+                self._settings.host,
+                self._settings.port_used,
+                reason,
+            )
+        self.state.reason = reason
+        while not self._outbox.empty():
+            self._outbox.get_nowait()
+
+
+class _Inbox(asyncio.Queue[aiomqtt.Message]):
+    """Delivers a message in the moment it is put; a task for each message would cost five times."""
+
+    def __init__(self, transport: MqttTransport, deliver: Deliver) -> None:
+        super().__init__()
+        self._transport = transport
+        self._deliver = deliver
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        self._transport.receive(item, self._deliver)
+
+
+def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
+    """The context that checks the broker's certificate and name, None without TLS."""
+    if not settings.uses_tls:
+        return None
+    context = ssl.create_default_context(cafile=_text(settings.ca_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.certificate_file is not None:
+        context.load_cert_chain(settings.certificate_file, settings.key_file)
+    return context
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
