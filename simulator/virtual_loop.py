@@ -21,9 +21,7 @@ class _JumpingSelector(selectors.BaseSelector):
         self.now_s = 0.0
         self._keys: dict[int, selectors.SelectorKey] = {}
 
-    def register(
-        self, fileobj: Any, events: int, data: Any = None
-    ) -> selectors.SelectorKey:
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         key = selectors.SelectorKey(fileobj, number, events, data)
         self._keys[number] = key
@@ -33,9 +31,7 @@ class _JumpingSelector(selectors.BaseSelector):
         number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         return self._keys.pop(number)
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Stalled("nothing is scheduled: a task waits for what can never happen")
         if timeout > 0:
@@ -103,8 +99,11 @@ class VirtualClock:
 
     def unix_ms(self) -> int:
         elapsed_ms = self._loop.now_ms
-        return self._start_unix_ms + elapsed_ms + self.step_ms + (
-            elapsed_ms * self.drift_ppm // 1_000_000
+        return (
+            self._start_unix_ms
+            + elapsed_ms
+            + self.step_ms
+            + (elapsed_ms * self.drift_ppm // 1_000_000)
         )
 
     def monotonic_ms(self) -> int:

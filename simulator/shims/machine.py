@@ -152,9 +152,7 @@ class UART:
         self._open(baudrate, rxbuf)
 
     def _open(self, baudrate, rxbuf):
-        _host.call(
-            _bridge.UART_OPEN, self._id, baudrate, _struct.pack("<H", rxbuf or 256)
-        )
+        _host.call(_bridge.UART_OPEN, self._id, baudrate, _struct.pack("<H", rxbuf or 256))
 
     def deinit(self):
         pass
@@ -189,9 +187,7 @@ class UART:
     def write(self, buf, /):
         view = memoryview(buf)
         for start in range(0, len(view), _bridge.PAYLOAD_MAX):
-            _host.call(
-                _bridge.UART_WRITE, self._id, 0, view[start : start + _bridge.PAYLOAD_MAX]
-            )
+            _host.call(_bridge.UART_WRITE, self._id, 0, view[start : start + _bridge.PAYLOAD_MAX])
         return len(view)
 
     def flush(self):
@@ -254,30 +250,22 @@ class I2S:
     MONO = 0
     STEREO = 1
 
-    def __init__(
-        self, id, /, *, sck, ws, sd, mck=None, mode, bits, format, rate, ibuf
-    ):
+    def __init__(self, id, /, *, sck, ws, sd, mck=None, mode, bits, format, rate, ibuf):
         self._id = id
         self._handler = None
         self._target = None
         self._filled = 0
-        _host.call(
-            _bridge.I2S_OPEN, id, rate, _struct.pack("<BBI", bits, format + 1, ibuf)
-        )
+        _host.call(_bridge.I2S_OPEN, id, rate, _struct.pack("<BBI", bits, format + 1, ibuf))
         _host.idle_hooks.append(self._fill)
 
     def init(self, *, sck, ws, sd, mck=None, mode, bits, format, rate, ibuf):
-        _host.call(
-            _bridge.I2S_OPEN, self._id, rate, _struct.pack("<BBI", bits, format + 1, ibuf)
-        )
+        _host.call(_bridge.I2S_OPEN, self._id, rate, _struct.pack("<BBI", bits, format + 1, ibuf))
 
     def irq(self, handler, /):
         self._handler = handler
 
     def _take(self, view):
-        data = _host.call(
-            _bridge.I2S_READ, self._id, min(len(view), _bridge.PAYLOAD_MAX)
-        )[1]
+        data = _host.call(_bridge.I2S_READ, self._id, min(len(view), _bridge.PAYLOAD_MAX))[1]
         view[: len(data)] = data
         return len(data)
 

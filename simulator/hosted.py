@@ -1,0 +1,325 @@
+"""A board whose firmware runs in this CPython process, in virtual time.
+
+`HostedBoard` is what survives a power cut: flash, NVS, serial number. `HostedNode` gives it power,
+runs the firmware's steps when they are due, and takes the power away.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Protocol
+
+from firmware.node import Node
+
+from simulator.network import Network
+from simulator.virtual_loop import VirtualLoop
+
+TICKS_PERIOD = 1 << 30
+TICKS_HALF = TICKS_PERIOD >> 1
+
+PWRON_RESET = 1
+HARD_RESET = 2
+WDT_RESET = 3
+DEEPSLEEP_RESET = 4
+
+FREE_HEAP_BYTES = 98_304
+WATCHDOG_MS = 120_000
+NVS_NOT_FOUND = -0x1102
+
+
+class PowerCut(BaseException):
+    """The supply fails in the middle of an operation; nothing after it happens."""
+
+
+class Reset(BaseException):
+    """machine.reset()."""
+
+
+class DeepSleep(BaseException):
+    """machine.deepsleep(); duration_ms is how long."""
+
+    def __init__(self, duration_ms: int) -> None:
+        super().__init__(duration_ms)
+        self.duration_ms = duration_ms
+
+
+class MemoryNvs:
+    """esp32.NVS in memory: what was not committed is gone after a power cut.
+
+    on_commit is called before a commit takes effect, and may raise PowerCut.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+        self._open: dict[str, bytes] = {}
+        self.commits = 0
+        self.on_commit: Callable[[], None] | None = None
+
+    def get_blob(self, key: str, buffer: bytearray) -> int:
+        """Copy a value into buffer; returns its length. OSError for an unknown key."""
+        value = self._open.get(key, self._kept.get(key))
+        if value is None:
+            raise OSError(NVS_NOT_FOUND, "ESP_ERR_NVS_NOT_FOUND")
+        buffer[: len(value)] = value
+        return len(value)
+
+    def set_blob(self, key: str, value: bytes) -> None:
+        """Set a value; it lasts once it is committed."""
+        self._open[key] = bytes(value)
+
+    def erase_key(self, key: str) -> None:
+        """Forget a value."""
+        self._open.pop(key, None)
+        self._kept.pop(key, None)
+
+    def commit(self) -> None:
+        """Make what was set last."""
+        if self.on_commit is not None:
+            self.on_commit()
+        self._kept.update(self._open)
+        self._open.clear()
+        self.commits += 1
+
+    def lose_power(self) -> None:
+        """Forget what was not committed."""
+        self._open.clear()
+
+
+class Buses(Protocol):
+    """The sensors on a board, behind its buses; see simulator/wiring.py."""
+
+    def uart(self, name: str) -> Any: ...
+
+    def i2c(self, name: str) -> Any: ...
+
+    def i2s(self, spec: dict[str, int]) -> Any: ...
+
+
+class Pin:
+    """A pin that remembers its level."""
+
+    def __init__(self, levels: dict[int, int], number: int) -> None:
+        self._levels = levels
+        self._number = number
+
+    def value(self, level: int | None = None) -> int:
+        if level is not None:
+            self._levels[self._number] = 1 if level else 0
+        return self._levels.get(self._number, 0)
+
+    def on(self) -> None:
+        self.value(1)
+
+    def off(self) -> None:
+        self.value(0)
+
+
+class HostedBoard:
+    """A board without power: its chip number, flash, NVS and the sensors wired to it."""
+
+    def __init__(self, board: dict[str, Any], files: Any, nvs: MemoryNvs, unique_id: bytes) -> None:
+        self.board = board
+        self.files = files
+        self.nvs = nvs
+        self.unique_id = unique_id
+        self.rtc_memory = b""
+        self.pins: dict[int, int] = {}
+
+
+class HostedHal:
+    """firmware.types.Hal over virtual time, for one stretch of power."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        board: HostedBoard,
+        buses: Buses,
+        link: Callable[[], Any],
+        cause: int,
+        seed: int,
+    ) -> None:
+        self.files = board.files
+        self.nvs = board.nvs
+        self.ahead_ms = 0
+        self.drift_ppm = 0
+        self.watchdog_fed_ms = 0
+        self._loop = loop
+        self._board = board
+        self._buses = buses
+        self._link = link
+        self._cause = cause
+        self._random = Random(seed)
+        self._powered_ms = loop.now_ms
+        # Close to the wrap, so that every simulated hour crosses it once.
+        self._ticks_at_power = TICKS_PERIOD - 1_800_000
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds of this stretch of power by the board's own oscillator."""
+        true_ms = self._loop.now_ms - self._powered_ms
+        return true_ms + true_ms * self.drift_ppm // 1_000_000 + self.ahead_ms
+
+    def ticks_ms(self) -> int:
+        return (self._ticks_at_power + self.elapsed_ms()) & (TICKS_PERIOD - 1)
+
+    def ticks_diff(self, a: int, b: int) -> int:
+        return ((a - b + TICKS_HALF) & (TICKS_PERIOD - 1)) - TICKS_HALF
+
+    def ticks_add(self, a: int, delta: int) -> int:
+        return (a + delta) & (TICKS_PERIOD - 1)
+
+    def sleep_ms(self, duration_ms: int) -> None:
+        """The rest of this step happens later: the world waits for the step to end."""
+        self.ahead_ms += max(0, duration_ms)
+
+    def random_bits(self, count: int) -> int:
+        return self._random.getrandbits(count)
+
+    def unique_id(self) -> bytes:
+        return self._board.unique_id
+
+    def reset(self) -> None:
+        raise Reset
+
+    def deepsleep(self, duration_ms: int) -> None:
+        raise DeepSleep(duration_ms)
+
+    def reset_cause(self) -> int:
+        return self._cause
+
+    def free_heap(self) -> int:
+        return FREE_HEAP_BYTES
+
+    def idf_heap(self) -> int | None:
+        return None
+
+    def watchdog_feed(self) -> None:
+        self.watchdog_fed_ms = self._loop.now_ms
+
+    def rtc_memory(self, data: bytes | None = None) -> bytes:
+        if data is not None:
+            self._board.rtc_memory = bytes(data)
+        return self._board.rtc_memory
+
+    def uart(self, name: str, **spec: int) -> Any:
+        return self._buses.uart(name)
+
+    def i2c(self, name: str) -> Any:
+        return self._buses.i2c(name)
+
+    def i2s(self, spec: dict[str, int]) -> Any:
+        return self._buses.i2s(spec)
+
+    def pin(self, number: int) -> Pin:
+        return Pin(self._board.pins, number)
+
+    def link(self, settings: Any) -> Any:
+        return self._link()
+
+
+BusesOf = Callable[[], Buses]
+NodeOf = Callable[[HostedHal], Node]
+
+
+class HostedNode:
+    """A board under power in virtual time.
+
+    make_node builds the firmware's Node on a Hal, with the board's settings and schedule; buses
+    are made anew at power-on, for sensors lose power together with the board.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        network: Network,
+        address: int,
+        board: HostedBoard,
+        buses: BusesOf,
+        make_node: NodeOf,
+        seed: int = 0,
+    ) -> None:
+        self.address = address
+        self.board = board
+        self.node: Node | None = None
+        self.hal: HostedHal | None = None
+        self.starts = 0
+        self.crashes: list[str] = []
+        self.drift_ppm = 0
+        self.on_power: Callable[[HostedNode], None] | None = None
+        self._loop = loop
+        self._network = network
+        self._buses = buses
+        self._make_node = make_node
+        self._seed = seed
+        self._timer: Any = None
+
+    @property
+    def powered(self) -> bool:
+        """Whether the firmware is running."""
+        return self.node is not None
+
+    def power_on(self, cause: int = PWRON_RESET) -> None:
+        """Give power, or wake from deep sleep: the firmware starts."""
+        self.starts += 1
+        if cause == PWRON_RESET:
+            self.board.rtc_memory = b""
+        self.hal = HostedHal(
+            self._loop, self.board, self._buses(), self._new_link, cause,
+            self._seed * 1_000_003 + self.starts,
+        )  # fmt: skip
+        self.hal.drift_ppm = self.drift_ppm
+        self.hal.watchdog_feed()
+        if self.on_power is not None:
+            self.on_power(self)
+        self._guarded(self._start)
+
+    def power_off(self) -> None:
+        """Take the power away, between two steps."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.node = None
+        self.hal = None
+        self.board.nvs.lose_power()
+
+    def wake(self) -> None:
+        """Run the next step now: something has arrived."""
+        if self.node is not None and self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_soon(self._step)
+
+    def _new_link(self) -> Any:
+        link = self._network.link(self.address)
+        link.on_frame = self.wake
+        return link
+
+    def _start(self) -> None:
+        assert self.hal is not None
+        self.node = self._make_node(self.hal)
+        self.node.start()
+        self._schedule(0)
+
+    def _step(self) -> None:
+        self._guarded(self._run_step)
+
+    def _run_step(self) -> None:
+        assert self.node is not None
+        assert self.hal is not None
+        self.hal.ahead_ms = 0
+        wait_ms = self.node.step()
+        self._schedule(max(1, wait_ms) + self.hal.ahead_ms)
+
+    def _schedule(self, wait_ms: int) -> None:
+        self._timer = self._loop.call_at_ms(self._loop.now_ms + wait_ms, self._step)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except PowerCut:
+            self.power_off()
+        except Reset:
+            self.power_off()
+            self._loop.call_soon(self.power_on, HARD_RESET)
+        except DeepSleep as sleep:
+            self.power_off()
+            self._loop.call_at_ms(
+                self._loop.now_ms + sleep.duration_ms, self.power_on, DEEPSLEEP_RESET
+            )

@@ -1,0 +1,233 @@
+"""Recordings of real sensors: sensor.community archive files and their readers.
+
+A recording is a set of tracks, one for each sensor, in the order of time. Nothing is repaired
+silently: what a file holds that cannot be used is a fault with its file, line and reason.
+"""
+
+import csv
+import gzip
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+FAULTS_KEPT_MAX = 1000
+ROWS_MAX = 5_000_000
+
+SENSOR_COMMUNITY_COLUMNS = {
+    "P0": "pm1",
+    "P1": "pm10",
+    "P2": "pm2_5",
+    "temperature": "temperature",
+    "humidity": "humidity",
+    "pressure": "pressure",
+}
+"""Column of the archive's files, and the registry's quantity that it holds in the same unit."""
+
+DRIVERS = {"SDS011": "sds011", "BME280": "bme280"}
+"""sensor_type of the archive, and the driver that speaks with such a sensor."""
+
+
+class RecordingError(ValueError):
+    """A folder or file that holds no recording; the message says what was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one sensor said at one instant: Unix ms, and values in the registry's units."""
+
+    time_ms: int
+    values: dict[str, float]
+
+
+@dataclass(slots=True)
+class Track:
+    """All rows of one sensor, in the order of time."""
+
+    sensor_id: str
+    sensor_type: str
+    location: str
+    latitude: float
+    longitude: float
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def driver(self) -> str:
+        """The firmware driver for this type of sensor."""
+        return DRIVERS[self.sensor_type]
+
+    def values(self) -> Iterator[tuple[str, int, float]]:
+        """Every recorded (quantity, Unix ms, value)."""
+        for row in self.rows:
+            for quantity, value in row.values.items():
+                yield quantity, row.time_ms, value
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line, or with line 0 a whole file, that could not be used."""
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Recording:
+    """Tracks of several sensors, the files read, and what was wrong with them."""
+
+    tracks: list[Track]
+    files: list[str]
+    faults: list[Fault]
+    faults_total: int
+
+    @property
+    def first_ms(self) -> int:
+        return min(track.rows[0].time_ms for track in self.tracks)
+
+    @property
+    def last_ms(self) -> int:
+        return max(track.rows[-1].time_ms for track in self.tracks)
+
+
+class _Reader:
+    """Collects tracks and faults over many files."""
+
+    def __init__(self) -> None:
+        self.tracks: dict[tuple[str, str, str], Track] = {}
+        self.files: list[str] = []
+        self.faults: list[Fault] = []
+        self.faults_total = 0
+        self._rows = 0
+
+    def fault(self, file: str, line: int, reason: str) -> None:
+        self.faults_total += 1
+        if len(self.faults) < FAULTS_KEPT_MAX:
+            self.faults.append(Fault(file, line, reason))
+
+    def read(self, path: Path) -> None:
+        with _open(path) as lines:
+            table = csv.DictReader(lines, delimiter=";")
+            columns = set(table.fieldnames or ())
+            missing = {"sensor_id", "sensor_type", "location", "timestamp"} - columns
+            if missing:
+                self.fault(path.name, 0, f"not an archive file: no column {min(missing)}")
+                return
+            self.files.append(path.name)
+            for record in table:
+                self._take(path.name, table.line_num, record)
+
+    def _take(self, file: str, line: int, record: dict[str, str | None]) -> None:
+        sensor_type = (record.get("sensor_type") or "").strip()
+        if sensor_type not in DRIVERS:
+            self.fault(file, line, f"no device model replays a sensor of type {sensor_type!r}")
+            return
+        try:
+            time_ms = parse_time(record.get("timestamp") or "")
+        except ValueError:
+            self.fault(file, line, f"timestamp {record.get('timestamp')!r} is not ISO 8601")
+            return
+        values: dict[str, float] = {}
+        for column, quantity in SENSOR_COMMUNITY_COLUMNS.items():
+            text = (record.get(column) or "").strip()
+            if not text:
+                continue
+            value = _number(text)
+            if value is None:
+                self.fault(file, line, f"{column} {text!r} is not a number")
+            else:
+                values[quantity] = value
+        if not values:
+            self.fault(file, line, "no value in this row")
+            return
+        self._rows += 1
+        if self._rows > ROWS_MAX:
+            raise RecordingError(f"more than {ROWS_MAX} rows: replay a part of this recording")
+        self._track(record, sensor_type).rows.append(Row(time_ms, values))
+
+    def _track(self, record: dict[str, str | None], sensor_type: str) -> Track:
+        key = (
+            (record.get("location") or "").strip(),
+            sensor_type,
+            (record.get("sensor_id") or "").strip(),
+        )
+        track = self.tracks.get(key)
+        if track is None:
+            latitude = _number(record.get("lat") or "") or 0.0
+            longitude = _number(record.get("lon") or "") or 0.0
+            track = Track(key[2], sensor_type, key[0], latitude, longitude)
+            self.tracks[key] = track
+        return track
+
+
+def read_sensor_community(folder: Path) -> Recording:
+    """Read every .csv and .csv.gz below a folder (or one file) of the sensor.community archive.
+
+    Rows are sorted by time; rows of one second keep the order of the files. Raises RecordingError
+    when there is nothing to replay.
+    """
+    if not folder.exists():
+        raise RecordingError(f"{folder} does not exist")
+    reader = _Reader()
+    paths = [folder] if folder.is_file() else sorted(_archive_files(folder))
+    for path in paths:
+        reader.read(path)
+    tracks = [track for _, track in sorted(reader.tracks.items()) if track.rows]
+    if not tracks:
+        kinds = " or ".join(sorted(DRIVERS))
+        first = f"; {reader.faults[0].file}: {reader.faults[0].reason}" if reader.faults else ""
+        raise RecordingError(
+            f"{folder} holds no sensor.community archive file (*.csv) of a {kinds}{first}"
+        )
+    for track in tracks:
+        track.rows.sort(key=lambda row: row.time_ms)
+    return Recording(tracks, reader.files, reader.faults, reader.faults_total)
+
+
+def parse_time(text: str) -> int:
+    """Unix ms of an ISO 8601 time; one without a zone is UTC, as in the archive."""
+    stamp = datetime.fromisoformat(text.strip())
+    if stamp.tzinfo is None:
+        stamp = stamp.replace(tzinfo=UTC)
+    return round(stamp.timestamp() * 1000)
+
+
+def cut(recording: Recording, duration_ms: int) -> Recording:
+    """The first duration_ms of a recording."""
+    end_ms = recording.first_ms + duration_ms
+    tracks = []
+    for track in recording.tracks:
+        rows = [row for row in track.rows if row.time_ms < end_ms]
+        if rows:
+            tracks.append(
+                Track(
+                    track.sensor_id,
+                    track.sensor_type,
+                    track.location,
+                    track.latitude,
+                    track.longitude,
+                    rows,
+                )
+            )
+    return Recording(tracks, recording.files, recording.faults, recording.faults_total)
+
+
+def _archive_files(folder: Path) -> Iterable[Path]:
+    for pattern in ("*.csv", "*.csv.gz"):
+        yield from folder.rglob(pattern)
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
