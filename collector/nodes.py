@@ -45,6 +45,8 @@ class NodeInfo:
     board: str = ""
     site: Site | None = None
     mobile: bool = False
+    exact: bool = False
+    """Its owner wants the exact place published."""
     boot: int = 0
     state: NodeState = "active"
 
@@ -79,9 +81,6 @@ def parse_record(record: Any) -> NodeInfo:
     boot = record.get("boot", 0)
     if not isinstance(boot, int) or isinstance(boot, bool) or not 0 <= boot <= UNSIGNED_32_MAX:
         raise NodeError(f"{label}: boot must be a number from 0 to {UNSIGNED_32_MAX}")
-    mobile = record.get("mobile", False)
-    if not isinstance(mobile, bool):
-        raise NodeError(f"{label}: mobile must be true or false")
     try:
         identity = str(uuid.UUID(_text(record, "uuid")))
     except ValueError as error:
@@ -92,7 +91,8 @@ def parse_record(record: Any) -> NodeInfo:
         name=_name(record, node),
         board=_text(record, "board", ""),
         site=_site(record.get("site"), label),
-        mobile=mobile,
+        mobile=_flag(record, "mobile", label),
+        exact=_flag(record, "exact", label),
         boot=boot,
         state=state,
     )
@@ -106,6 +106,7 @@ def as_record(info: NodeInfo) -> dict[str, Any]:
         "name": info.name,
         "board": info.board,
         "mobile": info.mobile,
+        "exact": info.exact,
         "boot": info.boot,
         "state": info.state,
     }
@@ -216,6 +217,13 @@ def _text(record: dict[str, Any], field: str, default: str | None = None) -> str
     value = record.get(field, default)
     if not isinstance(value, str):
         raise NodeError(f"{field} is missing or not a text")
+    return value
+
+
+def _flag(record: dict[str, Any], field: str, label: str) -> bool:
+    value = record.get(field, False)
+    if not isinstance(value, bool):
+        raise NodeError(f"{label}: {field} must be true or false")
     return value
 
 

@@ -155,6 +155,14 @@ class CorrectionSettings:
     instance: Annotated[int, Range(0, 255)] | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        from collector.corrections import CorrectionError, bind
+
+        try:
+            bind(self)
+        except CorrectionError as error:
+            raise KeyFault(error.key, str(error)) from error
+
 
 @dataclass(frozen=True, slots=True)
 class SinkEntry:
@@ -164,6 +172,7 @@ class SinkEntry:
     name: str
     config: Any
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    nodes: tuple[str, ...] = ()
     corrected: bool = False
     enabled: bool = True
 
