@@ -1,0 +1,217 @@
+"""A conversation with the MicroPython prompt of one board, over mpremote's transport."""
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import serial
+from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport_serial import SerialTransport
+
+from hardware import faults
+from hardware.faults import BenchError, Exit
+
+BAUD = 115_200
+CHUNK_BYTES = 512
+MPY_VERSION = 6
+LISTING = """
+import os
+def walk(path):
+ try:
+  entries = os.ilistdir(path)
+ except OSError:
+  return
+ for entry in entries:
+  full = path.rstrip('/') + '/' + entry[0]
+  if entry[1] & 0x4000:
+   walk(full)
+  else:
+   print(full)
+"""
+MAKE_FOLDERS = """
+def folders(path):
+ made = ''
+ for part in path.split('/')[:-1]:
+  if part:
+   made += '/' + part if path[0] == '/' or made else part
+   try:
+    os.mkdir(made)
+   except OSError:
+    pass
+"""
+HASHES = """
+import hashlib, binascii
+def digest(path):
+ h = hashlib.sha256()
+ b = bytearray(512)
+ v = memoryview(b)
+ with open(path, 'rb') as f:
+  while True:
+   n = f.readinto(b)
+   if not n:
+    break
+   h.update(v[:n])
+ return binascii.hexlify(h.digest()).decode()
+"""
+
+Progress = Callable[[float], None]
+
+
+class Session:
+    """An open raw REPL. Paths are on the board; root is put before relative ones.
+
+    Every method raises BenchError: the board went silent, was unplugged, or refused.
+    """
+
+    def __init__(self, transport: SerialTransport, port: str) -> None:
+        self._transport = transport
+        self.port = port
+
+    def run(self, code: str) -> str:
+        """Execute code and return what it prints."""
+        with self._reported():
+            output: bytes = self._transport.exec(code)
+            return output.decode("utf-8", "replace")
+
+    def value(self, expression: str) -> Any:
+        """Evaluate an expression and return its value (literals only)."""
+        with self._reported():
+            return self._transport.eval(expression)
+
+    def files(self, folder: str) -> list[str]:
+        """All files below a folder; none when it is not there."""
+        return self.run(f"{LISTING}\nwalk({folder!r})").split()
+
+    def digests(self, paths: list[str]) -> dict[str, str]:
+        """SHA-256 (hex) of the named files."""
+        self.run(HASHES)
+        return {path: self.run(f"print(digest({path!r}))").strip() for path in paths}
+
+    def put(self, path: str, content: bytes, progress: Progress = lambda part: None) -> None:
+        """Write a file by way of a partial one, and check what was written by its hash."""
+        partial = f"{path}.part"
+        self.run(f"import os\n{MAKE_FOLDERS}\nfolders({path!r})")
+        with self._reported():
+            self._transport.fs_writefile(
+                partial,
+                content,
+                chunk_size=CHUNK_BYTES,
+                progress_callback=lambda done, of: progress(done / max(of, 1)),
+            )
+        wanted = hashlib.sha256(content).hexdigest()
+        if self.digests([partial])[partial] != wanted:
+            raise BenchError(
+                Exit.FAILED,
+                f"{path} was damaged on its way to {self.port}",
+                "Run the command again with a shorter cable",
+            )
+        self.run(
+            "import os\n"
+            f"try:\n os.remove({path!r})\nexcept OSError:\n pass\n"
+            f"os.rename({partial!r}, {path!r})"
+        )
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is fine."""
+        self.run(f"import os\ntry:\n os.remove({path!r})\nexcept OSError:\n pass")
+
+    def soft_reset(self) -> None:
+        """Start MicroPython anew and stay at the prompt (main.py does not run)."""
+        with self._reported():
+            self._transport.enter_raw_repl(soft_reset=True)
+
+    def leave(self, run_main: bool) -> None:
+        """Close; with run_main the board starts its firmware."""
+        with contextlib.suppress(OSError, TransportError, serial.SerialException):
+            self._transport.exit_raw_repl()
+            if run_main:
+                self._transport.serial.write(b"\x04")
+            self._transport.close()
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except TransportExecError as fault:
+            last = fault.error_output.strip().splitlines()[-1:]
+            raise BenchError(
+                Exit.FAILED,
+                f"The board on {self.port} refused: {' '.join(last)}",
+                "If it says that memory or flash is full, wipe it with `osn-board wipe`",
+            ) from fault
+        except TransportError as fault:
+            raise faults.board_silent(self.port) from fault
+        except (OSError, IndexError, EOFError) as fault:
+            raise faults.connection_lost(self.port) from fault
+
+
+def open_port(port: str, baud: int = BAUD) -> SerialTransport:
+    """The serial transport. Raises BenchError in a technician's words."""
+    if not os.path.exists(port):  # noqa: PTH110 - a port name is not always a path object
+        raise faults.no_port(port)
+    try:
+        return SerialTransport(port, baudrate=baud)
+    except (OSError, TransportError) as fault:
+        reason = str(fault.__cause__ or fault).lower()
+        if (isinstance(fault, OSError) and fault.errno == errno.EACCES) or "permission" in reason:
+            raise faults.no_permission(port) from fault
+        if "lock" in reason or "busy" in reason:
+            raise faults.port_busy(port) from fault
+        if not os.access(port, os.R_OK | os.W_OK):
+            raise faults.no_permission(port) from fault
+        raise faults.port_busy(port) from fault
+
+
+@contextmanager
+def session(port: str, run_main: bool = False, timeout_s: float = 10) -> Iterator[Session]:
+    """Interrupt what runs on the board and hold its prompt; afterwards start main.py if wanted."""
+    transport = open_port(port)
+    try:
+        transport.serial.timeout = timeout_s
+        transport.enter_raw_repl(soft_reset=False, timeout_overall=timeout_s)
+    except (TransportError, OSError) as fault:
+        with contextlib.suppress(OSError):
+            transport.close()
+        raise faults.board_silent(port) from fault
+    opened = Session(transport, port)
+    try:
+        yield opened
+    finally:
+        opened.leave(run_main)
+
+
+def check_version(opened: Session, architecture: str) -> Mapping[str, str]:
+    """Version and platform of the board's MicroPython; refuses one that cannot load our files.
+
+    sys.implementation._mpy: bits 0-7 version of .mpy, bits 10-15 architecture of native code.
+    """
+    code = (
+        "import sys\n"
+        "i = sys.implementation\n"
+        "print('.'.join(str(n) for n in i[1][:3]), getattr(i, '_mpy', 0), sys.platform)"
+    )
+    version, mpy_text, platform = opened.run(code).split()
+    mpy = int(mpy_text)
+    names = (None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp",
+             "armv7emdp", "xtensa", "xtensawin", "rv32imc", "rv64imc")  # fmt: skip
+    number = mpy >> 10 & 0x3F
+    native = names[number] if number < len(names) else f"number {number}"
+    if mpy & 0xFF != MPY_VERSION:
+        older = mpy & 0xFF < MPY_VERSION
+        raise BenchError(
+            Exit.WRONG_IMAGE,
+            f"The MicroPython {version} on {opened.port} is too {'old' if older else 'new'} "
+            "for this firmware",
+            "Flash an image between 1.25 and the one named in docs/technician.md",
+        )
+    if native != architecture:
+        raise BenchError(
+            Exit.WRONG_CHIP,
+            f"The MicroPython on {opened.port} is built for {native}, the board for {architecture}",
+            "Choose the board that you have with --board",
+        )
+    return {"version": version, "platform": platform, "architecture": native or ""}
