@@ -1,0 +1,125 @@
+"""The MQTT transport against a real mosquitto and the embedded amqtt."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiomqtt
+import pytest
+
+from collector.settings import MqttSettings
+from collector.transports.base import FRAME_BYTES_MAX, Source
+from collector.transports.mqtt import MqttTransport
+
+WITHIN_S = 10.0
+NODE = 0xA1B2C3D4
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(port: int, **settings: Any):
+    transport = MqttTransport(
+        MqttSettings(port=port, reconnect_s=0.05, reconnect_longest_s=0.1, **settings)
+    )
+    received: list[tuple[bytes, Source]] = []
+    task = asyncio.create_task(transport.run(lambda raw, source: received.append((raw, source))))
+    try:
+        await until(lambda: transport.state.connected)
+        yield transport, received
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_frames_come_up_and_downlinks_go_down(mosquitto):
+    broker = mosquitto()
+    async with running(broker.port) as (transport, received):
+        async with aiomqtt.Client("127.0.0.1", broker.port) as node:
+            await node.subscribe("osn/1/a1b2c3d4/d")
+            assert not transport.send(NODE, b"nobody was heard yet")
+            await node.publish("osn/1/a1b2c3d4/u", b"frame")
+            await until(lambda: received)
+            assert received == [(b"frame", Source("mqtt", NODE, False))]
+            assert transport.send(NODE, b"ack")
+            async with asyncio.timeout(WITHIN_S):
+                message = await anext(node.messages)
+            assert (message.payload, message.retain) == (b"ack", False)
+
+
+async def test_what_is_not_a_frame_of_ours_is_counted_and_ignored(mosquitto):
+    broker = mosquitto()
+    async with aiomqtt.Client("127.0.0.1", broker.port) as stranger:
+        await stranger.publish("osn/1/a1b2c3d4/u", b"kept by the broker", retain=True)
+        async with running(broker.port) as (transport, received):
+            await stranger.publish("osn/1/A1B2C3D4/u", b"upper case is another topic")
+            await stranger.publish("osn/1/xyz/u", b"no address")
+            await stranger.publish("osn/1/a1b2c3d4/u", bytes(FRAME_BYTES_MAX + 1))
+            await stranger.publish("osn/1/a1b2c3d4/d", b"another's downlink")
+            await stranger.publish("osn/1/a1b2c3d4/u", b"good")
+            await until(lambda: received)
+            counters = transport.state.counters
+            assert [raw for raw, _ in received] == [b"good"]
+            assert (counters.foreign, counters.oversize, counters.retained) == (2, 1, 1)
+
+
+async def test_it_comes_back_after_the_broker_was_killed(mosquitto):
+    broker = mosquitto()
+    async with running(broker.port) as (transport, received):
+        for turn in range(3):
+            broker.kill()
+            await until(lambda: not transport.state.connected)
+            assert not transport.send(NODE, b"not reached")
+            broker.start()
+            await until(lambda: transport.state.connected)
+            async with aiomqtt.Client("127.0.0.1", broker.port) as node:
+                await node.publish("osn/1/a1b2c3d4/u", b"%d" % turn)
+                await until(lambda: len(received) == turn + 1)
+        assert transport.state.counters.connects == 4
+
+
+async def test_a_wrong_password_is_named_and_tried_again(mosquitto, tmp_path):
+    (tmp_path / "passwords").write_text("")
+    broker = mosquitto(
+        f"listener @PORT@ 127.0.0.1\nallow_anonymous false\npassword_file {tmp_path}/passwords\n"
+    )
+    transport = MqttTransport(MqttSettings(port=broker.port, reconnect_s=0.02))
+    task = asyncio.create_task(transport.run(lambda raw, source: None))
+    await until(lambda: "uthori" in transport.state.reason)
+    assert not transport.state.connected
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_embedded_broker_serves_as_well(unused_tcp_port):
+    from amqtt.broker import Broker
+
+    broker = Broker(
+        {
+            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{unused_tcp_port}"}},
+            "plugins": {
+                "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+            },
+        }
+    )
+    await broker.start()
+    try:
+        async with (
+            running(unused_tcp_port) as (transport, received),
+            aiomqtt.Client("127.0.0.1", unused_tcp_port) as node,
+        ):
+            await node.subscribe("osn/1/a1b2c3d4/d")
+            await node.publish("osn/1/a1b2c3d4/u", b"frame")
+            await until(lambda: received)
+            assert transport.send(NODE, b"ack")
+            async with asyncio.timeout(WITHIN_S):
+                message = await anext(node.messages)
+            assert message.payload == b"ack"
+    finally:
+        await broker.shutdown()
