@@ -1,0 +1,130 @@
+"""Bodies of the frames that a board builds beside DATA: HELLO, LIVE, LOG, RESULT, CLOCK."""
+
+from protocol import quantity, wire
+from protocol.frame import Overflow
+
+from firmware.version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from firmware.clock import Clock
+    from protocol.frame import FrameBuilder
+    from protocol.samples import Channel
+
+TEXT_MAX = 200
+
+
+def info(builder: "FrameBuilder", board: str, uuid: bytes, reset_cause: int) -> None:
+    """INFO: what runs where, under which world-wide identity."""
+    builder.open(wire.S_INFO)
+    _entry(builder, wire.INFO_FIRMWARE, VERSION.encode())
+    _entry(builder, wire.INFO_BOARD, board.encode()[:32])
+    _entry(builder, wire.INFO_RESET_CAUSE, bytes([reset_cause & 255]))
+    _entry(builder, wire.INFO_REGISTRY, bytes([quantity.REVISION & 255, quantity.REVISION >> 8]))
+    _entry(builder, wire.INFO_IDENTITY, uuid)
+    builder.close()
+
+
+def _entry(builder: "FrameBuilder", key: int, data: bytes) -> None:
+    builder.u8(key)
+    builder.u8(len(data))
+    builder.raw(data)
+
+
+def descriptors(
+    builder: "FrameBuilder", channels: "list[Channel]", models: "list[int]", names: "list[str]"
+) -> None:
+    """DESCRIPTORS: a row per channel; models and names in the channels' order."""
+    builder.open(wire.S_DESCRIPTORS)
+    for index in range(len(channels)):
+        channel = channels[index]
+        exponent = channel.exponent
+        if exponent is None:
+            exponent = quantity.exponent(channel.quantity)
+        builder.u8(channel.quantity)
+        builder.u8(channel.instance)
+        builder.u8(exponent)
+        builder.u16(models[index])
+        name = names[index].encode()[:16]
+        builder.u8(len(name))
+        builder.raw(name)
+    builder.close()
+
+
+def state(
+    builder: "FrameBuilder",
+    uptime_ms: int,
+    downlink_seq: int,
+    revision: int,
+    collector: int,
+    flags: int,
+    boots: "list[list[int]]",
+    unlisted: int,
+    drops: "list[int]",
+) -> None:
+    """STATE: uptime, what is kept for each boot, what was dropped by reason (1 first)."""
+    builder.open(wire.S_STATE)
+    builder.u48(uptime_ms)
+    builder.u32(downlink_seq)
+    builder.u32(revision)
+    builder.u32(collector)
+    builder.u8(flags)
+    listed = boots[: wire.BOOTS_MAX]
+    builder.u16(min(0xFFFF, unlisted + len(boots) - len(listed)))
+    builder.u8(len(listed))
+    for boot, lowest, highest in listed:
+        builder.u32(boot)
+        builder.u32(lowest)
+        builder.u32(highest)
+    counted = 0
+    for frames in drops:
+        if frames:
+            counted += 1
+    builder.u8(counted)
+    for index in range(len(drops)):
+        if drops[index]:
+            builder.u8(index + 1)
+            builder.uvarint(drops[index])
+    builder.close()
+
+
+def clock(builder: "FrameBuilder", clock: "Clock") -> None:
+    """CLOCK: what the uptime is now in Unix time, with error and source."""
+    uptime_ms = clock.uptime_ms()
+    builder.open(wire.S_CLOCK)
+    builder.u48(uptime_ms)
+    builder.u48(clock.unix_ms(uptime_ms))
+    builder.u32(min(0xFFFFFFFF, clock.error_ms(uptime_ms)))
+    builder.u8(clock.source)
+    builder.close()
+
+
+def text(builder: "FrameBuilder", line: str) -> None:
+    """TEXT: one line for people, cut at 200 bytes."""
+    builder.open(wire.S_TEXT)
+    builder.raw(line.encode()[:TEXT_MAX])
+    builder.close()
+
+
+def outcome(
+    builder: "FrameBuilder", type: int, id: int, code: int, status: int, data: bytes
+) -> None:
+    """OUTCOME: what became of a COMMAND, CONFIG or UPDATE."""
+    builder.open(wire.S_OUTCOME)
+    builder.u8(type)
+    builder.u16(id)
+    builder.u16(code)
+    builder.u8(status)
+    builder.raw(data[:64])
+    builder.close()
+
+
+def samples(builder: "FrameBuilder", batch: "Any") -> int:
+    """SAMPLES with as many of the batch's rows as fit; 0 when none does."""
+    try:
+        written: int = batch.encode(builder)
+    except Overflow:
+        return 0
+    return written
