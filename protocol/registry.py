@@ -65,11 +65,14 @@ class Unit:
     unece: str = ""
 
 
+_POWERS = (1, 10, 100, 1000, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
+
+
 def scaled(raw: int, exponent: int, divisor: int = 1) -> float:
-    """raw * 10**exponent / divisor as the nearest float."""
+    """raw * 10**exponent / divisor as the nearest float; exponent -9 to 9."""
     if exponent >= 0:
-        return raw * 10**exponent / divisor
-    return raw / (divisor * 10**-exponent)
+        return raw * _POWERS[exponent] / divisor
+    return raw / (divisor * _POWERS[-exponent])
 
 
 _UNITS = (

@@ -1,0 +1,234 @@
+"""Open and decode frames in CPython, up and down; only FrameError escapes."""
+
+import hmac
+from binascii import crc32
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from protocol import sections as s
+from protocol import wire
+from protocol.columns import Column, Samples, parse_samples
+from protocol.frame import parse_header
+from protocol.wire import FrameError
+
+__all__ = ["Column", "Envelope", "Frame", "Samples", "decode", "decode_body", "open_frame"]
+
+_PARSERS: dict[int, Callable[[bytes], s.Section]] = {
+    wire.S_INFO: s.parse_info,
+    wire.S_DESCRIPTORS: s.parse_descriptors,
+    wire.S_STATE: s.parse_state,
+    wire.S_TEXT: s.parse_text,
+    wire.S_CLOCK: s.parse_clock,
+    wire.S_OUTCOME: s.parse_outcome,
+    wire.S_ACK: s.parse_ack,
+    wire.S_TIME: s.parse_time,
+    wire.S_CONFIG: s.parse_config,
+    wire.S_COMMAND: s.parse_command,
+    wire.S_UPDATE: s.parse_update,
+}
+_CRITICAL = 0x80
+
+# Critical sections that a frame of a type may hold, and the one that it holds exactly once.
+ALLOWED: dict[int, frozenset[int]] = {
+    wire.T_DATA: frozenset({wire.S_SAMPLES}),
+    wire.T_HELLO: frozenset(),
+    wire.T_LIVE: frozenset({wire.S_STATE, wire.S_SAMPLES}),
+    wire.T_LOG: frozenset(),
+    wire.T_RESULT: frozenset({wire.S_OUTCOME}),
+    wire.T_ACK: frozenset({wire.S_ACK}),
+    wire.T_TIME: frozenset({wire.S_TIME}),
+    wire.T_CONFIG: frozenset({wire.S_CONFIG}),
+    wire.T_COMMAND: frozenset({wire.S_COMMAND}),
+    wire.T_UPDATE: frozenset({wire.S_UPDATE}),
+}
+REQUIRED: dict[int, int] = {
+    wire.T_LIVE: wire.S_STATE,
+    wire.T_RESULT: wire.S_OUTCOME,
+    wire.T_ACK: wire.S_ACK,
+    wire.T_TIME: wire.S_TIME,
+    wire.T_CONFIG: wire.S_CONFIG,
+    wire.T_COMMAND: wire.S_COMMAND,
+    wire.T_UPDATE: wire.S_UPDATE,
+}
+
+
+class Envelope(NamedTuple):
+    """A frame's header, body and trailer; authenticated when its tag was checked."""
+
+    type: int
+    authenticated: bool
+    node: int
+    boot: int
+    seq: int
+    body: bytes
+    trailer: bytes
+
+
+S = TypeVar("S")
+
+
+def _all(frame: "Frame", kind: type[S]) -> tuple[S, ...]:
+    return tuple(section for section in frame.sections if isinstance(section, kind))
+
+
+def _one(frame: "Frame", kind: type[S]) -> S | None:
+    return next((section for section in frame.sections if isinstance(section, kind)), None)
+
+
+@dataclass(slots=True)
+class Frame:
+    """A decoded frame. Its sections are in the order of the wire, unknown ones too."""
+
+    type: int
+    authenticated: bool
+    node: int
+    boot: int
+    seq: int
+    sections: tuple[s.Section, ...]
+
+    @property
+    def samples(self) -> tuple[Samples, ...]:
+        """All SAMPLES sections."""
+        return _all(self, Samples)
+
+    @property
+    def clocks(self) -> tuple[s.ClockSet, ...]:
+        """All CLOCK sections."""
+        return _all(self, s.ClockSet)
+
+    @property
+    def info(self) -> s.Info | None:
+        """INFO, or None."""
+        return _one(self, s.Info)
+
+    @property
+    def descriptors(self) -> tuple[s.Descriptor, ...]:
+        """The channels of all DESCRIPTORS sections."""
+        return tuple(c for section in _all(self, s.Descriptors) for c in section.channels)
+
+    @property
+    def state(self) -> s.State | None:
+        """STATE, or None."""
+        return _one(self, s.State)
+
+    @property
+    def text(self) -> str | None:
+        """All TEXT sections joined, or None."""
+        texts = _all(self, s.Text)
+        return "".join(text.text for text in texts) if texts else None
+
+    @property
+    def outcome(self) -> s.Outcome | None:
+        """OUTCOME, or None."""
+        return _one(self, s.Outcome)
+
+    @property
+    def ack(self) -> s.Ack | None:
+        """ACK, or None."""
+        return _one(self, s.Ack)
+
+    @property
+    def time(self) -> s.TimeAnswer | None:
+        """TIME, or None."""
+        return _one(self, s.TimeAnswer)
+
+    @property
+    def config(self) -> s.Config | None:
+        """CONFIG, or None."""
+        return _one(self, s.Config)
+
+    @property
+    def command(self) -> s.Command | None:
+        """COMMAND, or None."""
+        return _one(self, s.Command)
+
+    @property
+    def update(self) -> s.Offer | s.Chunk | None:
+        """UPDATE, or None."""
+        return next((u for u in self.sections if isinstance(u, s.Offer | s.Chunk)), None)
+
+
+def _envelope(raw: bytes, checked: bool) -> Envelope:
+    if len(raw) > wire.FRAME_MAX_COLLECTOR:
+        raise FrameError("long", f"{len(raw)} bytes, 4096 at most")
+    type, auth, length, node, boot, seq = parse_header(raw)
+    end = wire.HEADER + length
+    return Envelope(
+        type, checked and bool(auth), node, boot, seq, raw[wire.HEADER : end], raw[end:]
+    )
+
+
+def open_frame(raw: bytes, key: bytes | None) -> Envelope:
+    """A frame's envelope once its trailer is found right.
+
+    key is K_up for frames from a node, K_down for frames to it. With a key an unauthenticated
+    frame is a downgrade; without one only a CRC can be checked. Raises FrameError short, long,
+    magic, version, incompatible, length, downgrade, tag, key or crc.
+    """
+    envelope = _envelope(raw, True)
+    signed = raw[: -len(envelope.trailer)]
+    if envelope.authenticated:
+        if key is None:
+            raise FrameError("key", "no key for this node")
+        tag = hmac.digest(key, signed, "sha256")[: wire.TAG_BYTES]
+        if not hmac.compare_digest(tag, envelope.trailer):
+            raise FrameError("tag", "not made with this key, or altered")
+    elif key is not None:
+        raise FrameError("downgrade", "unauthenticated, though the node has a key")
+    elif crc32(signed, wire.CRC_START) != int.from_bytes(envelope.trailer, "little"):
+        raise FrameError("crc", "altered on the way")
+    return envelope
+
+
+def decode(raw: bytes) -> Frame:
+    """Decode a frame that is trusted: the trailer is not looked at (open_frame does that)."""
+    return decode_body(_envelope(raw, False))
+
+
+def decode_body(envelope: Envelope) -> Frame:
+    """Decode the sections of an opened frame. Raises FrameError with the reason."""
+    type, authenticated, node, boot, seq, body, _ = envelope
+    allowed = ALLOWED.get(type)
+    if allowed is None:
+        raise FrameError("type", f"{type} is unknown")
+    found: list[s.Section] = []
+    tags = []
+    at = 0
+    end = len(body)
+    values_left = wire.VALUES_MAX
+    while at < end:
+        if end - at < 3:
+            raise FrameError("section", "the body ends within a section's head")
+        tag = body[at]
+        start = at + 3
+        at = start + (body[at + 1] | body[at + 2] << 8)
+        if at > end:
+            raise FrameError("section", "a section runs past the body's end")
+        data = body[start:at]
+        tags.append(tag)
+        if tag == wire.S_SAMPLES and tag in allowed:
+            samples, declared = parse_samples(data, values_left)
+            values_left -= declared
+            found.append(samples)
+        else:
+            found.append(_parse(tag, data, allowed))
+    _check_sections(type, tags)
+    return Frame(type, authenticated, node, boot, seq, tuple(found))
+
+
+def _parse(tag: int, data: bytes, allowed: frozenset[int]) -> s.Section:
+    if tag & _CRITICAL and tag not in allowed:
+        if tag in _PARSERS or tag == wire.S_SAMPLES:
+            raise FrameError("misplaced", f"section {tag:#04x} in a frame of another type")
+        raise FrameError("critical", f"section {tag:#04x} is unknown and must not be skipped")
+    parser = _PARSERS.get(tag)
+    return parser(data) if parser else s.Unknown(tag, data)
+
+
+def _check_sections(type: int, tags: list[int]) -> None:
+    if len(tags) > wire.SECTIONS_MAX:
+        raise FrameError("sections", f"{len(tags)} sections, 64 at most")
+    required = REQUIRED.get(type)
+    if required is not None and tags.count(required) != 1:
+        raise FrameError("absent", f"section {required:#04x} is there {tags.count(required)} times")

@@ -1,0 +1,71 @@
+"""Readings: single values out of decoded frames."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from protocol.columns import Column
+from protocol.decoder import Frame
+from protocol.registry import REGISTRY, scaled
+
+
+class Reading(NamedTuple):
+    """One value. (node, boot, seq, column, sample) is its origin, for ever.
+
+    band is None for a scalar. value is raw * 10**exponent by the registry row's scale, in its
+    unit. column counts over all SAMPLES sections of the frame, without time residuals.
+    """
+
+    node: int
+    boot: int
+    seq: int
+    quantity: int
+    instance: int
+    band: int | None
+    column: int
+    sample: int
+    uptime_ms: int
+    raw: int
+    exponent: int
+    value: float
+    quality: int
+
+
+def readings(frame: Frame) -> Iterator[Reading]:
+    """The frame's readings, column by column.
+
+    A quantity that neither registry nor frame gives an exponent is left out: it stays in the
+    archived frame until the registry knows it.
+    """
+    first = 0
+    for samples in frame.samples:
+        for index, column in enumerate(samples.columns, first):
+            if column.exponent is not None:
+                yield from _column(frame, column, index, samples.times_ms)
+        first += len(samples.columns)
+
+
+def _column(
+    frame: Frame, column: Column, index: int, times_ms: tuple[int, ...]
+) -> Iterator[Reading]:
+    quantity, instance, exponent, first_band, bands, values, qualities = column
+    assert exponent is not None
+    row = REGISTRY.get(quantity)
+    divisor = row.divisor if row else 1
+    node, boot, seq = frame.node, frame.boot, frame.seq
+    for at, raw in enumerate(values):
+        sample = at // bands if bands else at
+        yield Reading(
+            node,
+            boot,
+            seq,
+            quantity,
+            instance,
+            first_band + at % bands if bands else None,
+            index,
+            sample,
+            times_ms[sample],
+            raw,
+            exponent,
+            scaled(raw, exponent, divisor),
+            qualities[sample] if qualities else 0,
+        )
