@@ -263,6 +263,11 @@ def _parse_keys(record: dict[str, Any]) -> NodeKeys:
     )
 
 
+def broker_password(secret: bytes) -> str:
+    """The password by which a node may enter the broker; it follows from the node's key."""
+    return derive(secret, b"broker")[:16].hex()
+
+
 def parse_key(text: str) -> bytes:
     """A node key from 64 hex digits; the error never shows the text."""
     try:

@@ -1,0 +1,222 @@
+"""The registry of nodes and the key ring, in files and in memory."""
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from collector.keys import KeyRing, broker_password, parse_key
+from collector.nodes import NodeError, NodeInfo, NodeRegistry, Site, as_record, parse_record
+from collector.private_file import PrivateFileError
+from protocol.mac import derive
+
+NODE = 0xA1B2C3D4
+OLD, NEW, THIRD = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 34))
+UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+
+
+RECORD = {"node": "a1b2c3d4", "uuid": UUID, "name": "Plaza", "board": "street", "boot": 5}
+
+
+def info(node: int = NODE, **changes: object) -> NodeInfo:
+    return parse_record({**RECORD, "node": f"{node:08x}", **changes})
+
+
+def up(secret: bytes) -> bytes:
+    return derive(secret, b"up")
+
+
+def test_a_record_survives_the_way_to_a_file_and_back() -> None:
+    site = {"latitude": 41.38, "longitude": 2.17, "elevation_m": 12.5}
+    node = info(site=site, mobile=True, exact=True)
+    assert node.site == Site(41.38, 2.17, 12.5)
+    assert parse_record(json.loads(json.dumps(as_record(node)))) == node
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"node": "xyz"}, "eight hex digits"),
+        ({"node": 5}, "node is missing"),
+        ({"uuid": "no"}, "uuid"),
+        ({"boot": -1}, "boot"),
+        ({"boot": True}, "boot"),
+        ({"name": "x" * 81}, "name"),
+        ({"name": "a\x1b[31m"}, "name"),
+        ({"mobile": 1}, "mobile must be true or false"),
+        ({"site": {"latitude": 91, "longitude": 0}}, "site.latitude must be a number"),
+        ({"site": {"latitude": True, "longitude": 0}}, "site.latitude"),
+        ({"site": [1, 2]}, "site must be an object"),
+        ({"state": "gone"}, "state must be one of"),
+    ],
+)
+def test_a_bad_record_is_refused_with_the_field(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(NodeError, match=reason):
+        parse_record({**RECORD, **changes})
+
+
+def test_nodes_are_found_by_address_name_and_identity(tmp_path: Path) -> None:
+    registry = NodeRegistry(tmp_path / "nodes.json")
+    registry.put(info(), info(7, uuid=UUID.replace("6", "7"), name="Pier"))
+    for text in ("a1b2c3d4", "plaza", UUID.upper()):
+        assert registry.find(text).node == NODE
+    registry.put(info(8, name="Pier"))
+    with pytest.raises(NodeError, match=r"several nodes: 00000007, 00000008"):
+        registry.find("Pier")
+    with pytest.raises(NodeError, match="no node 'Quay'"):
+        registry.find("Quay")
+
+
+def test_another_process_sees_a_change_and_nobody_else_reads_the_file(tmp_path: Path) -> None:
+    daemon, operator = (NodeRegistry(tmp_path / "nodes.json") for _ in range(2))
+    operator.put(info())
+    assert daemon.get(NODE) is None
+    assert daemon.reload()
+    assert not daemon.reload()
+    assert daemon.get(NODE) == info()
+    assert stat.S_IMODE((tmp_path / "nodes.json").stat().st_mode) == 0o600
+
+
+def test_writers_do_not_lose_each_others_nodes(tmp_path: Path) -> None:
+    def write(first: int) -> None:
+        registry = NodeRegistry(tmp_path / "nodes.json")
+        for node in range(first, first + 10):
+            registry.put(info(node))
+
+    threads = [threading.Thread(target=write, args=(100 * turn,)) for turn in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(NodeRegistry(tmp_path / "nodes.json")) == 40
+
+
+def test_keys_that_others_may_read_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    KeyRing(path).add(NODE, OLD)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    with pytest.raises(PrivateFileError, match="chmod 600"):
+        KeyRing(path)
+
+
+def test_a_damaged_key_file_is_named_without_its_keys(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.touch(0o600)
+    path.write_text(json.dumps({"nodes": {"a1b2c3d4": {"key": "ab" * 31}}}))
+    with pytest.raises(PrivateFileError) as caught:
+        KeyRing(path)
+    assert "a1b2c3d4" in str(caught.value)
+    assert "abab" not in str(caught.value)
+    path.write_text("{")
+    with pytest.raises(PrivateFileError, match="not JSON"):
+        KeyRing(path)
+
+
+def test_a_key_is_never_printed() -> None:
+    ring = KeyRing(secrets={NODE: OLD})
+    for shown in (repr(ring.get(NODE)), str(ring.get(NODE)), repr(ring)):
+        assert OLD.hex() not in shown
+        assert repr(OLD)[2:-1] not in shown
+    with pytest.raises(NodeError, match="64 hex digits") as caught:
+        parse_key("zz" * 32)
+    assert "zz" not in str(caught.value)
+
+
+def test_a_node_without_a_key_is_unknown() -> None:
+    ring = KeyRing()
+    assert ring.up(NODE, 1, 1) == []
+    assert ring.down(NODE) is None
+
+
+def test_a_second_key_needs_a_rotation(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    ring.add(NODE, OLD)
+    ring.add(NODE, OLD)
+    with pytest.raises(NodeError, match="rotate"):
+        ring.add(NODE, NEW)
+
+
+def test_a_rotation_lets_old_frames_pass_until_the_spool_is_past_the_switch(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "keys.json"
+    ring = KeyRing(path)
+    ring.add(NODE, OLD)
+    ring.rotate(NODE, NEW)
+    assert ring.up(NODE, 9, 1) == [up(OLD), up(NEW)]
+    assert ring.down(NODE) == derive(OLD, b"dn"), "the board has the old key as far as we know"
+
+    ring.accepted(NODE, 9, 50, up(OLD))
+    assert ring.down(NODE) == derive(OLD, b"dn")
+    ring.accepted(NODE, 9, 105, up(NEW))
+    ring.accepted(NODE, 9, 101, up(NEW))
+    ring.accepted(NODE, 9, 110, up(NEW))
+    ring = KeyRing(path)
+    assert ring.down(NODE) == derive(NEW, b"dn")
+    assert ring.up(NODE, 9, 100) == [up(OLD), up(NEW)]
+    assert ring.up(NODE, 8, 5000) == [up(OLD), up(NEW)]
+    assert ring.up(NODE, 9, 101) == [up(NEW)], "the old key is worth nothing past the switch"
+
+    ring.settled(NODE, (9, 100))
+    assert ring.up(NODE, 9, 100) == [up(OLD), up(NEW)]
+    ring.settled(NODE, (9, 101))
+    assert ring.up(NODE, 9, 100) == [up(NEW)]
+    held = KeyRing(path).get(NODE)
+    assert held is not None
+    assert held.sealed == (OLD,)
+
+
+def test_a_rotation_that_never_reached_the_board_can_be_undone(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    ring.add(NODE, OLD)
+    with pytest.raises(NodeError, match="no rotation"):
+        ring.undo_rotation(NODE)
+    ring.rotate(NODE, NEW)
+    with pytest.raises(NodeError, match="under way"):
+        ring.rotate(NODE, THIRD)
+    ring.undo_rotation(NODE)
+    assert ring.up(NODE, 1, 1) == [up(OLD)]
+    ring.rotate(NODE, NEW)
+    ring.accepted(NODE, 2, 1, up(NEW))
+    with pytest.raises(NodeError, match="no rotation"):
+        ring.undo_rotation(NODE)
+
+
+def test_a_revoked_node_is_refused_and_its_keys_are_kept(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    ring.add(NODE, OLD)
+    ring.revoke(NODE)
+    assert ring.up(NODE, 1, 1) == []
+    assert ring.down(NODE) is None
+    assert OLD.hex() in (tmp_path / "keys.json").read_text()
+    ring.add(NODE, OLD)
+    assert ring.up(NODE, 1, 1) == [up(OLD)]
+    ring.remove(NODE)
+    assert OLD.hex() not in (tmp_path / "keys.json").read_text()
+
+
+def test_the_brokers_password_follows_from_the_key_and_does_not_tell_it() -> None:
+    password = broker_password(OLD)
+    assert password == broker_password(OLD) != broker_password(NEW)
+    assert len(password) == 32
+    assert password not in OLD.hex()
+
+
+def test_a_crash_between_write_and_rename_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    ring.add(NODE, OLD)
+    monkeypatch.setattr(Path, "replace", _no_power)
+    with pytest.raises(OSError, match="power"):
+        ring.rotate(NODE, NEW)
+    assert KeyRing(tmp_path / "keys.json").up(NODE, 1, 1) == [up(OLD)]
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".new")] == []
+
+
+def _no_power(*_: object) -> None:
+    raise OSError("power cut")
