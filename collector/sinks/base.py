@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
-from collector.observation import Channel, Observation, PublicNode
+from collector.observation import QUALITY_NAMES, Channel, Observation, PublicNode
+from collector.structure import KeyFault, Range
 
 REASON_CHARACTERS_MAX = 200
 
@@ -102,7 +103,9 @@ class Capabilities:
     backlog: readings keep their original time, however old.
     oldest_first: newer readings must not overtake older ones.
     network_rate, address_rate: limits on requests, for all and for each address.
-    interval_s: each address takes one reading a channel in this time; those between are left out.
+    interval_s: a channel's readings go out at most this often; those between are left out.
+    fresh_s: how old a reading may be where `backlog` is false.
+    qualities: names of the quality codes that go out unless the configuration says otherwise.
     readback_delay_s: how long after a lost answer the network may still be storing the request.
     """
 
@@ -114,7 +117,34 @@ class Capabilities:
     network_rate: Rate | None = None
     address_rate: Rate | None = None
     interval_s: float = 0.0
+    fresh_s: float = 600.0
+    qualities: tuple[str, ...] = ("ok",)
     readback_delay_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """[sink.delivery]: what every sink may say about how it is fed."""
+
+    qualities: tuple[str, ...] | None = None
+    order: Literal["live_first", "oldest_first"] = "live_first"
+    fresh_s: Annotated[float, Range(1, 1e9)] | None = None
+    backlog_days: Annotated[float, Range(0.01, 36_500)] = 90.0
+    backlog_frames: Annotated[int, Range(1, 1_000_000_000)] = 2_000_000
+    on_unknown: Literal["resend", "leave"] = "resend"
+
+    def __post_init__(self) -> None:
+        for name in self.qualities or ():
+            if name not in QUALITY_NAMES:
+                known = ", ".join(QUALITY_NAMES)
+                raise KeyFault("qualities", f"{name!r} is unknown; known are: {known}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkConfig:
+    """What the Config of every kind of sink begins with."""
+
+    delivery: DeliverySettings = DeliverySettings()
 
 
 class Group(NamedTuple):

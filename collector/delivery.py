@@ -1,0 +1,283 @@
+"""What each sink has done: ranges of frames, claims before sending, parts, dead letters, counts.
+
+Every function takes a connection inside the writer's transaction. A frame that is in `done` has
+all its readings settled: delivered, rejected, left out, or expired; `delivery_count` says how many
+of each, by node and reason. A claim in `inflight` is committed before anything of it is sent.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from collector.ranges import Ranges
+
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS done (
+        sink TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+        PRIMARY KEY (sink, first_id)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS inflight (
+        sink TEXT NOT NULL, batch INTEGER NOT NULL, first_id INTEGER NOT NULL,
+        last_id INTEGER NOT NULL, sent_ms INTEGER NOT NULL,
+        PRIMARY KEY (sink, batch, first_id)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS partial (
+        sink TEXT NOT NULL, frame INTEGER NOT NULL, settled BLOB NOT NULL,
+        PRIMARY KEY (sink, frame)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS rejected (
+        sink TEXT NOT NULL, frame INTEGER NOT NULL, reading INTEGER NOT NULL,
+        channel TEXT NOT NULL, time_ms INTEGER NOT NULL, reason TEXT NOT NULL,
+        PRIMARY KEY (sink, frame, reading)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS delivery_count (
+        sink TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL, node INTEGER NOT NULL,
+        readings INTEGER NOT NULL, PRIMARY KEY (sink, outcome, reason, node)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS upstream_id (
+        sink TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL,
+        PRIMARY KEY (sink, name)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS frozen_time (
+        node INTEGER NOT NULL, boot INTEGER NOT NULL, number INTEGER NOT NULL,
+        first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, anchor_ms INTEGER NOT NULL,
+        unix_ms INTEGER NOT NULL, slope_ppb INTEGER NOT NULL,
+        PRIMARY KEY (node, boot, number)) WITHOUT ROWID""",
+)
+
+DELIVERED = "delivered"
+REJECTED = "rejected"
+LEFT_OUT = "left_out"
+EXPIRED = "expired"
+POSSIBLE_DUPLICATE = "possible_duplicate"
+SETTLING = (DELIVERED, REJECTED, LEFT_OUT, EXPIRED)
+
+DEAD_LETTERS_MAX = 100_000
+
+
+class Count(NamedTuple):
+    """Key of a counter on the ledger."""
+
+    outcome: str
+    reason: str
+    node: int
+
+
+class DeadLetter(NamedTuple):
+    """A reading that a network refused for ever."""
+
+    frame: int
+    reading: int
+    channel: str
+    time_ms: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Changes of one sink's state, gathered and written in one transaction."""
+
+    done: Ranges = field(default_factory=Ranges)
+    released: set[int] = field(default_factory=set)
+    partial: dict[int, int] = field(default_factory=dict)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    counts: Counter[Count] = field(default_factory=Counter)
+
+    def __bool__(self) -> bool:
+        return bool(self.done or self.released or self.partial or self.counts)
+
+    def absorb(self, earlier: Settlement) -> None:
+        """Takes over what could not be written before; what is newer here wins."""
+        self.done.update(earlier.done)
+        self.released |= earlier.released
+        self.partial = {
+            frame: mask
+            for frame, mask in (earlier.partial | self.partial).items()
+            if frame not in self.done
+        }
+        self.dead_letters[:0] = earlier.dead_letters
+        self.counts.update(earlier.counts)
+
+
+@dataclass(slots=True)
+class SinkState:
+    """What a sink's tables hold at start."""
+
+    done: Ranges
+    claims: dict[int, Ranges]
+    partial: dict[int, int]
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Makes the tables of this module where they are missing."""
+    for statement in TABLES:
+        connection.execute(statement)
+
+
+def load(connection: sqlite3.Connection, sink: str) -> SinkState:
+    """Reads the whole state of one sink."""
+    done = Ranges(
+        connection.execute("SELECT first_id, last_id FROM done WHERE sink = ? ORDER BY 2", (sink,))
+    )
+    claims: dict[int, Ranges] = {}
+    for batch, first, last in connection.execute(
+        "SELECT batch, first_id, last_id FROM inflight WHERE sink = ? ORDER BY 1, 2", (sink,)
+    ):
+        claims.setdefault(batch, Ranges()).add(first, last)
+    partial = {
+        frame: int.from_bytes(settled, "little")
+        for frame, settled in connection.execute(
+            "SELECT frame, settled FROM partial WHERE sink = ?", (sink,)
+        )
+    }
+    return SinkState(done, claims, partial)
+
+
+def claim(
+    connection: sqlite3.Connection, sink: str, batch: int, frames: Ranges, sent_ms: int
+) -> None:
+    """Notes that these frames may be sent from now on; commit before sending."""
+    connection.executemany(
+        "INSERT INTO inflight VALUES (?, ?, ?, ?, ?)",
+        [(sink, batch, first, last, sent_ms) for first, last in frames],
+    )
+
+
+def settle(connection: sqlite3.Connection, sink: str, change: Settlement) -> None:
+    """Writes what became of frames, and lets go of claims."""
+    for first, last in change.done:
+        _add_range(connection, sink, first, last)
+        connection.execute(
+            "DELETE FROM partial WHERE sink = ? AND frame BETWEEN ? AND ?", (sink, first, last)
+        )
+    connection.executemany(
+        "INSERT OR REPLACE INTO partial VALUES (?, ?, ?)",
+        [
+            (sink, frame, mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
+            for frame, mask in change.partial.items()
+        ],
+    )
+    connection.executemany(
+        "DELETE FROM inflight WHERE sink = ? AND batch = ?",
+        [(sink, batch) for batch in change.released],
+    )
+    _bury(connection, sink, change.dead_letters)
+    add_counts(connection, sink, change.counts)
+
+
+def add_counts(
+    connection: sqlite3.Connection, sink: str, counts: Mapping[Count, int]
+) -> None:
+    """Adds readings to the ledger's counters."""
+    connection.executemany(
+        "INSERT INTO delivery_count VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET readings = readings + excluded.readings",
+        [(sink, *key, readings) for key, readings in counts.items() if readings],
+    )
+
+
+def counts(connection: sqlite3.Connection, sink: str | None = None) -> dict[str, dict[Count, int]]:
+    """Readings by sink, outcome, reason and node."""
+    found: dict[str, dict[Count, int]] = {}
+    for name, outcome, reason, node, readings in connection.execute(
+        "SELECT * FROM delivery_count WHERE ?1 IS NULL OR sink = ?1", (sink,)
+    ):
+        found.setdefault(name, {})[Count(outcome, reason, node)] = readings
+    return found
+
+
+def first_needed(connection: sqlite3.Connection, sinks: Iterable[str]) -> int | None:
+    """Smallest frame id that one of these sinks has not settled, None without sinks.
+
+    Retention keeps this frame and all after it.
+    """
+    needed: list[int] = []
+    for sink in sinks:
+        row = connection.execute(
+            "SELECT first_id, last_id FROM done WHERE sink = ? ORDER BY first_id LIMIT 1", (sink,)
+        ).fetchone()
+        needed.append(row[1] + 1 if row and row[0] <= 1 else 1)
+    return min(needed, default=None)
+
+
+def replay(connection: sqlite3.Connection, sink: str, first_id: int, last_id: int) -> None:
+    """Makes a sink send these frames again; its counters stay, for they count what was sent."""
+    for first, last in connection.execute(
+        "SELECT first_id, last_id FROM done WHERE sink = ? AND first_id <= ? AND last_id >= ?",
+        (sink, last_id, first_id),
+    ).fetchall():
+        connection.execute("DELETE FROM done WHERE sink = ? AND first_id = ?", (sink, first))
+        if first < first_id:
+            _add_range(connection, sink, first, first_id - 1)
+        if last > last_id:
+            _add_range(connection, sink, last_id + 1, last)
+    for table in ("partial", "rejected"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE sink = ? AND frame BETWEEN ? AND ?",  # noqa: S608
+            (sink, first_id, last_id),
+        )
+
+
+def dead_letters(
+    connection: sqlite3.Connection, sink: str, limit: int = 1000
+) -> Iterator[DeadLetter]:
+    """Readings that the network refused for ever, oldest frame first."""
+    for row in connection.execute(
+        "SELECT frame, reading, channel, time_ms, reason FROM rejected WHERE sink = ?"
+        " ORDER BY frame, reading LIMIT ?",
+        (sink, limit),
+    ):
+        yield DeadLetter(*row)
+
+
+def ids(connection: sqlite3.Connection, sink: str) -> dict[str, str]:
+    """Ids that a network gave to our entities."""
+    return dict(
+        connection.execute("SELECT name, id FROM upstream_id WHERE sink = ?", (sink,)).fetchall()
+    )
+
+
+def keep_ids(connection: sqlite3.Connection, sink: str, found: Mapping[str, str]) -> None:
+    """Keeps ids of entities."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO upstream_id VALUES (?, ?, ?)",
+        [(sink, name, id) for name, id in found.items()],
+    )
+
+
+def forget(connection: sqlite3.Connection, sink: str) -> None:
+    """Forgets a sink that was taken out of the configuration; its counters stay."""
+    for table in ("done", "inflight", "partial", "rejected", "upstream_id"):
+        connection.execute(f"DELETE FROM {table} WHERE sink = ?", (sink,))  # noqa: S608
+
+
+def _add_range(connection: sqlite3.Connection, sink: str, first: int, last: int) -> None:
+    """Adds a range; those it touches become one with it."""
+    before = connection.execute(
+        "SELECT first_id, last_id FROM done WHERE sink = ? AND first_id <= ?"
+        " ORDER BY first_id DESC LIMIT 1",
+        (sink, first),
+    ).fetchone()
+    if before and before[1] >= first - 1:
+        first = before[0]
+        last = max(last, before[1])
+    after = connection.execute(
+        "SELECT max(last_id) FROM done WHERE sink = ? AND first_id BETWEEN ? AND ?",
+        (sink, first, last + 1),
+    ).fetchone()
+    last = max(last, after[0] or 0)
+    connection.execute(
+        "DELETE FROM done WHERE sink = ? AND first_id BETWEEN ? AND ?", (sink, first, last)
+    )
+    connection.execute("INSERT INTO done VALUES (?, ?, ?)", (sink, first, last))
+
+
+def _bury(connection: sqlite3.Connection, sink: str, letters: Iterable[DeadLetter]) -> None:
+    letters = list(letters)
+    if not letters:
+        return
+    (kept,) = connection.execute(
+        "SELECT count(*) FROM rejected WHERE sink = ?", (sink,)
+    ).fetchone()
+    connection.executemany(
+        "INSERT OR REPLACE INTO rejected VALUES (?, ?, ?, ?, ?, ?)",
+        [(sink, *letter) for letter in letters[: max(0, DEAD_LETTERS_MAX - kept)]],
+    )
