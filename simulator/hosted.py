@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from firmware.node import Node
 
+from simulator.faults.filesystem import PowerCut
 from simulator.network import Network
 from simulator.virtual_loop import VirtualLoop
 
@@ -24,10 +25,6 @@ DEEPSLEEP_RESET = 4
 FREE_HEAP_BYTES = 98_304
 WATCHDOG_MS = 120_000
 NVS_NOT_FOUND = -0x1102
-
-
-class PowerCut(BaseException):
-    """The supply fails in the middle of an operation; nothing after it happens."""
 
 
 class Reset(BaseException):

@@ -23,7 +23,7 @@ def raw_temperature():
 class NVS:
     """One namespace; changes are kept by commit() alone."""
 
-    def __init__(self, namespace, /):
+    def __init__(self, namespace):
         self._file = _host.NODE_FOLDER + "/nvs-" + namespace + ".json"
         try:
             with open(self._file) as stored:
@@ -36,21 +36,21 @@ class NVS:
             raise OSError(_ESP_ERR_NVS_NOT_FOUND, "ESP_ERR_NVS_NOT_FOUND")
         return self._values[key]
 
-    def get_i32(self, key, /):
+    def get_i32(self, key):
         return int(self._get(key))
 
-    def set_i32(self, key, value, /):
+    def set_i32(self, key, value):
         self._values[key] = value
 
-    def get_blob(self, key, buffer, /):
+    def get_blob(self, key, buffer):
         data = _binascii.unhexlify(self._get(key))
         buffer[: len(data)] = data
         return len(data)
 
-    def set_blob(self, key, value, /):
+    def set_blob(self, key, value):
         self._values[key] = _binascii.hexlify(value).decode()
 
-    def erase_key(self, key, /):
+    def erase_key(self, key):
         self._get(key)
         del self._values[key]
 

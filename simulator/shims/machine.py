@@ -41,12 +41,12 @@ def soft_reset():
     _sys.exit(0)
 
 
-def deepsleep(time_ms=-1, /):
+def deepsleep(time_ms=-1):
     _host.call(_bridge.DEEPSLEEP, 0, time_ms, answer=False)
     _sys.exit(0)
 
 
-def lightsleep(time_ms=0, /):
+def lightsleep(time_ms=0):
     _host.call(_bridge.SLEEP, 0, time_ms)
 
 
@@ -54,7 +54,7 @@ def idle():
     _host.run_idle_hooks()
 
 
-def freq(hz=None, /):
+def freq(hz=None):
     return 160000000 if hz is None else None
 
 
@@ -62,7 +62,7 @@ def disable_irq():
     return 0
 
 
-def enable_irq(state, /):
+def enable_irq(state):
     pass
 
 
@@ -75,7 +75,7 @@ class Pin:
     IRQ_RISING = 1
     IRQ_FALLING = 2
 
-    def __init__(self, id, /, mode=-1, pull=-1, *, value=None, drive=None, alt=None):
+    def __init__(self, id, mode=-1, pull=-1, *, value=None, drive=None, alt=None):
         self._number = id._number if isinstance(id, Pin) else id
         if value is not None:
             self.value(value)
@@ -84,7 +84,7 @@ class Pin:
         if value is not None:
             self.value(value)
 
-    def value(self, x=None, /):
+    def value(self, x=None):
         if x is None:
             return _host.call(_bridge.PIN_READ, self._number)[0]
         _host.call(_bridge.PIN_WRITE, self._number, 1 if x else 0)
@@ -99,7 +99,7 @@ class Pin:
     def toggle(self):
         self.value(not self.value())
 
-    def __call__(self, x=None, /):
+    def __call__(self, x=None):
         return self.value(x)
 
 
@@ -110,7 +110,6 @@ class UART:
     def __init__(
         self,
         id,
-        /,
         baudrate=115200,
         bits=8,
         parity=None,
@@ -132,7 +131,6 @@ class UART:
 
     def init(
         self,
-        /,
         baudrate=115200,
         bits=8,
         parity=None,
@@ -160,13 +158,13 @@ class UART:
     def any(self):
         return _host.call(_bridge.UART_ANY, self._id)[0]
 
-    def read(self, nbytes=-1, /):
+    def read(self, nbytes=-1):
         if nbytes < 0 or nbytes > _bridge.PAYLOAD_MAX:
             nbytes = _bridge.PAYLOAD_MAX
         data = _host.call(_bridge.UART_READ, self._id, nbytes)[1]
         return bytes(data) if data else None
 
-    def readinto(self, buf, nbytes=-1, /):
+    def readinto(self, buf, nbytes=-1):
         if nbytes < 0 or nbytes > len(buf):
             nbytes = len(buf)
         data = _host.call(_bridge.UART_READ, self._id, min(nbytes, _bridge.PAYLOAD_MAX))[1]
@@ -184,7 +182,7 @@ class UART:
             line.extend(byte)
         return bytes(line) if line else None
 
-    def write(self, buf, /):
+    def write(self, buf):
         view = memoryview(buf)
         for start in range(0, len(view), _bridge.PAYLOAD_MAX):
             _host.call(_bridge.UART_WRITE, self._id, 0, view[start : start + _bridge.PAYLOAD_MAX])
@@ -201,7 +199,7 @@ class UART:
 
 
 class I2C:
-    def __init__(self, id=-1, /, *, scl=None, sda=None, freq=400000, timeout=50000):
+    def __init__(self, id=-1, *, scl=None, sda=None, freq=400000, timeout=50000):
         self._id = id
 
     def init(self, *, scl=None, sda=None, freq=400000):
@@ -210,19 +208,19 @@ class I2C:
     def scan(self):
         return list(_host.call(_bridge.I2C_SCAN, self._id)[1])
 
-    def writeto(self, addr, buf, stop=True, /):
+    def writeto(self, addr, buf, stop=True):
         return _host.call(_bridge.I2C_WRITE, self._id, addr, buf)[0]
 
-    def writevto(self, addr, vector, stop=True, /):
+    def writevto(self, addr, vector, stop=True):
         return self.writeto(addr, b"".join(bytes(part) for part in vector))
 
-    def readfrom(self, addr, nbytes, stop=True, /):
+    def readfrom(self, addr, nbytes, stop=True):
         return bytes(_host.call(_bridge.I2C_READ, self._id, addr | nbytes << 8)[1])
 
-    def readfrom_into(self, addr, buf, stop=True, /):
+    def readfrom_into(self, addr, buf, stop=True):
         buf[:] = _host.call(_bridge.I2C_READ, self._id, addr | len(buf) << 8)[1]
 
-    def readfrom_mem(self, addr, memaddr, nbytes, /, *, addrsize=8):
+    def readfrom_mem(self, addr, memaddr, nbytes, *, addrsize=8):
         return bytes(
             _host.call(
                 _bridge.I2C_EXCHANGE,
@@ -232,10 +230,10 @@ class I2C:
             )[1]
         )
 
-    def readfrom_mem_into(self, addr, memaddr, buf, /, *, addrsize=8):
+    def readfrom_mem_into(self, addr, memaddr, buf, *, addrsize=8):
         buf[:] = self.readfrom_mem(addr, memaddr, len(buf), addrsize=addrsize)
 
-    def writeto_mem(self, addr, memaddr, buf, /, *, addrsize=8):
+    def writeto_mem(self, addr, memaddr, buf, *, addrsize=8):
         self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big") + bytes(buf))
 
 
@@ -250,7 +248,7 @@ class I2S:
     MONO = 0
     STEREO = 1
 
-    def __init__(self, id, /, *, sck, ws, sd, mck=None, mode, bits, format, rate, ibuf):
+    def __init__(self, id, *, sck, ws, sd, mck=None, mode, bits, format, rate, ibuf):
         self._id = id
         self._handler = None
         self._target = None
@@ -261,7 +259,7 @@ class I2S:
     def init(self, *, sck, ws, sd, mck=None, mode, bits, format, rate, ibuf):
         _host.call(_bridge.I2S_OPEN, self._id, rate, _struct.pack("<BBI", bits, format + 1, ibuf))
 
-    def irq(self, handler, /):
+    def irq(self, handler):
         self._handler = handler
 
     def _take(self, view):
@@ -280,7 +278,7 @@ class I2S:
                 self._target = None
                 self._handler(self)
 
-    def readinto(self, buf, /):
+    def readinto(self, buf):
         if self._handler is not None:
             self._target = memoryview(buf)
             self._filled = 0
@@ -296,7 +294,7 @@ class I2S:
             filled += count
         return filled
 
-    def write(self, buf, /):
+    def write(self, buf):
         return len(buf)
 
     def deinit(self):
@@ -319,11 +317,11 @@ class I2S:
 
 
 class RTC:
-    def __init__(self, id=0, /, *, datetime=None):
+    def __init__(self, id=0, *, datetime=None):
         if datetime is not None:
             self.datetime(datetime)
 
-    def memory(self, data=None, /):
+    def memory(self, data=None):
         if data is None:
             return bytes.fromhex(_host.boot()["rtc_memory"])
         kept = bytes(data)

@@ -17,7 +17,7 @@ STAT_HANDSHAKE_TIMEOUT = 204
 _hostname = "mpy-esp32"
 
 
-def hostname(name=None, /):
+def hostname(name=None):
     global _hostname
     if name is None:
         return _hostname
@@ -25,7 +25,7 @@ def hostname(name=None, /):
     return None
 
 
-def country(code=None, /):
+def country(code=None):
     return "XX" if code is None else None
 
 
@@ -36,10 +36,10 @@ class WLAN:
     PM_PERFORMANCE = 1
     PM_POWERSAVE = 2
 
-    def __init__(self, interface_id=STA_IF, /):
+    def __init__(self, interface_id=STA_IF):
         self._active = False
 
-    def active(self, is_active=None, /):
+    def active(self, is_active=None):
         if is_active is None:
             return self._active
         self._active = bool(is_active)
@@ -47,7 +47,7 @@ class WLAN:
             self.disconnect()
         return self._active
 
-    def connect(self, ssid=None, password=None, /, *, bssid=None):
+    def connect(self, ssid=None, password=None, *, bssid=None):
         if not self._active:
             raise OSError("Wifi Not Started")
         name = ssid.encode() if isinstance(ssid, str) else ssid or b""
@@ -59,19 +59,19 @@ class WLAN:
     def isconnected(self):
         return self._active and _host.call(_bridge.WLAN_STATUS)[0] == STAT_GOT_IP
 
-    def status(self, param=None, /):
+    def status(self, param=None):
         if param == "rssi":
             return -_host.call(_bridge.WLAN_RSSI)[0]
         return _host.call(_bridge.WLAN_STATUS)[0]
 
-    def config(self, param=None, /, **kwargs):
+    def config(self, param=None, **kwargs):
         if param == "mac":
             return bytes.fromhex(_host.boot()["unique_id"])
         if param in ("hostname", "dhcp_hostname"):
             return hostname()
         return None
 
-    def ifconfig(self, ip_mask_gateway_dns=None, /):
+    def ifconfig(self, ip_mask_gateway_dns=None):
         return ("127.0.0.1", "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
     def scan(self):

@@ -29,22 +29,22 @@ if _host.STEPPED:
     def ticks_cpu():
         return ticks_us()
 
-    def ticks_add(ticks, delta, /):
+    def ticks_add(ticks, delta):
         return (ticks + delta) & (_PERIOD - 1)
 
-    def ticks_diff(ticks1, ticks2, /):
+    def ticks_diff(ticks1, ticks2):
         return ((ticks1 - ticks2 + _HALF) & (_PERIOD - 1)) - _HALF
 
-    def sleep_ms(ms, /):
+    def sleep_ms(ms):
         global _polls
         _polls = 0
         _host.call(_host.bridge.SLEEP, 0, ms if ms > 0 else 0)
         _host.run_idle_hooks()
 
-    def sleep_us(us, /):
+    def sleep_us(us):
         sleep_ms((us + 999) // 1000)
 
-    def sleep(seconds, /):
+    def sleep(seconds):
         sleep_ms(int(seconds * 1000))
 
     def time():
@@ -56,7 +56,7 @@ if _host.STEPPED:
 else:
     import utime as _utime
 
-    def sleep_ms(ms, /):
+    def sleep_ms(ms):
         _utime.sleep_ms(ms)
         if _host.idle_hooks:
             _host.run_idle_hooks()

@@ -65,9 +65,12 @@ def required(arguments: ast.arguments) -> int:
 
 
 def invented(ours: ast.arguments, theirs: list[ast.arguments]) -> str | None:
-    """What a shim's signature has that no overload of the stub has; None when it is honest."""
+    """What a shim's signature has that no overload of the stub has; None when it is honest.
+
+    MicroPython has no positional-only parameters, so a shim may give those by name.
+    """
     if not any(other.kwarg for other in theirs):
-        known = set().union(*(by_keyword(other) for other in theirs))
+        known = set().union(*(by_keyword(o) | {a.arg for a in o.posonlyargs} for o in theirs))
         strange = by_keyword(ours) - known
         if strange:
             return f"keywords {sorted(strange)}"

@@ -1,0 +1,28 @@
+"""What MicroPython does at power-on: boot.py, then main.py unless the prompt is wanted."""
+
+import os
+import sys
+
+os.chdir(os.getenv("OSN_FLASH") or os.getcwd())
+
+
+def run(name):
+    try:
+        with open(name) as source:
+            text = source.read()
+    except OSError:
+        return
+    try:
+        exec(compile(text, name, "exec"), {"__name__": "__main__"})
+    except SystemExit:
+        pass
+    except KeyboardInterrupt as stopped:
+        sys.print_exception(stopped)
+        raise SystemExit
+    except Exception as fault:
+        sys.print_exception(fault)
+
+
+run("boot.py")
+if not os.getenv("OSN_PROMPT"):
+    run("main.py")

@@ -1,0 +1,138 @@
+"""Archive files are read whole, and what cannot be used is named."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from simulator.recordings import RecordingError, cut, parse_time, read_sensor_community
+from simulator.replay_plan import (
+    LEAD_MS,
+    NEVER_MS,
+    RecordedSchedule,
+    RecordedStimulus,
+    make_plans,
+    spread,
+)
+from simulator.sample_recording import BME_HEAD, ROUGH, SDS_HEAD, write_recording
+
+
+def dust(stamp: str, p1: str = "2.60", p2: str = "1.30", sensor: int = 1, place: int = 9) -> str:
+    return f"{sensor};SDS011;{place};56.9;-2.2;{stamp};{p1};;;{p2};;"
+
+
+def write(path: Path, head: str, *rows: str) -> None:
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+
+
+def test_rows_are_sorted_and_files_joined(tmp_path: Path) -> None:
+    write(tmp_path / "b.csv", SDS_HEAD, dust("2019-02-02T00:00:05"), dust("2019-02-01T00:00:05"))
+    write(tmp_path / "a.csv", SDS_HEAD, dust("2019-02-01T12:00:00"))
+    recording = read_sensor_community(tmp_path)
+    (track,) = recording.tracks
+    assert [row.time_ms for row in track.rows] == [
+        parse_time(t) for t in ("2019-02-01T00:00:05", "2019-02-01T12:00:00", "2019-02-02T00:00:05")
+    ]
+    assert track.rows[0].values == {"pm10": 2.6, "pm2_5": 1.3}
+
+
+def test_compressed_files_are_read(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "a.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(f"{SDS_HEAD}\n{dust('2019-02-01T12:00:00')}\n")
+    assert len(read_sensor_community(tmp_path).tracks[0].rows) == 1
+
+
+def test_what_cannot_be_used_is_named_with_file_and_line(tmp_path: Path) -> None:
+    write(
+        tmp_path / "a.csv",
+        SDS_HEAD,
+        dust("2019-02-01T12:00:00"),
+        dust("yesterday"),
+        dust("2019-02-01T12:00:03", p1="nan"),
+        dust("2019-02-01T12:00:05", p1="", p2=""),
+        "7;DHT99;9;0;0;2019-02-01T12:00:00;1;;;2;;",
+    )
+    write(tmp_path / "notes.csv", "a;b", "1;2")
+    recording = read_sensor_community(tmp_path)
+    named = {(fault.file, fault.line) for fault in recording.faults}
+    assert named == {("a.csv", 3), ("a.csv", 4), ("a.csv", 5), ("a.csv", 6), ("notes.csv", 0)}
+    assert recording.faults_total == 5
+    assert [sorted(row.values) for row in recording.tracks[0].rows] == [
+        ["pm10", "pm2_5"],
+        ["pm2_5"],
+    ]
+
+
+def test_a_folder_without_a_recording_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="SDS011"):
+        read_sensor_community(tmp_path)
+    with pytest.raises(RecordingError, match="does not exist"):
+        read_sensor_community(tmp_path / "nowhere")
+
+
+def test_cut_keeps_the_first_part(tmp_path: Path) -> None:
+    write_recording(tmp_path, seed=1, days=3)
+    whole = read_sensor_community(tmp_path)
+    day = cut(whole, 86_400_000)
+    assert day.first_ms == whole.first_ms
+    assert day.last_ms < whole.first_ms + 86_400_000
+
+
+def test_rows_of_one_second_get_instants_of_their_own_within_it(tmp_path: Path) -> None:
+    stamps = ["2019-02-01T12:00:00"] * 3 + ["2019-02-01T12:00:01"]
+    write(tmp_path / "a.csv", SDS_HEAD, *(dust(t, p2=str(n)) for n, t in enumerate(stamps)))
+    rows = read_sensor_community(tmp_path).tracks[0].rows
+    start_ms = rows[0].time_ms
+    assert [(at - start_ms, row.values["pm2_5"]) for at, row in spread(rows)] == [
+        (0, 0.0), (333, 1.0), (666, 2.0), (1000, 3.0),
+    ]  # fmt: skip
+
+
+def test_each_pair_of_sensors_at_a_location_is_a_node(tmp_path: Path) -> None:
+    stamp = "2019-02-01T12:00:00"
+    write(tmp_path / "a.csv", SDS_HEAD, *(dust(stamp, sensor=n, place=5) for n in (1, 2)))
+    write(tmp_path / "b.csv", BME_HEAD, f"3;BME280;5;1;2;{stamp};99630.02;;;-2.76;88.13")
+    write(tmp_path / "c.csv", SDS_HEAD, dust(stamp, sensor=4, place=6))
+    plans = make_plans(read_sensor_community(tmp_path))
+    sensors = [(p.location, [t.sensor_id for t in p.tracks]) for p in plans]
+    assert sensors == [("5", ["3", "1"]), ("5", ["2"]), ("6", ["4"])]
+    assert len({p.address for p in plans}) == 3
+    assert [e["driver"] for e in plans[0].board()["sensors"]] == ["bme280", "sds011"]
+
+
+def test_the_stimulus_is_the_row_of_the_last_instant(tmp_path: Path) -> None:
+    write(
+        tmp_path / "a.csv",
+        SDS_HEAD,
+        dust("2019-02-01T12:00:00"),
+        dust("2019-02-01T12:03:00", p1="", p2="7"),
+    )
+    write(tmp_path / "b.csv", BME_HEAD, "3;BME280;9;1;2;2019-02-01T12:01:00;;;;-2.76;88.13")
+    (plan,) = make_plans(read_sensor_community(tmp_path))
+    stimulus = RecordedStimulus(plan, plan.start_ms)
+    at = LEAD_MS
+    assert stimulus.value("pm10", at) == 2.6
+    assert stimulus.value("temperature", at) is None
+    assert stimulus.value("temperature", at + 60_047) == -2.76
+    assert stimulus.value("pressure", at + 60_047) is None
+    assert stimulus.value("pm10", at + 60_047) is None
+    assert (stimulus.value("pm10", at + 180_000), stimulus.value("pm2_5", at + 180_000)) == (
+        None,
+        7,
+    )
+    assert stimulus.value("pm10", 0) == 2.6
+
+
+def test_the_schedule_gives_the_next_recorded_instant() -> None:
+    schedule = RecordedSchedule([1_000, 2_500])
+    assert [schedule.next_ms(t) for t in (0, 999, 1_000, 2_499, 2_500)] == [
+        1_000, 1_000, 2_500, 2_500, NEVER_MS,
+    ]  # fmt: skip
+
+
+def test_the_generated_recording_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_recording(tmp_path / name, seed=4, days=2, nodes=2, quirks=ROUGH)
+    one, two = (sorted((tmp_path / n).iterdir()) for n in ("one", "two"))
+    assert [p.read_bytes() for p in one] == [p.read_bytes() for p in two]
+    assert len(make_plans(read_sensor_community(tmp_path / "one"))) == 2
