@@ -1,0 +1,143 @@
+"""Give a board its identity, key and settings, and prove that it has them."""
+
+import json
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from hardware import records
+from hardware.faults import BenchError, Exit
+from hardware.install import SLOT
+from hardware.records import Identity, Site
+from hardware.session import Session
+from protocol.decoder import Hello, decode, open_frame
+from protocol.mac import derive
+from protocol.wire import FrameError
+
+PREPARE = """
+import sys
+if {slot!r} not in sys.path:
+ sys.path.insert(0, {slot!r})
+import esp32
+from firmware import identity
+nvs = esp32.NVS('osn')
+"""
+TAKEN = PREPARE + "i = identity.load(nvs)\nprint('%08x' % i.node if i else '')"
+SAVE = (
+    PREPARE
+    + """
+from binascii import unhexlify as u
+identity.save(nvs, identity.Identity({node}, {boot}, u({uuid!r}), u({key!r})))
+"""
+)
+HELLO = (
+    PREPARE
+    + """
+from binascii import hexlify
+import machine
+from firmware import reports
+from protocol import wire
+from protocol.frame import FrameBuilder
+from protocol.mac import Mac, derive
+i = identity.load(nvs)
+b = FrameBuilder(256, Mac(derive(i.key, b'up')))
+b.begin(wire.T_HELLO, i.node, i.boot, 1)
+reports.info(b, {board!r}, i.uuid, machine.reset_cause())
+print(hexlify(b.view[:b.finish()]).decode())
+"""
+)
+ERASE = PREPARE + "nvs.erase_key('identity')\nnvs.commit()"
+
+Random = Callable[[int], bytes]
+
+
+def new_identity(taken: set[str], random: Random = secrets.token_bytes) -> Identity:
+    """A fresh identity whose address is not among those taken; its key is always new."""
+    while True:
+        node = int.from_bytes(random(4), "little")
+        if node and f"{node:08x}" not in taken:
+            break
+    unique = uuid.UUID(bytes=random(16), version=4)
+    return Identity(node, str(unique), random(32), int(time.time()))
+
+
+def provisioned_as(opened: Session, slot: str = SLOT) -> str | None:
+    """The address of the identity that a board holds, or None."""
+    return opened.run(TAKEN.format(slot=_path(opened, slot))).strip() or None
+
+
+def provision(
+    opened: Session,
+    *,
+    records_path: Path,
+    name: str,
+    board: str,
+    settings: Mapping[str, int | str],
+    site: Site | None = None,
+    mobile: bool = False,
+    slot: str = SLOT,
+) -> Identity:
+    """Make an identity, write it and the settings, check the board's HELLO, append the record.
+
+    The record is written before the board gets its key, so that no board is left with a key that
+    nobody knows. Raises BenchError; a board that has an identity is refused.
+    """
+    present = provisioned_as(opened, slot)
+    if present is not None:
+        raise BenchError(
+            Exit.ALREADY_PROVISIONED,
+            f"The board on {opened.port} is already node {present}",
+            "To give it a new life, and lose what it has not sent yet, use `osn-board wipe`",
+        )
+    taken = {str(entry.get("node")) for entry in records.known(records_path)}
+    identity = new_identity(taken)
+    records.append(records_path, records.record(identity, name, board, site, mobile))
+    folder = _path(opened, slot)
+    opened.run(
+        SAVE.format(
+            slot=folder,
+            node=identity.node,
+            boot=identity.boot,
+            uuid=uuid.UUID(identity.uuid).hex,
+            key=identity.key.hex(),
+        )
+    )
+    base = folder.rsplit("/", 1)[0]
+    opened.put(f"{base}/provision.json", json.dumps(dict(settings), sort_keys=True).encode())
+    verify(opened, identity, board, slot)
+    return identity
+
+
+def verify(opened: Session, identity: Identity, board: str, slot: str = SLOT) -> None:
+    """Read back an authenticated HELLO and compare it. Raises BenchError when it differs."""
+    text = opened.run(HELLO.format(slot=_path(opened, slot), board=board)).strip()
+    try:
+        raw = bytes.fromhex(text)
+        open_frame(raw, derive(identity.key, b"up"))
+        frame = decode(raw)
+    except (ValueError, FrameError) as fault:
+        raise _unproved(opened, "its HELLO is not authentic") from fault
+    hello = frame.body
+    if not isinstance(hello, Hello) or frame.node != identity.node:
+        raise _unproved(opened, "it answers for another node")
+    if hello.identity != uuid.UUID(identity.uuid).bytes or hello.board != board:
+        raise _unproved(opened, "its HELLO names another identity or board")
+
+
+def erase(opened: Session, slot: str = SLOT) -> None:
+    """Take the identity and the key from a board."""
+    opened.run(ERASE.format(slot=_path(opened, slot)))
+
+
+def _unproved(opened: Session, why: str) -> BenchError:
+    return BenchError(
+        Exit.FAILED,
+        f"The board on {opened.port} could not prove its identity: {why}",
+        "Wipe it with `osn-board wipe` and provision it again; do not import this record",
+    )
+
+
+def _path(opened: Session, slot: str) -> str:
+    return str(opened.value("__import__('os').getcwd()")).rstrip("/") + "/" + slot

@@ -1,0 +1,103 @@
+"""The printable sheet of a board: what it is, its wiring, its test, and the label for its owner."""
+
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import segno
+
+from protocol.mac import derive
+
+CLAIM_BYTES = 10
+STYLE = """
+body { font: 11pt/1.4 Helvetica, Arial, sans-serif; margin: 15mm; color: #1c2b39; }
+h1 { font-size: 18pt; margin: 0 0 2mm; }
+h2 { font-size: 12pt; margin: 6mm 0 1mm; }
+table { border-collapse: collapse; }
+td, th { border: 1px solid #94a7b8; padding: 1mm 3mm; text-align: left; }
+.label { border: 1px dashed #33475b; padding: 4mm; display: inline-flex; gap: 5mm; }
+.label svg { width: 32mm; height: 32mm; }
+code { font-size: 10pt; }
+.passed { color: #087f5b; }
+.failed { color: #c92a2a; }
+figure { margin: 0; }
+figure svg { max-width: 100%; height: auto; }
+@media print { .label { page-break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the citizen who will own the node gets: where to go, which node, and proof of it."""
+
+    join_address: str
+    uuid: str
+    claim_code: str
+
+    @property
+    def text(self) -> str:
+        """The content of the QR code."""
+        return f"{self.join_address}?node={self.uuid}&claim={self.claim_code}"
+
+
+def claim_code(key: bytes) -> str:
+    """The first 80 bits of HMAC-SHA256(key, "claim"), in hexadecimal groups of four."""
+    digits = derive(key, b"claim")[:CLAIM_BYTES].hex()
+    return "-".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+
+
+def qr_svg(text: str) -> str:
+    """A QR code as an SVG element, with error correction that survives a scratched label."""
+    output = io.BytesIO()
+    segno.make(text, error="q", micro=False).save(
+        output, kind="svg", scale=4, xmldecl=False, svgns=True, border=2
+    )
+    return output.getvalue().decode()
+
+
+def sheet(
+    board: str,
+    name: str,
+    label: Label,
+    pins: Sequence[Mapping[str, str]],
+    results: Sequence[Mapping[str, str]],
+    wiring: Path | None,
+) -> str:
+    """The HTML page; it holds no key and no place. Everything is inside the file."""
+    drawing = ""
+    if wiring is not None and wiring.exists():
+        source = wiring.read_text(encoding="utf-8")
+        drawing = f"<h2>Wiring</h2><figure>{source[source.index('<svg') :]}</figure>"
+    return (
+        "<!DOCTYPE html>\n"
+        f'<html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title>'
+        f"<style>{STYLE}</style><h1>{html.escape(name)}</h1>"
+        f"<p>Board <strong>{html.escape(board)}</strong></p>"
+        f"{_label(label)}"
+        f"<h2>Acceptance</h2>{_table(results)}"
+        f"{drawing}<h2>Pins</h2>{_table(pins)}</html>\n"
+    )
+
+
+def _label(label: Label) -> str:
+    return (
+        f'<div class="label">{qr_svg(label.text)}<div>'
+        f"<strong>{html.escape(label.join_address)}</strong><br>"
+        f"Node <code>{html.escape(label.uuid)}</code><br>"
+        f"Claim code <code>{html.escape(label.claim_code)}</code></div></div>"
+    )
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    if not rows:
+        return "<p>none</p>"
+    heads = "".join(f"<th>{html.escape(head)}</th>" for head in rows[0])
+    body = "".join(f"<tr>{''.join(_cell(value) for value in row.values())}</tr>" for row in rows)
+    return f"<table><tr>{heads}</tr>{body}</table>"
+
+
+def _cell(value: str) -> str:
+    kind = f' class="{value}"' if value in ("passed", "failed") else ""
+    return f"<td{kind}>{html.escape(value)}</td>"
