@@ -53,7 +53,7 @@ class Sds011(Sensor):
     """Asked at the instant. Option "warm_up_s": sleep between instants and wake so long before."""
 
     CHANNELS = ((PM10, None), (PM2_5, None))
-    ANSWER_MS = 600
+    ANSWER_MS = 1300
     WARM_UP_MS = 15000
 
     def __init__(self, bus: "Uart", options: "Options", now_ms: int = 0) -> None:
@@ -73,13 +73,14 @@ class Sds011(Sensor):
             self.bus.write(SLEEP)
 
     def measure(self) -> "Work":
-        """Ask up to three times; in duty-cycle wake it first and put it to sleep afterwards."""
+        """Ask up to three times, or wait for a second of its own stream if it obeys no command."""
         if self.duty_ms:
             self.bus.write(WORK)
             self.warm_ms = self.now_ms + self.duty_ms
             yield self.duty_ms
+        speaks_unasked = self.bus.any() > 0
         self.input.clear()
-        for _ in range(3):
+        for _ in range(8 if speaks_unasked else 3):
             self.bus.write(ASK)
             until_ms = self.now_ms + REPLY_MS
             while self.now_ms < until_ms:
@@ -112,7 +113,7 @@ class Sds011(Sensor):
     def _keep(self, pair: "tuple[int, int]") -> None:
         fine, coarse = pair
         quality = self.warming()
-        if fine > coarse:
+        if coarse < fine < NO_VALUE:
             quality = first_flag(quality, Q_SUSPECT)
         if fine > STUCK_ABOVE:
             quality = first_flag(quality, self.stuck(pair, STUCK_AFTER))
