@@ -1,0 +1,138 @@
+"""Which frames of a node fall into which hour: what makes reading a day quick.
+
+A frame's hour is that of its uptime, moved by a fixed amount per boot (`anchor_ms`, the node's Unix
+time at uptime 0 as it looked when the boot was first seen). So a better time mapping never moves
+a row, and rows of the same hour lie side by side in the file. Frames newer than the last snapshot
+are not indexed yet; readers scan those.
+"""
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from collector.ranges import Ranges
+
+HOUR_MS = 3_600_000
+HOURS_MAX = 336
+"""A frame that spans more hours is indexed under its first and its last only."""
+
+Key = tuple[int, int, int]
+"""(hour, node, boot)."""
+
+
+@dataclass(slots=True)
+class HourFrames:
+    """Frames of one boot in one hour."""
+
+    first_seq: int
+    last_seq: int
+    ids: Ranges = field(default_factory=Ranges)
+
+    def add(self, first_seq: int, last_seq: int, ids: Ranges) -> None:
+        """Adds frames of these numbers."""
+        self.first_seq = min(self.first_seq, first_seq)
+        self.last_seq = max(self.last_seq, last_seq)
+        self.ids.update(ids)
+
+
+def hours_of(anchor_ms: int, first_ms: int, last_ms: int) -> range | tuple[int, int]:
+    """Hours that a frame of these uptimes touches."""
+    first = (anchor_ms + first_ms) // HOUR_MS
+    last = (anchor_ms + max(first_ms, last_ms)) // HOUR_MS
+    return range(first, last + 1) if last - first < HOURS_MAX else (first, last)
+
+
+class HourIndex:
+    """Rows gathered since the last snapshot."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Key, HourFrames] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(
+        self,
+        frame_id: int,
+        node: int,
+        boot: int,
+        seq: int,
+        anchor_ms: int,
+        first_ms: int,
+        last_ms: int,
+    ) -> None:
+        """Adds one stored frame."""
+        for hour in hours_of(anchor_ms, first_ms, last_ms):
+            row = self._rows.get((hour, node, boot))
+            if row is None:
+                row = self._rows[hour, node, boot] = HourFrames(seq, seq)
+            elif seq < row.first_seq:
+                row.first_seq = seq
+            elif seq > row.last_seq:
+                row.last_seq = seq
+            row.ids.add(frame_id)
+
+    def take(self) -> dict[Key, HourFrames]:
+        """All rows; the index is empty afterwards."""
+        rows, self._rows = self._rows, {}
+        return rows
+
+    def give_back(self, rows: dict[Key, HourFrames]) -> None:
+        """Rows that could not be written are to be taken again."""
+        newer, self._rows = self._rows, rows
+        for key, row in newer.items():
+            known = self._rows.get(key)
+            if known is None:
+                self._rows[key] = row
+            else:
+                known.add(row.first_seq, row.last_seq, row.ids)
+
+
+def write(connection: sqlite3.Connection, rows: dict[Key, HourFrames]) -> None:
+    """Merges rows into the table inside the writer's transaction."""
+    for key in sorted(rows):
+        row = rows[key]
+        stored = connection.execute(
+            "SELECT first_seq, last_seq, ids FROM hour WHERE hour = ? AND node = ? AND boot = ?",
+            key,
+        ).fetchone()
+        if stored is not None:
+            merged = HourFrames(stored[0], stored[1], Ranges.decode(stored[2]))
+            merged.add(row.first_seq, row.last_seq, row.ids)
+            row = merged
+        connection.execute(
+            "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?)",
+            (*key, row.first_seq, row.last_seq, row.ids.encode()),
+        )
+
+
+def ids_between(
+    connection: sqlite3.Connection, node: int, boot: int, first_hour: int, last_hour: int
+) -> Ranges:
+    """Ids of a boot's indexed frames in these hours, both included."""
+    found = Ranges()
+    if last_hour - first_hour <= HOURS_MAX:
+        for hour in range(first_hour, last_hour + 1):
+            row = connection.execute(
+                "SELECT ids FROM hour WHERE hour = ? AND node = ? AND boot = ?",
+                (hour, node, boot),
+            ).fetchone()
+            if row is not None:
+                found.update(Ranges.decode(row[0]))
+        return found
+    for (ids,) in connection.execute(
+        "SELECT ids FROM hour WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?",
+        (first_hour, last_hour, node, boot),
+    ):
+        found.update(Ranges.decode(ids))
+    return found
+
+
+def ids_of_seq(connection: sqlite3.Connection, node: int, boot: int, seq: int) -> Ranges:
+    """Ids among which a numbered frame is; reads the whole table, so not for a hot path."""
+    found = Ranges()
+    for (ids,) in connection.execute(
+        "SELECT ids FROM hour WHERE node = ? AND boot = ? AND ? BETWEEN first_seq AND last_seq",
+        (node, boot, seq),
+    ):
+        found.update(Ranges.decode(ids))
+    return found

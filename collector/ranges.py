@@ -1,0 +1,185 @@
+"""Sets of integers kept as sorted, disjoint, inclusive ranges.
+
+Sequence numbers that arrived, frames that a sink has: both are nearly whole, so a set of a million
+numbers is usually one range. Kept as one flat list [first, last, first, last, ...].
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+
+class Ranges:
+    """A set of non-negative integers; `len` counts the ranges, `count` the numbers."""
+
+    __slots__ = ("_edges",)
+
+    def __init__(self, pairs: Iterable[tuple[int, int]] = ()) -> None:
+        self._edges: list[int] = []
+        for first, last in pairs:
+            self.add(first, last)
+
+    def __contains__(self, value: int) -> bool:
+        edges = self._edges
+        if not edges or value > edges[-1]:
+            return False
+        position = bisect_left(edges, value)
+        return bool(position & 1) or edges[position] == value
+
+    def __len__(self) -> int:
+        return len(self._edges) >> 1
+
+    def __bool__(self) -> bool:
+        return bool(self._edges)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        edges = self._edges
+        return iter([(edges[i], edges[i + 1]) for i in range(0, len(edges), 2)])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ranges) and self._edges == other._edges
+
+    def __repr__(self) -> str:
+        return f"Ranges({list(self)!r})"
+
+    @property
+    def first(self) -> int | None:
+        """Smallest number, None when empty."""
+        return self._edges[0] if self._edges else None
+
+    @property
+    def last(self) -> int | None:
+        """Largest number, None when empty."""
+        return self._edges[-1] if self._edges else None
+
+    def count(self) -> int:
+        """How many numbers are in the set."""
+        edges = self._edges
+        return sum(edges[1::2]) - sum(edges[0::2]) + len(self)
+
+    def copy(self) -> "Ranges":
+        """An independent copy."""
+        other = Ranges()
+        other._edges = self._edges.copy()
+        return other
+
+    def add(self, first: int, last: int | None = None) -> None:
+        """Adds one number, or all from first to last; ranges that touch become one."""
+        last = first if last is None else last
+        if last < first or first < 0:
+            raise ValueError(f"no range: {first} to {last}")
+        edges = self._edges
+        if not edges or first > edges[-1] + 1:
+            edges += (first, last)
+            return
+        if first == edges[-1] + 1:
+            edges[-1] = last
+            return
+        low = bisect_left(edges, first - 1)
+        high = bisect_right(edges, last + 1)
+        keep = []
+        if not low & 1:
+            keep.append(first)
+        if not high & 1:
+            keep.append(last)
+        edges[low:high] = keep
+
+    def update(self, other: Iterable[tuple[int, int]]) -> None:
+        """Adds every range of another set."""
+        for first, last in other:
+            self.add(first, last)
+
+    def remove(self, first: int, last: int | None = None) -> None:
+        """Takes one number, or all from first to last, out of the set."""
+        last = first if last is None else last
+        if last < first:
+            raise ValueError(f"no range: {first} to {last}")
+        edges = self._edges
+        low = bisect_left(edges, first)
+        high = bisect_right(edges, last)
+        keep = []
+        if low & 1:
+            keep.append(first - 1)
+        if high & 1:
+            keep.append(last + 1)
+        edges[low:high] = keep
+
+    def missing(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The ranges within first..last that are not in the set."""
+        position = first
+        edges = self._edges
+        start = max(0, (bisect_left(edges, first) - 1) & ~1) if edges else 0
+        for i in range(start, len(edges), 2):
+            if edges[i] > last:
+                break
+            if edges[i] > position:
+                yield position, edges[i] - 1
+            position = max(position, edges[i + 1] + 1)
+        if position <= last:
+            yield position, last
+
+    def overlap(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The parts of the set within first..last."""
+        edges = self._edges
+        start = max(0, (bisect_left(edges, first) - 1) & ~1) if edges else 0
+        for i in range(start, len(edges), 2):
+            if edges[i] > last:
+                break
+            if edges[i + 1] >= first:
+                yield max(first, edges[i]), min(last, edges[i + 1])
+
+    def covered_up_to(self, start: int) -> int:
+        """Largest n so that start..n are all in the set; start - 1 when start is not."""
+        position = bisect_right(self._edges, start)
+        if position & 1:
+            return self._edges[position]
+        if position and self._edges[position - 1] == start:
+            return start
+        return start - 1
+
+    def encode(self) -> bytes:
+        """Compact form: gap to the range before and length - 1, as uvarints."""
+        out = bytearray()
+        position = 0
+        for first, last in self:
+            _put_uvarint(out, first - position)
+            _put_uvarint(out, last - first)
+            position = last
+        return bytes(out)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> "Ranges":
+        """Reads `encode`'s form; ValueError when it is damaged."""
+        numbers = list(_uvarints(raw))
+        if len(numbers) & 1:
+            raise ValueError("ranges: half a range at the end")
+        ranges = cls()
+        position = 0
+        for i in range(0, len(numbers), 2):
+            first = position + numbers[i]
+            if i and numbers[i] < 2:
+                raise ValueError("ranges: not sorted and disjoint")
+            position = first + numbers[i + 1]
+            ranges._edges += (first, position)
+        return ranges
+
+
+def _put_uvarint(out: bytearray, value: int) -> None:
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def _uvarints(raw: bytes) -> Iterator[int]:
+    value = shift = 0
+    for byte in raw:
+        value |= (byte & 0x7F) << shift
+        if byte & 0x80:
+            shift += 7
+            if shift > 63:
+                raise ValueError("ranges: a number of more than 64 bits")
+        else:
+            yield value
+            value = shift = 0
+    if shift:
+        raise ValueError("ranges: cut in a number")

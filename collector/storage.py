@@ -1,0 +1,220 @@
+"""The archive, its ledger, timeline and quarantine, opened together and kept in step.
+
+Everything in memory here is ahead of its tables by at most one snapshot; the frames themselves are
+never ahead of the disk.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collector import archive, hour_index, ledger_store, quarantine, timeline
+from collector.clock import EARLIEST_UNIX_MS, Clock
+from collector.hour_index import HourIndex
+from collector.ledger import Ledger
+from collector.ledger_boot import BootLedger
+from collector.quarantine import Quarantine
+from collector.timeline import Timeline
+from collector.timeline_fit import Knot
+from collector.witness import Witness
+from collector.writer import InlineWriter, ThreadWriter, WriteFailed, Writer
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_INTERVAL_S = 600.0
+QUARANTINE_CHECK_S = 1.0
+FORMER_KEY = "former_collectors"
+FORMER_MAX = 32
+
+
+@dataclass(slots=True)
+class Storage:
+    """What intake, forwarders and status share."""
+
+    writer: Writer
+    quarantine_writer: Writer
+    ledger: Ledger
+    timeline: Timeline
+    hours: HourIndex
+    quarantine: Quarantine
+    start: int
+    replayed: int = 0
+    restored: bool = False
+    snapshots: int = 0
+    _near: sqlite3.Connection | None = None
+    _witness: Witness | None = None
+    _closed: bool = field(default=False)
+
+    async def snapshot(self, *, everything: bool = False) -> bool:
+        """Writes ledger, hour index and knots; False when that failed and will be tried again."""
+        taken = ledger_store.take(self.ledger)
+        rows = self.hours.take()
+        knots = self.timeline.take_rows(closed_only=not everything)
+
+        def write(connection: sqlite3.Connection) -> None:
+            ledger_store.write(connection, taken)
+            hour_index.write(connection, rows)
+            timeline.write(connection, knots)
+
+        try:
+            await self.writer.write(write, urgent=True)
+        except (WriteFailed, sqlite3.Error) as error:
+            ledger_store.give_back(self.ledger, taken)
+            self.hours.give_back(rows)
+            self.timeline.give_back(knots)
+            log.error("snapshot of the ledger failed, tried again later: %s", error)
+            return False
+        self.snapshots += 1
+        if self._witness is not None:
+            self._witness.write(self.ledger.collector, taken.newest_id)
+        return True
+
+    async def run(self) -> None:
+        """Snapshots every ten minutes, the quarantine as its write rate allows; for ever."""
+        loop = asyncio.get_running_loop()
+        next_s = loop.time() + SNAPSHOT_INTERVAL_S
+        while True:
+            await asyncio.sleep(QUARANTINE_CHECK_S)
+            await self.quarantine.flush()
+            if loop.time() >= next_s:
+                await self.snapshot()
+                next_s = loop.time() + SNAPSHOT_INTERVAL_S
+
+    async def close(self) -> None:
+        """Writes a last snapshot and closes the files."""
+        if self._closed:
+            return
+        self._closed = True
+        await self.snapshot(everything=True)
+        await self.writer.close()
+        await self.quarantine_writer.close()
+        if self._near is not None:
+            self._near.close()
+
+
+def open_storage(
+    path: Path | str,
+    quarantine_path: Path | str,
+    clock: Clock,
+    *,
+    threaded: bool = True,
+    durable: bool = True,
+    earliest_ms: int = EARLIEST_UNIX_MS,
+) -> Storage:
+    """Opens (or makes) both files, replays the ledger, and notes the start.
+
+    `threaded` False is for virtual time: one connection, no threads; paths may be ":memory:".
+    Raises SchemaError for a file of another version.
+    """
+    witness = Witness.beside(path)
+    checkpoint = archive.Checkpoint() if str(path) != ":memory:" else None
+    with_id = archive.open_archive(path, durable=durable)
+    try:
+        ledger, restored = _identity(with_id, witness)
+        start = archive.begin_start(with_id, clock.monotonic_ms())
+        archive.forget_starts(with_id)
+        replayed = ledger_store.load(with_id, ledger)
+        hours = HourIndex()
+        _index_since_snapshot(with_id, ledger, hours)
+    except BaseException:
+        with_id.close()
+        raise
+    writer: Writer
+    quarantine_writer: Writer
+    if threaded:
+        with_id.close()
+        writer = ThreadWriter(
+            lambda: archive.open_archive(path, durable=durable),
+            lambda: archive.open_reader(path),
+            after_commit=checkpoint,
+        )
+        quarantine_writer = ThreadWriter(
+            lambda: quarantine.open_quarantine(quarantine_path),
+            lambda: archive.open_reader(quarantine_path),
+        )
+        near = archive.open_reader(path)
+    else:
+        inline = InlineWriter(
+            lambda: archive.open_archive(path, durable=durable),
+            connection=with_id,
+            after_commit=checkpoint,
+        )
+        writer = inline
+        quarantine_writer = InlineWriter(lambda: quarantine.open_quarantine(quarantine_path))
+        near = None
+
+    def reader() -> sqlite3.Connection:
+        return near if near is not None else inline.connection
+
+    def find_boot(node: int, boot: int) -> BootLedger | None:
+        return ledger_store.find_boot(reader(), node, boot)
+
+    def anchor(node: int, boot: int) -> int | None:
+        known = ledger.known_boot(node, boot)
+        return None if known is None else known.anchor_ms
+
+    def load(node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
+        return timeline.load(reader(), node, boot, first_hour, last_hour)
+
+    ledger.find_boot = find_boot
+    return Storage(
+        writer=writer,
+        quarantine_writer=quarantine_writer,
+        ledger=ledger,
+        timeline=Timeline(
+            anchor, load, **({} if earliest_ms is None else {"earliest_ms": earliest_ms})
+        ),
+        hours=hours,
+        quarantine=Quarantine(quarantine_writer, clock),
+        start=start,
+        replayed=replayed,
+        restored=restored,
+        _near=near,
+        _witness=witness,
+    )
+
+
+def _identity(connection: sqlite3.Connection, witness: Witness | None) -> tuple[Ledger, bool]:
+    """The ledger with its collector id; a new id when the archive is older than its witness."""
+    collector = archive.collector_id(connection)
+    former = json.loads(str(archive.get_meta(connection, FORMER_KEY) or "[]"))
+    restored = witness is not None and witness.is_ahead(collector, archive.newest_id(connection))
+    if restored:
+        log.warning("this archive is older than what this collector has acknowledged: restored")
+        collector = renew(connection, collector, former)
+        archive.raise_ids_above(connection, witness.newest_id if witness else 0)
+        former = [*former, collector]
+    ledger = Ledger(collector)
+    ledger.former_collectors = frozenset(former)
+    return ledger, restored
+
+
+def renew(connection: sqlite3.Connection, collector: int, former: list[int]) -> int:
+    """Gives the archive a new collector id; boards name the old one when they tell of its ACKs."""
+    former.append(collector)
+    fresh = collector
+    while fresh in former:
+        fresh = secrets.randbits(32) or 1
+    archive.put_meta(connection, FORMER_KEY, json.dumps(former[-FORMER_MAX:]))
+    archive.put_meta(connection, "collector", fresh)
+    return fresh
+
+
+def _index_since_snapshot(connection: sqlite3.Connection, ledger: Ledger, hours: HourIndex) -> None:
+    """Takes the frames that no snapshot indexed into the hour index again."""
+    snapshot_id = int(archive.get_meta(connection, ledger_store.SNAPSHOT_KEY) or 0)
+    for frame_id, node, boot, seq, received, first_ms, last_ms in connection.execute(
+        "SELECT id, node, boot, seq, received, first_ms, last_ms FROM frame WHERE id > ?",
+        (snapshot_id,),
+    ):
+        known = ledger.known_boot(node, boot)
+        if known is None:
+            continue
+        if known.anchor_ms is None:
+            known.anchor_ms = abs(received) - last_ms
+            known.dirty = True
+        hours.add(frame_id, node, boot, seq, known.anchor_ms, first_ms, last_ms)

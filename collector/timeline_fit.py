@@ -1,0 +1,167 @@
+"""The arithmetic of the timeline: from knots to a time and its error bound.
+
+A knot says that at an uptime the offset (Unix time - uptime) lay between `low` and `high`. Offsets
+drift by at most so many parts per million, so each knot bounds its neighbours too: the bounds are
+the intersection of all these cones. Between knots the offset is interpolated, outside it stays.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+DRIFT_PPM = 50
+SLEEPING_DRIFT_PPM = 20_000
+DELAY_MAX_MS = 10_000
+"""A LIVE longer on its way had a broken connection; TIME refuses such round trips too."""
+
+LIVE = 0
+TIME = 1
+RTC = 2
+GPS = 3
+NTP = 4
+SOURCES = {LIVE: "live", TIME: "time", RTC: "rtc", GPS: "gps", NTP: "ntp"}
+
+_OUTLIERS_IN = 10
+
+
+class Knot(NamedTuple):
+    """One observation; `error_ms` is one-sided for LIVE (it came late), two-sided for a clock."""
+
+    uptime_ms: int
+    offset_ms: int
+    error_ms: int
+    source: int
+
+    @property
+    def low_ms(self) -> int:
+        """Smallest offset that this observation allows."""
+        return self.offset_ms - self.error_ms
+
+    @property
+    def high_ms(self) -> int:
+        """Largest offset that this observation allows."""
+        return self.offset_ms if self.source == LIVE else self.offset_ms + self.error_ms
+
+
+class Bound(NamedTuple):
+    """What all knots together say of the offset at one uptime."""
+
+    uptime_ms: int
+    offset_ms: int
+    error_ms: int
+    source: int
+
+
+class Fit(NamedTuple):
+    """Bounds in the order of uptime, and the drift that they had to allow."""
+
+    bounds: tuple[Bound, ...]
+    drift_ppm: int
+
+    def at(self, uptime_ms: int) -> Bound | None:
+        """Offset and error at an uptime; None without any knot."""
+        bounds = self.bounds
+        if not bounds:
+            return None
+        after = bisect_right(bounds, uptime_ms, key=lambda bound: bound.uptime_ms)
+        if after == 0:
+            return self._outside(bounds[0], bounds[0].uptime_ms - uptime_ms, uptime_ms)
+        left = bounds[after - 1]
+        if after == len(bounds):
+            return self._outside(left, uptime_ms - left.uptime_ms, uptime_ms)
+        right = bounds[after]
+        span_ms = right.uptime_ms - left.uptime_ms
+        past_ms = uptime_ms - left.uptime_ms
+        offset_ms = left.offset_ms + (right.offset_ms - left.offset_ms) * past_ms // span_ms
+        nearest_ms = min(past_ms, span_ms - past_ms)
+        error_ms = max(left.error_ms, right.error_ms) + drift_ms(nearest_ms, self.drift_ppm)
+        nearer = left if past_ms <= span_ms - past_ms else right
+        return Bound(uptime_ms, offset_ms, error_ms, nearer.source)
+
+    def _outside(self, bound: Bound, distance_ms: int, uptime_ms: int) -> Bound:
+        error_ms = bound.error_ms + drift_ms(distance_ms, self.drift_ppm)
+        return Bound(uptime_ms, bound.offset_ms, error_ms, bound.source)
+
+
+def drift_ms(distance_ms: int, ppm: int) -> int:
+    """How far a clock may have gone wrong over a distance, rounded up."""
+    return -(-distance_ms * ppm // 1_000_000)
+
+
+def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
+    """Finds the bounds; allows a sleeping board's drift when the usual one cannot be.
+
+    LIVE, received by a synchronised collector, counts more than what a board says of its clock: a
+    clock knot that contradicts LIVE is left out, as are single LIVE that were far too late.
+    """
+    ordered = sorted(knots)
+    live = [knot for knot in ordered if knot.source == LIVE]
+    clocks = [knot for knot in ordered if knot.source != LIVE]
+    for ppm in (drift_ppm, SLEEPING_DRIFT_PPM):
+        kept, left_out = _consistent(live, ppm)
+        if left_out * _OUTLIERS_IN <= len(live):
+            break
+    if not kept and clocks:
+        kept, ppm = _believable(clocks, drift_ppm)
+    else:
+        kept = sorted(kept + [knot for knot in clocks if _agrees(knot, kept, ppm)])
+    return Fit(tuple(_bounds(kept, ppm)), ppm)
+
+
+def _consistent(live: list[Knot], ppm: int) -> tuple[list[Knot], int]:
+    """LIVE knots without those that came later than can be; and how many those are."""
+    highs = _propagated([(knot.uptime_ms, knot.offset_ms) for knot in live], ppm)
+    kept = [
+        knot
+        for knot, high in zip(live, highs, strict=True)
+        if knot.offset_ms - DELAY_MAX_MS <= high
+    ]
+    return kept, len(live) - len(kept)
+
+
+def _believable(clocks: list[Knot], drift_ppm: int) -> tuple[list[Knot], int]:
+    """Clock knots that fit together, the newest first: a clock is set again to mend it."""
+    for ppm in (drift_ppm, SLEEPING_DRIFT_PPM):
+        kept: list[Knot] = []
+        for knot in reversed(clocks):
+            if _agrees(knot, kept, ppm):
+                kept.append(knot)
+        if len(kept) == len(clocks):
+            break
+    return sorted(kept), ppm
+
+
+def _agrees(knot: Knot, others: Sequence[Knot], ppm: int) -> bool:
+    for other in others:
+        slack_ms = drift_ms(abs(other.uptime_ms - knot.uptime_ms), ppm)
+        if knot.low_ms > other.high_ms + slack_ms or knot.high_ms < other.low_ms - slack_ms:
+            return False
+    return True
+
+
+def _bounds(knots: list[Knot], ppm: int) -> list[Bound]:
+    highs = _propagated([(knot.uptime_ms, knot.high_ms) for knot in knots], ppm)
+    lows = _propagated([(knot.uptime_ms, -knot.low_ms) for knot in knots], ppm)
+    bounds: list[Bound] = []
+    for knot, high, minus_low in zip(knots, highs, lows, strict=True):
+        low = min(-minus_low, high)
+        offset_ms = max(low, min(high, knot.offset_ms))
+        error_ms = max(high - offset_ms, offset_ms - low)
+        bound = Bound(knot.uptime_ms, offset_ms, error_ms, knot.source)
+        if bounds and bounds[-1].uptime_ms == bound.uptime_ms:
+            if bound.error_ms < bounds[-1].error_ms:
+                bounds[-1] = bound
+        else:
+            bounds.append(bound)
+    return bounds
+
+
+def _propagated(points: list[tuple[int, int]], ppm: int) -> list[int]:
+    """For each (uptime, value): the smallest of all values, each grown by the drift to here."""
+    best = [value for _, value in points]
+    for steps in (range(1, len(points)), range(len(points) - 2, -1, -1)):
+        back = -1 if steps.step > 0 else 1
+        for i in steps:
+            distance_ms = abs(points[i][0] - points[i + back][0])
+            best[i] = min(best[i], best[i + back] + drift_ms(distance_ms, ppm))
+    return best

@@ -1,0 +1,53 @@
+"""A small file beside the archive that remembers how far it had come.
+
+A backup of the archive that is put back is older than what was acknowledged since. The witness
+stays where it is, so the archive finds out at its next start.
+"""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+class Witness:
+    """What the archive's newest snapshot was: the collector's id and the newest frame id."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.collector = 0
+        self.newest_id = 0
+        self._read()
+
+    @classmethod
+    def beside(cls, archive: Path | str) -> "Witness | None":
+        """The witness of an archive; None for one in memory."""
+        return None if str(archive) == ":memory:" else cls(Path(f"{archive}.witness"))
+
+    def is_ahead(self, collector: int, newest_id: int) -> bool:
+        """True when this archive has held more than it does now."""
+        return self.collector == collector and self.newest_id > newest_id
+
+    def write(self, collector: int, newest_id: int) -> None:
+        """Remembers a snapshot that is committed; a failure is logged, for it loses nothing."""
+        self.collector, self.newest_id = collector, newest_id
+        fresh = self.path.with_name(self.path.name + ".new")
+        text = json.dumps({"collector": collector, "newest_id": newest_id})
+        try:
+            with fresh.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.path)
+        except OSError as error:
+            log.warning("%s: %s", self.path, error.strerror)
+
+    def _read(self) -> None:
+        try:
+            content = json.loads(self.path.read_text())
+            self.collector = int(content["collector"])
+            self.newest_id = int(content["newest_id"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self.collector = self.newest_id = 0
