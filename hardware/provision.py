@@ -12,7 +12,7 @@ from hardware.faults import BenchError, Exit
 from hardware.install import SLOT
 from hardware.records import Identity, Site
 from hardware.session import Session
-from protocol.decoder import Hello, decode, open_frame
+from protocol.decoder import decode, open_frame
 from protocol.mac import derive
 from protocol.wire import FrameError
 
@@ -119,10 +119,10 @@ def verify(opened: Session, identity: Identity, board: str, slot: str = SLOT) ->
         frame = decode(raw)
     except (ValueError, FrameError) as fault:
         raise _unproved(opened, "its HELLO is not authentic") from fault
-    hello = frame.body
-    if not isinstance(hello, Hello) or frame.node != identity.node:
+    info = frame.info
+    if info is None or frame.node != identity.node:
         raise _unproved(opened, "it answers for another node")
-    if hello.identity != uuid.UUID(identity.uuid).bytes or hello.board != board:
+    if info.identity != uuid.UUID(identity.uuid).bytes or info.board != board:
         raise _unproved(opened, "its HELLO names another identity or board")
 
 

@@ -124,6 +124,11 @@ class Session:
         with self._reported():
             self._transport.enter_raw_repl(soft_reset=True)
 
+    def reset(self) -> None:
+        """Reset the chip, as if the power had gone and come back; this session is over."""
+        with self._reported():
+            self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
+
     def leave(self, run_main: bool) -> None:
         """Close; with run_main the board starts its firmware."""
         with contextlib.suppress(OSError, TransportError, serial.SerialException):
@@ -184,9 +189,10 @@ def session(port: str, run_main: bool = False, timeout_s: float = 10) -> Iterato
         opened.leave(run_main)
 
 
-def check_version(opened: Session, architecture: str) -> Mapping[str, str]:
+def check_version(opened: Session, architecture: str | None) -> Mapping[str, str]:
     """Version and platform of the board's MicroPython; refuses one that cannot load our files.
 
+    architecture is that of the board's chip; None takes what MicroPython tells.
     sys.implementation._mpy: bits 0-7 version of .mpy, bits 10-15 architecture of native code.
     """
     code = (
@@ -208,7 +214,7 @@ def check_version(opened: Session, architecture: str) -> Mapping[str, str]:
             "for this firmware",
             "Flash an image between 1.25 and the one named in docs/technician.md",
         )
-    if native != architecture:
+    if architecture is not None and native != architecture:
         raise BenchError(
             Exit.WRONG_CHIP,
             f"The MicroPython on {opened.port} is built for {native}, the board for {architecture}",

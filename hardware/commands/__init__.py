@@ -1,0 +1,1 @@
+"""The commands of osn-board, a module for each group of them."""

@@ -1,0 +1,83 @@
+"""osn-board identify, repl, update, wipe"""
+
+import json
+import subprocess
+import sys
+from functools import partial
+
+import click
+
+from hardware import bench, care
+from hardware.commands import common
+from hardware.session import session
+
+
+@click.command("identify")
+@click.option("--seconds", default=10, type=click.IntRange(1, 600), help="How long to blink.")
+@common.port_option
+def identify_command(seconds: int, named: tuple[str, ...]) -> None:
+    """Blink a board's LED, to see which one hangs on a port.
+
+    \b
+    Example:
+      osn-board identify --port /dev/ttyUSB3
+    """
+    with common.reported(), session(common.one_port(named), run_main=True) as opened:
+        care.blink(opened, seconds)
+
+
+@click.command("repl")
+@common.port_option
+def repl_command(named: tuple[str, ...]) -> None:
+    """Talk to a board's MicroPython prompt (Ctrl-] leaves).
+
+    \b
+    Example:
+      osn-board repl --port /dev/ttyUSB0
+    """
+    with common.reported():
+        port = common.one_port(named)
+    sys.exit(subprocess.call([sys.executable, "-m", "mpremote", "connect", port, "repl"]))
+
+
+@click.command("update")
+@common.board_option
+@common.port_option
+@common.all_option
+@common.json_option
+def update_command(board_name: str, named: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """Bring a board's firmware up to date over USB; identity, settings and spool stay.
+
+    \b
+    Example:
+      osn-board update --board street --all
+    """
+    with common.reported(as_json):
+        plan = common.plan(board_name)
+        for port in common.chosen_ports(named, every):
+            with common.Bars(shown=not as_json) as bars:
+                carried = bench.put_firmware(port, plan, partial(bars.show, port))
+            click.echo(
+                json.dumps({"port": port, "installed_bytes": carried})
+                if as_json
+                else f"{port}: {carried} bytes installed"
+            )
+
+
+@click.command("wipe")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common.port_option
+def wipe_command(yes: bool, named: tuple[str, ...]) -> None:
+    """Take identity, key, settings and all unsent readings from a board; the firmware stays.
+
+    \b
+    Example:
+      osn-board wipe --port /dev/ttyUSB0
+    """
+    with common.reported():
+        port = common.one_port(named)
+        if not yes:
+            click.confirm(f"All that the board on {port} has not sent is lost. Go on?", abort=True)
+        with session(port) as opened:
+            removed = care.wipe(opened)
+    click.echo(f"{port}: wiped, {removed} files removed")

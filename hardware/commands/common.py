@@ -1,0 +1,167 @@
+"""What the commands share: options, the bench file, progress, and errors in plain words."""
+
+import contextlib
+import json
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from hardware import boardfile, ports
+from hardware.bench import Plan
+from hardware.faults import BenchError, Exit, no_port
+
+SETTINGS_FILE_KEYS = {"records", "sheets", "join_address", "settings"}
+
+port_option = click.option(
+    "--port", "named", multiple=True, help="Serial port, such as /dev/ttyUSB0; may be repeated."
+)
+all_option = click.option("--all", "every", is_flag=True, help="Every port with a board.")
+board_option = click.option("--board", "board_name", required=True, help="Type of board.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+bench_option = click.option(
+    "--bench",
+    "bench_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Bench file (TOML): records, sheets, join_address, [settings].",
+)
+
+
+def chosen_ports(named: tuple[str, ...], every: bool = False) -> list[str]:
+    """The ports to work on. One board needs no --port; several need a choice."""
+    if named:
+        return list(named)
+    found = ports.ports()
+    if not found:
+        raise no_port("with a board")
+    if len(found) > 1 and not every:
+        raise BenchError(
+            Exit.USAGE,
+            f"There are {len(found)} boards: {', '.join(found)}",
+            "Name one with --port, or take all with --all",
+        )
+    return found
+
+
+def one_port(named: tuple[str, ...]) -> str:
+    """The single port to work on."""
+    found = chosen_ports(named)
+    if len(found) > 1:
+        raise BenchError(Exit.USAGE, "This works on one board at a time", "Give one --port")
+    return found[0]
+
+
+def plan(board_name: str, bench_file: Path | None = None) -> Plan:
+    """The board file, with what the bench file says."""
+    made = Plan(board=board(board_name))
+    if bench_file is None:
+        return made
+    given = _bench_file(bench_file)
+    settings = given.get("settings", {})
+    folder = bench_file.parent
+    return replace(
+        made,
+        settings=settings,
+        records=folder / given.get("records", "boards.jsonl"),
+        sheets=folder / given.get("sheets", "sheets"),
+        join_address=given.get("join_address", ""),
+    )
+
+
+def board(name: str) -> boardfile.BoardFile:
+    """The board of that name. Raises BenchError with those that there are."""
+    try:
+        return boardfile.load(name)
+    except (OSError, ValueError) as fault:
+        raise BenchError(
+            Exit.USAGE, f"Board {name}: {fault}", f"There are: {', '.join(boardfile.names())}"
+        ) from fault
+
+
+def _bench_file(path: Path) -> Mapping[str, Any]:
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise BenchError(Exit.USAGE, f"{path}: {fault}", "Mend the bench file") from fault
+    unknown = sorted(set(given) - SETTINGS_FILE_KEYS)
+    if unknown:
+        raise BenchError(
+            Exit.USAGE,
+            f"{path} has unknown keys: {', '.join(unknown)}",
+            f"It may have: {', '.join(sorted(SETTINGS_FILE_KEYS))}",
+        )
+    for name, value in given.get("settings", {}).items():
+        if not isinstance(value, int | str):
+            raise BenchError(
+                Exit.USAGE, f"{path}: setting {name} is neither number nor text", "Mend it"
+            )
+    return given
+
+
+@contextlib.contextmanager
+def reported(as_json: bool = False) -> Iterator[None]:
+    """Show a BenchError as two lines (or JSON) and leave with its exit code."""
+    try:
+        yield
+    except BenchError as fault:
+        advice = fault.advice
+        if as_json:
+            click.echo(
+                json.dumps(
+                    {"error": advice.happened, "to_do": advice.to_do, "code": int(advice.code)}
+                )
+            )
+        else:
+            click.secho(f"{advice.happened}.", fg="red", err=True)
+            click.echo(f"{advice.to_do}.", err=True)
+        sys.exit(int(advice.code))
+    except KeyboardInterrupt:
+        click.echo(
+            "Interrupted. Run the same command again: it goes on where it stopped.", err=True
+        )
+        sys.exit(int(Exit.INTERRUPTED))
+
+
+class Bars:
+    """A progress bar for each port; on no terminal, or for JSON, nothing is drawn."""
+
+    def __init__(self, shown: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[port]}"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            console=Console(stderr=True),
+            disable=not shown,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *outcome: object) -> None:
+        self._progress.stop()
+
+    def show(self, port: str, step: str, part: float) -> None:
+        """Bring one port's bar to where it is."""
+        if port not in self._tasks:
+            self._tasks[port] = self._progress.add_task(step, total=1.0, port=port)
+        self._progress.update(self._tasks[port], description=step, completed=part)
+
+
+def table(rows: list[Mapping[str, str]], title: str = "") -> None:
+    """Print rows as a table."""
+    shown = Table(title=title or None)
+    for head in rows[0] if rows else ["nothing"]:
+        shown.add_column(head)
+    for row in rows:
+        shown.add_row(*row.values())
+    Console().print(shown)

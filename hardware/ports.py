@@ -1,0 +1,74 @@
+"""Which serial ports there are, and what hangs on them."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from serial.tools import list_ports
+
+from hardware.faults import BenchError
+from hardware.install import SLOT
+from hardware.loader import Loader
+from hardware.provision import provisioned_as
+from hardware.session import session
+
+MACHINE = "import sys\nprint(sys.implementation._machine)"
+USB_SERIAL_CHIPS = {0x303A: "ESP32 USB", 0x10C4: "CP210x", 0x1A86: "CH340", 0x0403: "FTDI"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A port: its adapter, and what answered there ("" where nothing did)."""
+
+    port: str
+    adapter: str
+    chip: str
+    mac: str
+    runs: str
+    node: str
+
+    def row(self) -> dict[str, str]:
+        """For tables and JSON."""
+        return asdict(self)
+
+
+def ports() -> list[str]:
+    """Ports whose adapter is one that ESP32 boards have."""
+    return sorted(entry.device for entry in list_ports.comports() if entry.vid in USB_SERIAL_CHIPS)
+
+
+def adapter(port: str) -> str:
+    """The name of a port's USB adapter."""
+    for entry in list_ports.comports():
+        if entry.device == port:
+            return USB_SERIAL_CHIPS.get(entry.vid or 0, entry.description or "")
+    return ""
+
+
+def describe(port: str) -> Found:
+    """Ask MicroPython first, then the ROM loader; a silent board is described as such."""
+    runs = node = ""
+    try:
+        with session(port, run_main=True, timeout_s=2) as opened:
+            runs = (
+                "MicroPython "
+                + opened.run(
+                    "import sys\nprint('.'.join(str(n) for n in sys.implementation[1][:3]))"
+                ).strip()
+            )
+            if opened.files(SLOT):
+                node = provisioned_as(opened) or "not provisioned"
+            machine = opened.run(MACHINE).strip()
+            return Found(port, adapter(port), machine, "", runs, node)
+    except BenchError:
+        pass
+    try:
+        chip = Loader(port).identify()
+    except BenchError as fault:
+        return Found(port, adapter(port), "", "", fault.advice.happened, "")
+    return Found(port, adapter(port), chip.chip, chip.mac, "boot loader", "")
+
+
+def describe_all(named: tuple[str, ...]) -> Iterator[Found]:
+    """Describe the named ports, or all."""
+    for port in named or ports():
+        yield describe(port)
