@@ -1,9 +1,8 @@
 """What comes down: checked, counted, and handed to the part of the node that it is for."""
 
-from struct import unpack_from
-
+from protocol import downlink as bodies
 from protocol import wire
-from protocol.frame import open_frame, parse_header, sections
+from protocol.frame import open_frame, parse_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,30 +31,21 @@ class Downlink:
                 return False
             body = open_frame(frame, self._mac)
             self.seq = seq
-            for tag, data in sections(body):
-                self._section(type, tag, data, now)
+            self._act(type, body, now)
         except wire.FrameError:
             self.refused += 1
             return False
         return True
 
-    def _section(self, type: int, tag: int, data: memoryview, now: int) -> None:
-        if type == wire.T_ACK and tag == wire.S_ACK:
-            self._ack(data, now)
-        elif type == wire.T_TIME and tag == wire.S_TIME:
-            self._time(data)
+    def _act(self, type: int, body: memoryview, now: int) -> None:
+        if type == wire.T_ACK:
+            self._ack(bodies.section(body, wire.S_ACK), now)
+        elif type == wire.T_TIME:
+            self._node.clock.apply_time(*bodies.time_answer(bodies.section(body, wire.S_TIME)))
 
     def _ack(self, data: memoryview, now: int) -> None:
-        self.collector = unpack_from("<I", data, 0)[0]
+        self.collector = bodies.ack_collector(data)
         self.ack_ms = now
-        for at in range(4, len(data) - 11, 12):
-            boot, upto, mask = unpack_from("<III", data, at)
+        for boot, upto, mask in bodies.ack_entries(data):
             self._node.uplink.acknowledge(boot, upto, mask, now)
             self._node.drops.settled(boot, upto)
-
-    def _time(self, data: memoryview) -> None:
-        low, high, counter, got, got_high, sent, sent_high = unpack_from("<IHIIHIH", data, 0)
-        uptime_ms = low | high << 32
-        received_ms = got | got_high << 32
-        sent_ms = sent | sent_high << 32
-        self._node.clock.apply_time(uptime_ms, counter, received_ms, sent_ms)

@@ -1,9 +1,5 @@
 """The node: one stepped loop from sensors to frames to flash to the link, and back."""
 
-from protocol import mac as keys
-from protocol import wire
-from protocol.frame import FrameBuilder, open_frame
-
 from firmware import identity as identities
 from firmware import reports
 from firmware.clock import Clock
@@ -12,6 +8,9 @@ from firmware.drops import Drops
 from firmware.sampling import Grid, Sampler
 from firmware.spool import Spool
 from firmware.uplink import Settled, Uplink
+from protocol import mac as keys
+from protocol import wire
+from protocol.frame import FrameBuilder, open_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ DROPS_FILE = "drops"
 HELLO_AFTER_MS = 60_000
 CLOCK_EVERY_MS = 21_600_000
 STEP_MAX_MS = 1_000
+LINK_POLL_MS = 100  # of a transport that names no POLL_MS of its own
 SENDS_A_STEP = 4
 
 
@@ -224,14 +224,15 @@ class Node:
                 self.uplink.connected(now)
                 self._live_due = now
         if not self._connected:
-            return 100
+            return getattr(transport, "POLL_MS", LINK_POLL_MS)
         self._receive(transport, now)
         if now >= self._live_due or self.drops.fresh:
             self._send_live(transport, now)
         for _ in range(SENDS_A_STEP):
             frame = self.uplink.next(now)
             if frame is None:
-                return min(100, self._live_due - now, max(1, self.uplink.wait_ms(now)))
+                poll_ms = getattr(transport, "POLL_MS", LINK_POLL_MS)
+                return min(poll_ms, self._live_due - now, max(1, self.uplink.wait_ms(now)))
             if not transport.send(frame):
                 return 20
             self.uplink.mark_sent(now)

@@ -1,9 +1,8 @@
 """Bodies of the frames that a board builds beside DATA: HELLO, LIVE, LOG, RESULT, CLOCK."""
 
+from firmware.version import VERSION
 from protocol import quantity, wire
 from protocol.frame import Overflow
-
-from firmware.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

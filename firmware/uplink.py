@@ -5,6 +5,7 @@ again when an ACK shows it missing, or after 10 s doubling to 5 minutes.
 """
 
 from protocol import wire
+from protocol.downlink import settles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ class Settled:
         """Whether (boot, seq) is acknowledged."""
         for known, upto, mask in self._boots:
             if known == boot:
-                if seq <= upto:
-                    return True
-                bit = seq - upto - 2
-                return 0 <= bit < 32 and bool(mask >> bit & 1)
+                return settles(seq, upto, mask)
         return False
 
     def upto(self, boot: int) -> int:

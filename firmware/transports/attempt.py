@@ -1,0 +1,154 @@
+"""One try to reach the broker: DNS, TCP, TLS, MQTT; it blocks, so it runs in a thread of its own."""
+
+import socket
+
+from umqtt import simple
+
+from firmware.transports.stream import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TCP_S = 5
+TLS_S = 15
+ANSWER_MS = 5_000
+TCP_LEVEL, TCP_NODELAY = 6, 1
+CA_FILE = "ca.der"
+
+
+class Target:
+    """Where and as whom to connect. address caches what DNS said last."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        node: int,
+        keepalive_s: int,
+        user: str = "",
+        password: str = "",
+        ca: "bytes | None" = None,
+        tls: bool = False,
+    ) -> None:
+        name = "%08x" % node
+        self.host = host
+        self.port = port
+        self.client_id = "osn-" + name
+        self.up = "osn/1/" + name + "/u"
+        self.down = "osn/1/" + name + "/d"
+        self.will = "osn/1/" + name + "/w"
+        self.keepalive_s = keepalive_s
+        self.user = user
+        self.password = password
+        self.ca = ca
+        self.tls = tls
+        self.address: "Any" = None
+
+
+class _Network:
+    """Stands for the socket module within umqtt.simple: it hands out the prepared stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def socket(self, *_: "Any") -> Stream:
+        return self._stream
+
+    def getaddrinfo(self, *_: "Any") -> "Any":
+        return [(0, 0, 0, "", None)]
+
+
+class Attempt:
+    """run() leaves client and stream, or reason; done says that it is over, whichever way.
+
+    A loop that has waited long enough sets abandoned: what comes after all is closed then.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.client: "Any" = None
+        self.stream: "Stream | None" = None
+        self.reason = ""
+        self.stage = "dns"
+        self.abandoned = False
+        self.done = False
+        self._sock: "Any" = None
+
+    def run(self) -> None:
+        """The whole try. Never raises."""
+        try:
+            self._connect()
+        except Exception as fault:
+            self.reason = self.stage + ": " + (str(fault) or type(fault).__name__)
+            if self.stage in ("tcp", "dns"):
+                self._target.address = None
+            self.client = None
+        if self.client is None or self.abandoned:
+            self._close()
+        self.done = True
+
+    def _connect(self) -> None:
+        target = self._target
+        address = target.address
+        if address is None:
+            address = socket.getaddrinfo(target.host, target.port, 0, socket.SOCK_STREAM)[0][-1]
+        self._check()
+        self.stage = "tcp"
+        sock = self._sock = socket.socket()
+        sock.settimeout(TCP_S)
+        sock.connect(address)
+        target.address = address
+        sock.setsockopt(TCP_LEVEL, TCP_NODELAY, 1)
+        self._check()
+        if target.tls:
+            self.stage = "tls"
+            sock.settimeout(TLS_S)
+            sock = self._sock = self._secure(sock)
+        sock.setblocking(False)
+        self.stage = "mqtt"
+        self._greet(Stream(sock, ANSWER_MS))
+
+    def _secure(self, sock: "Any") -> "Any":
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.verify_mode = ssl.CERT_REQUIRED
+        if not self._target.ca:
+            raise ValueError("no CA: put it as DER into " + CA_FILE)
+        context.load_verify_locations(cadata=self._target.ca)
+        return context.wrap_socket(sock, server_hostname=self._target.host)
+
+    def _greet(self, stream: Stream) -> None:
+        target = self._target
+        simple.socket = _Network(stream)
+        client = simple.MQTTClient(
+            target.client_id,
+            target.host,
+            target.port,
+            target.user or None,
+            target.password or None,
+            target.keepalive_s,
+        )
+        client.set_callback(_ignore)
+        client.set_last_will(target.will, b"offline")
+        client.connect()
+        self._check()
+        client.subscribe(target.down)
+        self.stream = stream
+        self.client = client
+
+    def _check(self) -> None:
+        if self.abandoned:
+            raise OSError(110, "took too long")
+
+    def _close(self) -> None:
+        if self._sock is not None:
+            try:
+                self._sock.close()
+            except OSError:
+                pass
+
+
+def _ignore(topic: bytes, message: bytes) -> None:
+    """A frame that comes while subscribing is dropped: the collector says it again."""

@@ -1,0 +1,55 @@
+"""Runs a node against a broker for some seconds; prints what happens to its link as JSON lines.
+
+Arguments: settings as JSON, seconds, "wifi" for a radio whose network is the file "network".
+"""
+
+import json
+import sys
+import time
+
+from pocket import Counter, PocketHal, Wlan
+
+from firmware.node import Node
+from firmware.settings import Settings
+
+given = json.loads(sys.argv[1])
+duration_ms = int(sys.argv[2]) * 1000
+hal = PocketHal(Wlan() if "wifi" in sys.argv else None)
+settings = Settings()
+for name in given:
+    settings.set(name, given[name])
+sensor = Counter()
+node = Node(hal, {"board": "pocket"}, settings, sensors=[(sensor, 0)])
+node.start()
+started = time.ticks_ms()
+connected = False
+reason = ""
+longest_ms = 0
+while True:
+    before = time.ticks_ms()
+    now_ms = time.ticks_diff(before, started)
+    if now_ms > duration_ms:
+        break
+    wait = node.step()
+    longest_ms = max(longest_ms, time.ticks_diff(time.ticks_ms(), before))
+    if node.transport.connected != connected or node.transport.reason != reason:
+        connected, reason = node.transport.connected, node.transport.reason
+        print(json.dumps({"at_ms": now_ms, "connected": connected, "reason": reason}))
+    time.sleep_ms(wait)
+print(
+    json.dumps(
+        {
+            "rows": node.sampler.rows,
+            "missed": node.sampler.missed,
+            "issued": node.issued,
+            "settled": node.settled.upto(node.identity.boot),
+            "longest_step_ms": longest_ms,
+            "synchronised": node.clock.synchronised,
+            "unix_ms": node.clock.unix_ms(node.clock.uptime_ms()),
+            "error_ms": node.clock.error_ms(node.clock.uptime_ms()) if node.clock.source else -1,
+            "connects": node.transport.connects,
+            "refused": node.downlink.refused,
+            "resent": node.uplink.resent,
+        }
+    )
+)
