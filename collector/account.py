@@ -15,7 +15,7 @@ from collector.observation import Observation
 from collector.ranges import Ranges
 from collector.rendering import Rendered
 from collector.sending import Results
-from collector.writer import Writer, WriteFailed
+from collector.writer import WriteFailed, Writer
 
 log = logging.getLogger(__name__)
 

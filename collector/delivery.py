@@ -163,9 +163,7 @@ def settle(connection: sqlite3.Connection, sink: str, change: Settlement) -> Non
     add_counts(connection, sink, change.counts)
 
 
-def add_counts(
-    connection: sqlite3.Connection, sink: str, counts: Mapping[Count, int]
-) -> None:
+def add_counts(connection: sqlite3.Connection, sink: str, counts: Mapping[Count, int]) -> None:
     """Adds readings to the ledger's counters."""
     connection.executemany(
         "INSERT INTO delivery_count VALUES (?, ?, ?, ?, ?)"
@@ -211,7 +209,7 @@ def replay(connection: sqlite3.Connection, sink: str, first_id: int, last_id: in
             _add_range(connection, sink, last_id + 1, last)
     for table in ("partial", "rejected"):
         connection.execute(
-            f"DELETE FROM {table} WHERE sink = ? AND frame BETWEEN ? AND ?",  # noqa: S608
+            f"DELETE FROM {table} WHERE sink = ? AND frame BETWEEN ? AND ?",
             (sink, first_id, last_id),
         )
 
@@ -246,7 +244,7 @@ def keep_ids(connection: sqlite3.Connection, sink: str, found: Mapping[str, str]
 def forget(connection: sqlite3.Connection, sink: str) -> None:
     """Forgets a sink that was taken out of the configuration; its counters stay."""
     for table in ("done", "inflight", "partial", "rejected", "upstream_id"):
-        connection.execute(f"DELETE FROM {table} WHERE sink = ?", (sink,))  # noqa: S608
+        connection.execute(f"DELETE FROM {table} WHERE sink = ?", (sink,))
 
 
 def _add_range(connection: sqlite3.Connection, sink: str, first: int, last: int) -> None:
@@ -274,9 +272,7 @@ def _bury(connection: sqlite3.Connection, sink: str, letters: Iterable[DeadLette
     letters = list(letters)
     if not letters:
         return
-    (kept,) = connection.execute(
-        "SELECT count(*) FROM rejected WHERE sink = ?", (sink,)
-    ).fetchone()
+    (kept,) = connection.execute("SELECT count(*) FROM rejected WHERE sink = ?", (sink,)).fetchone()
     connection.executemany(
         "INSERT OR REPLACE INTO rejected VALUES (?, ?, ?, ?, ?, ?)",
         [(sink, *letter) for letter in letters[: max(0, DEAD_LETTERS_MAX - kept)]],

@@ -31,7 +31,7 @@ from collector.selection import Policy, Selection
 from collector.sending import NetworkWaits, Results, Sender
 from collector.sinks.base import Sink
 from collector.worklist import Lane, Worklist
-from collector.writer import Writer, WriteFailed
+from collector.writer import WriteFailed, Writer
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Forwarder:
         self._limits = Limits(
             traits.network_rate,
             traits.address_rate,
-            chance or random.Random(),  # noqa: S311
+            chance or random.Random(),
         )
         self._sender = Sender(sink, self._limits)
         self._selection = Selection(self.policy, traits.interval_s)
@@ -114,9 +114,7 @@ class Forwarder:
             BLIND_READINGS if self._blind else WINDOW_READINGS
         )
         self._oldest_first = self.policy.order == "oldest_first" or traits.oldest_first
-        self._lanes: tuple[Lane, ...] = (
-            ("backlog",) if self._oldest_first else ("live", "backlog")
-        )
+        self._lanes: tuple[Lane, ...] = ("backlog",) if self._oldest_first else ("live", "backlog")
         self._work = Worklist()
         self._expiry = Expiry(self.policy, self._work, self._reader, self._account, clock)
         self._unknown: dict[int, Ranges] = {}
@@ -229,12 +227,14 @@ class Forwarder:
                 self._prepared = True
 
     async def _expire(self) -> None:
-        if self._now() >= self._expire_at_s:
-            self._expire_at_s = self._now() + EXPIRE_EVERY_S
+        async with self._alone:
+            if self._now() < self._expire_at_s:
+                return
             self._work.arrived(await self._reader.newest_id())
             expired = await self._expiry.run()
-            if expired:
-                log.warning("%s: %d frames of its backlog expired", self.sink.name, expired)
+            self._expire_at_s = self._now() + EXPIRE_EVERY_S
+        if expired:
+            log.warning("%s: %d frames of its backlog expired", self.sink.name, expired)
 
     async def _rest(self, lane: Lane) -> None:
         event = self._wakes[lane]

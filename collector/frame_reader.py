@@ -59,4 +59,3 @@ class FrameReader:
             return self._renderer.count(frame.id, frame.raw)
         except Undecodable:
             return None
-

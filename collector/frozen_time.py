@@ -94,8 +94,7 @@ class FrozenTimes:
     def rows(self) -> list[Row]:
         """What has to be written."""
         return [
-            (*key, piece.first_ms, piece.last_ms, *piece.line)
-            for key, piece in self._dirty.items()
+            (*key, piece.first_ms, piece.last_ms, *piece.line) for key, piece in self._dirty.items()
         ]
 
     def written(self, rows: Iterable[Row]) -> None:
@@ -134,9 +133,7 @@ class FrozenTimes:
                 del self._boots[boot]
 
 
-def read_lines(
-    connection: sqlite3.Connection, boots: Iterable[tuple[int, int]]
-) -> list[Row]:
+def read_lines(connection: sqlite3.Connection, boots: Iterable[tuple[int, int]]) -> list[Row]:
     """The frozen lines of these boots, in the order they were frozen."""
     rows: list[Row] = []
     for boot in boots:

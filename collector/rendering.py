@@ -84,7 +84,7 @@ class Audience(Protocol):
         """A mobile node's position as coarse as allowed, or None where it may not be told."""
 
 
-class Undecodable(Exception):  # noqa: N818 - an outcome, not a fault
+class Undecodable(Exception):
     """This version cannot read the frame; a later one may."""
 
 
@@ -168,9 +168,7 @@ class Renderer:
         """How many readings a frame holds. Raises Undecodable."""
         return sum(_count(section) for section in self._decoded.get(frame, raw))
 
-    def _section(
-        self, rendered: Rendered, node: PublicNode, section: Samples, line: Line
-    ) -> None:
+    def _section(self, rendered: Rendered, node: PublicNode, section: Samples, line: Line) -> None:
         times = [line.at(uptime_ms) for uptime_ms in section.times_ms]
         places = self._places(node, section)
         corrected = self._corrections.apply(node.link, section) if self._corrections else {}
@@ -234,7 +232,13 @@ class Renderer:
                 else:
                     add(
                         Observation(
-                            channel, time_ms, interval_ms, value, quality, ref, base + offset,
+                            channel,
+                            time_ms,
+                            interval_ms,
+                            value,
+                            quality,
+                            ref,
+                            base + offset,
                             places[row],
                         )  # fmt: skip
                     )

@@ -63,7 +63,7 @@ class SenderCounters:
     read_backs: int = 0
 
 
-class NetworkWaits(Exception):  # noqa: N818 - an outcome, not a fault
+class NetworkWaits(Exception):
     """The network is not to be asked before its gate opens."""
 
 
@@ -200,9 +200,7 @@ class Sender:
                 return
             await asyncio.sleep(wait_s)
 
-    def _halves(
-        self, group: Group, refusal: Refused | TooLarge, results: Results
-    ) -> list[Group]:
+    def _halves(self, group: Group, refusal: Refused | TooLarge, results: Results) -> list[Group]:
         readings = group.observations
         if len(readings) == 1:
             results.rejected.append((readings[0], refusal.reason))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from collector.observation import QUALITY_NAMES, Channel, Observation, PublicNode, quality_name
+from collector.sinks._times import iso_ms
 from collector.sinks.base import (
     ACCEPTED,
     Capabilities,
@@ -20,7 +21,6 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
 )
-from collector.sinks._times import iso_ms
 from collector.structure import Range
 
 BLOCK_BYTES = 1 << 20

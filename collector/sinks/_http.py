@@ -1,0 +1,221 @@
+"""One HTTP connection for a sink: verified, bounded, and clear about what may have arrived.
+
+Redirects are never followed, for they would carry credentials elsewhere. An answer is read up to a
+limit. Errors become the sinks' outcomes: NotSent when nothing can have arrived, NoAnswer when it
+may have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from time import time
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from collector.settings import is_local
+from collector.sinks.base import (
+    AccessDenied,
+    Failed,
+    NoAnswer,
+    NotSent,
+    Refused,
+    SinkError,
+    TooLarge,
+)
+from collector.sinks.secret import Secret
+from collector.structure import KeyFault, Range
+
+ANSWER_BYTES_MAX = 32 << 20
+EXPLANATION_CHARACTERS = 120
+USER_AGENT = "opencities-osn"
+
+Method = Literal["GET", "POST", "PUT", "PATCH"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """[sink.http]: how the network is reached."""
+
+    timeout_s: Annotated[float, Range(1, 600)] = 30.0
+    ca_file: Path | None = None
+    plain: bool = False
+    """Lets credentials and readings go to another machine without TLS."""
+
+
+def check_url(url: str, http: HttpSettings, key: str = "url") -> None:
+    """KeyFault unless the address is http(s), holds no credentials, and is safe to use."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise KeyFault(key, "must begin with https:// (or http:// on this machine)")
+    if parts.username or parts.password:
+        raise KeyFault(key, "must not hold a user or password; give them as keys of their own")
+    if parts.query or parts.fragment:
+        raise KeyFault(key, "must not hold ? or #")
+    if parts.scheme == "http" and not is_local(parts.hostname) and not http.plain:
+        raise KeyFault(
+            key,
+            f"{parts.hostname} is not this machine: use https://, or http.plain = true to send "
+            "everything readable by anybody on the way",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; NoAnswer when it is none, for then nobody knows what was done."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise NoAnswer(f"status {self.status} with a body that is not JSON") from None
+
+    def explanation(self) -> str:
+        """The beginning of the body on one line, for reasons."""
+        text = self.body[: 4 * EXPLANATION_CHARACTERS].decode(errors="replace")
+        return " ".join(text.split())[:EXPLANATION_CHARACTERS]
+
+
+class HttpClient:
+    """Requests to one origin."""
+
+    def __init__(self, base_url: str, http: HttpSettings, headers: Mapping[str, str]) -> None:
+        self._base = base_url.rstrip("/")
+        self._settings = http
+        self._headers = {"User-Agent": USER_AGENT, **headers}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: Method,
+        path: str,
+        *,
+        document: Any = None,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Sends one request and reads the whole answer. Raises NotSent, NoAnswer, AccessDenied."""
+        if document is not None:
+            body = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        if body is None:
+            del sent["Content-Type"]
+        session = self._open()
+        try:
+            async with session.request(
+                method,
+                self._base + path,
+                data=body,
+                params=query,
+                headers=sent,
+                allow_redirects=False,
+            ) as response:
+                content = await _bounded(response)
+                return Answer(response.status, response.headers, content)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise AccessDenied(f"certificate: {_plain(error)}") from None
+        except aiohttp.ClientConnectorError as error:
+            raise NotSent(f"cannot connect: {_plain(error)}") from None
+        except aiohttp.ConnectionTimeoutError:
+            raise NotSent("cannot connect: timed out") from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise NoAnswer(f"no answer: {type(error).__name__}") from None
+
+    async def close(self) -> None:
+        """Closes the connection; the next request opens another."""
+        session, self._session = self._session, None
+        if session:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            context = ssl.create_default_context(cafile=self._settings.ca_file)
+            connect_s = min(10.0, self._settings.timeout_s)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=context, limit=2),
+                timeout=aiohttp.ClientTimeout(
+                    total=self._settings.timeout_s, sock_connect=connect_s
+                ),
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+def common_error(answer: Answer) -> SinkError:
+    """What a status means for networks that store all of a request or nothing.
+
+    502 and 504 come from a proxy that does not know what the server did.
+    """
+    status, why = answer.status, answer.explanation()
+    reason = f"status {status}: {why}" if why else f"status {status}"
+    if status in (301, 302, 303, 307, 308):
+        return AccessDenied(f"redirected (status {status}): give the final address as url")
+    if status in (401, 403):
+        return AccessDenied(reason)
+    if status == 413:
+        return TooLarge(reason)
+    if status in (408, 425, 429, 503):
+        return NotSent(reason, retry_after_s(answer.headers))
+    if status in (502, 504):
+        return NoAnswer(reason)
+    if status >= 500:
+        return Failed(reason, retry_after_s(answer.headers))
+    return Refused(reason)
+
+
+def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
+    """Seconds that Retry-After names, as a number or as a date; None without a sane one."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+        return max(0.0, moment.timestamp() - (time() if now_s is None else now_s))
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def basic_auth(user: str, password: Secret) -> dict[str, str]:
+    """The Authorization header of a user and a password."""
+    token = base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
+
+
+def bearer(token: Secret) -> dict[str, str]:
+    """The Authorization header of a token."""
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(1 << 16):
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            response.close()
+            raise NoAnswer(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+        parts.append(part)
+    await asyncio.sleep(0)
+    return b"".join(parts)
+
+
+def _plain(error: aiohttp.ClientConnectorError) -> str:
+    inner = error.os_error
+    return inner.strerror or type(inner).__name__ if inner else type(error).__name__

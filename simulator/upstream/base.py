@@ -1,0 +1,119 @@
+"""What fake networks have in common: faults by chance, and a count of what they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HTTP_FAULTS = (
+    "busy",
+    "unavailable",
+    "error",
+    "gateway",
+    "drop_before",
+    "drop_after",
+    "slow",
+)
+"""Answers 429 and 503 with Retry-After, 500, 502 after storing; a connection cut before and after
+the request was carried out; an answer that takes a while."""
+
+SLOW_S = 0.2
+BODY_BYTES_MAX = 64 << 20
+
+
+class Upstream:
+    """A fake network over HTTP. Subclasses add routes and note what they hold in `stored`.
+
+    `faults` gives each fault's share of requests (0 to 1); faults beyond HTTP_FAULTS are the
+    subclass's own. Only requests of `faulty_methods` fail.
+    """
+
+    name = ""
+    faults_known: tuple[str, ...] = HTTP_FAULTS
+    faulty_methods: frozenset[str] = frozenset({"POST", "PUT", "PATCH"})
+
+    def __init__(self, faults: Mapping[str, float] | None = None, seed: int = 0) -> None:
+        self.faults = dict(faults or {})
+        unknown = set(self.faults) - set(self.faults_known)
+        if unknown:
+            known = ", ".join(self.faults_known)
+            raise ValueError(f"unknown fault {', '.join(sorted(unknown))}; known are: {known}")
+        self.chance = random.Random(seed)
+        self.stored: Counter[Hashable] = Counter()
+        self.refused: Counter[Hashable] = Counter()
+        self.requests: Counter[str] = Counter()
+        self.faults_made: Counter[str] = Counter()
+
+    def app(self) -> web.Application:
+        """The application to serve."""
+        app = web.Application(middlewares=[self._troubles], client_max_size=BODY_BYTES_MAX)
+        self.routes(app.router)
+        return app
+
+    def routes(self, router: web.UrlDispatcher) -> None:
+        """Adds the network's paths."""
+        raise LookupError(f"{type(self).__name__} has no routes")
+
+    def happens(self, fault: str) -> bool:
+        """Whether this fault strikes now."""
+        share = self.faults.get(fault, 0.0)
+        if share and self.chance.random() < share:
+            self.faults_made[fault] += 1
+            return True
+        return False
+
+    @web.middleware
+    async def _troubles(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.requests[request.method] += 1
+        if request.method not in self.faulty_methods:
+            return await handler(request)
+        if self.happens("busy"):
+            return web.Response(status=429, headers={"Retry-After": "1"})
+        if self.happens("unavailable"):
+            return web.Response(status=503, headers={"Retry-After": "1"})
+        if self.happens("error"):
+            return web.json_response({"message": "Internal error."}, status=500)
+        if self.happens("drop_before"):
+            return _cut(request)
+        answer = await handler(request)
+        if self.happens("drop_after"):
+            return _cut(request)
+        if self.happens("gateway"):
+            return web.Response(status=502, text="Bad Gateway")
+        if self.happens("slow"):
+            await asyncio.sleep(SLOW_S)
+        return answer
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Closes the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+class Serving:
+    """A fake network on a free port of this machine: `async with Serving(upstream) as url`."""
+
+    def __init__(self, upstream: Upstream, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._upstream = upstream
+        self._address = host, port
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> str:
+        self._runner = web.AppRunner(self._upstream.app(), access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, *self._address, shutdown_timeout=0.1)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner:
+            await self._runner.cleanup()
