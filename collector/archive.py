@@ -4,9 +4,10 @@ Functions take a connection inside the writer's transaction, or a reader's. Time
 `received_ms`, by the collector, and `first_ms`, `last_ms`, uptimes by the node's own clock.
 """
 
+import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,14 @@ UNDECODED = 1
 CONFLICT = 2
 STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict"}
 
-PAGE_BYTES = 4096
+COLLECTOR_KEY = "collector"
+FORMER_KEY = "former_collectors"
+FORMER_MAX = 64
+
+PAGE_BYTES = 2048
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 2_048
-CHECKPOINT_PAGES = 1_000
+CHECKPOINT_PAGES = 2_000
 STARTS_MAX = 10_000
 JOURNAL_BYTES_MAX = 8 * 1024 * 1024
 
@@ -72,7 +77,7 @@ def open_archive(path: Path | str, *, durable: bool = True) -> sqlite3.Connectio
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         if schema.is_empty(connection):
             schema.create(connection)
-            put_meta(connection, "collector", secrets.randbits(32) or 1)
+            put_meta(connection, COLLECTOR_KEY, new_collector())
         schema.require_current(connection)
     except BaseException:
         connection.close()
@@ -230,10 +235,29 @@ def put_meta(connection: sqlite3.Connection, key: str, value: int | str) -> None
 
 def collector_id(connection: sqlite3.Connection) -> int:
     """The id that this archive's acknowledgements carry."""
-    value = get_meta(connection, "collector")
+    value = get_meta(connection, COLLECTOR_KEY)
     if not isinstance(value, int):
         raise schema.SchemaError("the archive has no collector id: run `osn-collector doctor`")
     return value
+
+
+def former_collectors(connection: sqlite3.Connection) -> tuple[int, ...]:
+    """Ids that this archive had before, the newest last: boards may still name them."""
+    return tuple(json.loads(str(get_meta(connection, FORMER_KEY) or "[]")))
+
+
+def put_collector(connection: sqlite3.Connection, collector: int, former: Iterable[int]) -> None:
+    """Gives the archive an id; the former ones are kept."""
+    put_meta(connection, FORMER_KEY, json.dumps(list(former)[-FORMER_MAX:]))
+    put_meta(connection, COLLECTOR_KEY, collector)
+
+
+def new_collector(former: Container[int] = ()) -> int:
+    """A random id that was not used before."""
+    while True:
+        fresh = secrets.randbits(32)
+        if fresh and fresh not in former:
+            return fresh
 
 
 def begin_start(connection: sqlite3.Connection, monotonic_ms: int) -> int:

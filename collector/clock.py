@@ -72,3 +72,42 @@ def kernel_synchronised() -> bool:
         return False
     state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES_MAX))
     return 0 <= state < _TIME_ERROR
+
+
+class SteadyClock:
+    """Doubts a clock that has just stepped, whatever it says of itself.
+
+    A wall clock that moves against the monotonic one by more than `step_ms` was wrong before or is
+    wrong now; for `settle_ms` afterwards it is not called synchronised, so that neither TIME nor
+    the timeline rests on it.
+    """
+
+    def __init__(self, clock: Clock, step_ms: int = 1_000, settle_ms: int = 60_000) -> None:
+        self._clock = clock
+        self._step_ms = step_ms
+        self._settle_ms = settle_ms
+        self._offset_ms: int | None = None
+        self._doubt_until_ms: int | None = None
+        self.steps = 0
+
+    def unix_ms(self) -> int:
+        """Milliseconds since 1970 by the clock below."""
+        return self._clock.unix_ms()
+
+    def monotonic_ms(self) -> int:
+        """Monotonic milliseconds of the clock below."""
+        return self._clock.monotonic_ms()
+
+    def synchronised(self) -> bool:
+        """What the clock below says, unless it stepped lately."""
+        now_ms = self._clock.monotonic_ms()
+        offset_ms = self._clock.unix_ms() - now_ms
+        if self._offset_ms is not None and abs(offset_ms - self._offset_ms) > self._step_ms:
+            self.steps += 1
+            self._doubt_until_ms = now_ms + self._settle_ms
+        self._offset_ms = offset_ms
+        if self._doubt_until_ms is not None:
+            if now_ms < self._doubt_until_ms:
+                return False
+            self._doubt_until_ms = None
+        return self._clock.synchronised()

@@ -6,7 +6,18 @@ from typing import NamedTuple
 from collector.clock import Clock
 from collector.ledger import Ledger
 from collector.transports.base import Source
-from protocol.compose import ACK_ENTRIES_MAX, compose_ack, compose_time
+from protocol import wire
+from protocol.compose import (
+    ACK_ENTRIES_MAX,
+    arguments,
+    compose_ack,
+    compose_command,
+    compose_time,
+)
+
+RESENDS_PER_LIVE = 4
+RESEND_TRIES = 3
+RESENDS_MAX = 10_000
 
 
 class Downlink(NamedTuple):
@@ -32,6 +43,7 @@ class Answers:
         self._clock = clock
         self._send = send
         self._noted: dict[int, tuple[set[int], Source]] = {}
+        self._resends: dict[tuple[int, int, int, int], int] = {}
         self.sent = 0
 
     def note(self, node: int, boot: int, source: Source) -> None:
@@ -74,6 +86,29 @@ class Answers:
         sent_ms = max(received_ms, self._clock.unix_ms())
         raw = compose_time(key, node, boot, seq, uptime_ms, counter, received_ms, sent_ms)
         self._deliver(node, raw, source)
+
+    def want_again(self, node: int, boot: int, ranges: Iterable[tuple[int, int]]) -> None:
+        """Frames that were acknowledged once and are not here: the board may still hold them."""
+        for first, last in ranges:
+            if len(self._resends) < RESENDS_MAX:
+                self._resends[node, boot, first, last] = RESEND_TRIES
+
+    def ask_again(self, node: int, source: Source) -> None:
+        """Sends the node what `want_again` noted, a few at a time and each three times."""
+        current = self._ledger.current_boot(node)
+        key = self._key_down(node)
+        if current is None or key is None or not self._resends:
+            return
+        wanted = [entry for entry in self._resends if entry[0] == node]
+        for entry in wanted[:RESENDS_PER_LIVE]:
+            seq = self._ledger.next_down(node, current)
+            command = compose_command(
+                key, node, current, seq, seq & 0xFFFF, wire.C_RESEND, arguments(*entry[1:])
+            )
+            self._deliver(node, command, source)
+            self._resends[entry] -= 1
+            if not self._resends[entry]:
+                del self._resends[entry]
 
     def _deliver(self, node: int, raw: bytes, source: Source) -> None:
         self.sent += 1

@@ -16,15 +16,23 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from collector import archive, hour_index, lookup, timeline
-from collector.archive import CONFLICT, OK, UNDECODED, StoredFrame, undated_receipt
-from collector.clock import Clock
+from collector.archive import (
+    CONFLICT,
+    FORMER_MAX,
+    OK,
+    UNDECODED,
+    StoredFrame,
+    new_collector,
+    undated_receipt,
+)
+from collector.clock import Clock, SteadyClock
 from collector.downlink import Answers, Downlink
 from collector.flood import Flood
 from collector.hour_index import HourIndex
-from collector.ledger import Alarm, Ledger, TooManyBoots
+from collector.ledger import LOST_HERE, Alarm, Ledger, TooManyBoots
 from collector.ledger_boot import BootLedger, Verdict
 from collector.opening import Head, TagChecker, head_of
-from collector.outline import outline
+from collector.outline import exact, outline
 from collector.quarantine import UNKNOWN_NODE, Quarantine
 from collector.timeline import Timeline
 from collector.timeline_fit import SOURCES, Knot
@@ -37,6 +45,9 @@ from protocol.wire import FrameError
 __all__ = ["Decision", "Downlink", "Intake", "IntakeLimits", "Kind"]
 
 log = logging.getLogger(__name__)
+
+IDENTITY_HOLD_MS = 3_600_000
+"""A broken board that claims losses must not change the collector's id without end."""
 
 
 class KeyRing(Protocol):
@@ -163,12 +174,14 @@ class Intake:
         self._keys = keys
         self._ledger = ledger
         self._quarantine = quarantine
-        self._clock = clock
+        self._clock = clock = SteadyClock(clock)
         self._writer = writer
         self._timeline = timeline
         self._hours = hours
         self._start = start
         self._start_dated = False
+        self._identity_unwritten = False
+        self._identity_fixed_until_ms = 0
         self._on_commit = on_commit
         self._on_alarm = on_alarm
         self._checker = TagChecker()
@@ -262,6 +275,8 @@ class Intake:
         if not self._flood.passes(head.node):
             return Decision(Kind.REFUSED, "flood")
         seen = outline(memoryview(raw)[wire.HEADER : head.end])
+        if seen.irregular:
+            seen = exact(raw, seen)
         known_type = head.type in (wire.T_DATA, wire.T_HELLO, wire.T_LOG, wire.T_RESULT)
         state = CONFLICT if conflict else OK if seen.decodable and known_type else UNDECODED
         frame = StoredFrame(
@@ -309,6 +324,9 @@ class Intake:
             return Decision(Kind.IGNORED, "live_of_old_boot")
         for alarm in self._ledger.observe(head.node, head.boot, head.seq, state, now_ms):
             self._on_alarm(alarm)
+            self._answers.want_again(alarm.node, alarm.boot, alarm.ranges)
+            if alarm.kind == LOST_HERE and state.collector == self._ledger.collector:
+                self._change_identity()
         oldest = min(
             ((kept.boot, kept.lowest) for kept in state.boots if kept.lowest <= kept.highest),
             default=None,
@@ -321,7 +339,20 @@ class Intake:
             self._answers.time(head.node, head.boot, state.uptime_ms, head.seq, now_ms, source)
         boots = [kept.boot for kept in state.boots] or [head.boot]
         self._answers.ack(head.node, boots, source)
+        self._answers.ask_again(head.node, source)
         return _LIVE
+
+    def _change_identity(self) -> None:
+        """This archive lacks what was acknowledged in its name: it goes on under another."""
+        ledger = self._ledger
+        now_ms = self._clock.monotonic_ms()
+        if now_ms < self._identity_fixed_until_ms:
+            return
+        self._identity_fixed_until_ms = now_ms + IDENTITY_HOLD_MS
+        ledger.former_collectors = (*ledger.former_collectors, ledger.collector)[-FORMER_MAX:]
+        ledger.collector = new_collector(ledger.former_collectors)
+        self._identity_unwritten = True
+        self._wake.set()
 
     def _set_anchor(self, boot: BootLedger, offset_ms: int) -> None:
         if boot.anchor_ms is None:
@@ -337,12 +368,24 @@ class Intake:
         group, self._waiting = self._waiting, []
         self._full.clear()
         self._wake.clear()
+        if self._identity_unwritten:
+            await self._write_identity()
         committed = await self._commit(group) if group else 0
         await self._check_unsure()
         self._answers.flush()
         if committed and self._on_commit is not None:
             self._on_commit(self._ledger.newest_id)
         return committed
+
+    async def _write_identity(self) -> None:
+        ledger = self._ledger
+        collector, former = ledger.collector, ledger.former_collectors
+        try:
+            await self._writer.write(lambda c: archive.put_collector(c, collector, former))
+        except (WriteFailed, sqlite3.Error) as error:
+            log.error("the new collector id is not written yet: %s", error)
+        else:
+            self._identity_unwritten = False
 
     async def _commit(self, group: list[Waiting]) -> int:
         knots = self._timeline.take_first_rows()

@@ -17,6 +17,11 @@ HOUR_MS = 3_600_000
 DOWN_SKIP = 100_000
 _UNSIGNED_32_MAX = 0xFFFFFFFF
 
+CONFLICT = "conflict"
+LOST_HERE = "lost_here"
+LOST_ELSEWHERE = "lost_elsewhere"
+"""Kinds of alarm."""
+
 FindBoot = Callable[[int, int], BootLedger | None]
 
 
@@ -29,6 +34,8 @@ class Alarm:
     boot: int
     frames: int
     text: str
+    ranges: tuple[tuple[int, int], ...] = ()
+    """Numbers of the frames concerned, for LOST alarms."""
 
 
 @dataclass(slots=True)
@@ -68,7 +75,8 @@ class Ledger:
 
     def __init__(self, collector: int, find_boot: FindBoot | None = None) -> None:
         self.collector = collector
-        self.former_collectors: frozenset[int] = frozenset()
+        self.former_collectors: tuple[int, ...] = ()
+        """Ids before a restore, the newest last."""
         self.newest_id = 0
         self.nodes: dict[int, NodeLedger] = {}
         self.find_boot: FindBoot = find_boot or (lambda node, boot: None)
@@ -181,7 +189,7 @@ class Ledger:
     def _give_up(
         self, ledger: BootLedger, lowest: int, left: int, state: State, alarms: list[Alarm]
     ) -> int:
-        lost = 0
+        lost: list[tuple[int, int]] = []
         for first, last in ledger.outstanding_below(lowest):
             frames = min(last - first + 1, left)
             if frames:
@@ -189,19 +197,20 @@ class Ledger:
                 left -= frames
             if first + frames <= last:
                 ledger.give_up(first + frames, last, ledger.lost)
-                lost += last - first - frames + 1
+                lost.append((first + frames, last))
         if lost:
-            alarms.append(self._lost(ledger, lost, state))
+            alarms.append(self._lost(ledger, tuple(lost), state))
         return left
 
-    def _lost(self, ledger: BootLedger, frames: int, state: State) -> Alarm:
+    def _lost(self, ledger: BootLedger, lost: tuple[tuple[int, int], ...], state: State) -> Alarm:
         if state.collector == self.collector or state.collector in self.former_collectors:
-            kind = "lost_here"
+            kind = LOST_HERE
             text = "acknowledged by this collector and not in its archive: was it restored?"
         else:
-            kind = "lost_elsewhere"
+            kind = LOST_ELSEWHERE
             text = f"acknowledged by another collector ({state.collector:08x})"
-        return Alarm(kind, ledger.node, ledger.boot, frames, text)
+        frames = sum(last - first + 1 for first, last in lost)
+        return Alarm(kind, ledger.node, ledger.boot, frames, text, lost)
 
     def next_down(self, node: int, boot: int) -> int:
         """The next number for a downlink frame to this boot; above all that it can have seen."""

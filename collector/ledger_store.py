@@ -14,10 +14,12 @@ SNAPSHOT_KEY = "snapshot_id"
 BOOTS_AT_START = 4
 
 _BOOT_COLUMNS = (
-    "node, boot, issued, before, live, live_ms, down, anchor_ms, seen_ms,"
+    "node, boot, issued, before, live, live_ms, last_ms, down, anchor_ms, seen_ms,"
     " received, dropped, lost, erased, conflicts"
 )
-BootRow = tuple[int, int, int, int, int, int, int, int | None, int, bytes, bytes, bytes, bytes, str]
+BootRow = tuple[
+    int, int, int, int, int, int, int, int, int | None, int, bytes, bytes, bytes, bytes, str
+]
 NodeRow = tuple[int, int, int, int, int, str | None, str]
 
 
@@ -66,7 +68,7 @@ def write(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
 def put_boots(connection: sqlite3.Connection, rows: Iterable[BootRow]) -> None:
     """Writes rows of boots."""
     connection.executemany(
-        "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+        "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
     )
 
 
@@ -123,6 +125,7 @@ def boot_row(boot: BootLedger) -> BootRow:
         boot.before,
         boot.live,
         boot.live_ms,
+        boot.last_ms,
         boot.down,
         boot.anchor_ms,
         boot.seen_ms,
@@ -137,19 +140,19 @@ def boot_row(boot: BootLedger) -> BootRow:
 def boot_of(row: BootRow) -> BootLedger:
     """A boot's ledger from its row; ValueError when the row is damaged."""
     boot = BootLedger(row[0], row[1])
-    boot.issued, boot.before, boot.live, boot.live_ms, boot.down = row[2:7]
-    boot.anchor_ms, boot.seen_ms = row[7:9]
-    boot.received = Ranges.decode(row[9])
-    boot.dropped = Ranges.decode(row[10])
-    boot.lost = Ranges.decode(row[11])
-    boot.erased = Ranges.decode(row[12])
+    boot.issued, boot.before, boot.live, boot.live_ms = row[2:6]
+    boot.last_ms, boot.down, boot.anchor_ms, boot.seen_ms = row[6:10]
+    boot.received = Ranges.decode(row[10])
+    boot.dropped = Ranges.decode(row[11])
+    boot.lost = Ranges.decode(row[12])
+    boot.erased = Ranges.decode(row[13])
     boot.settled.add(0, boot.before)
     for part in (boot.received, boot.dropped, boot.lost, boot.erased):
         boot.settled.update(part)
-    if row[13]:
+    if row[14]:
         boot.conflicts = {
             int(seq): [bytes.fromhex(tag) for tag in tags]
-            for seq, tags in json.loads(row[13]).items()
+            for seq, tags in json.loads(row[14]).items()
         }
     return boot
 

@@ -6,6 +6,8 @@ Decoding a frame takes most of the time that a frame costs; a log of frames does
 from typing import NamedTuple
 
 from protocol import wire
+from protocol.decoder import decode
+from protocol.wire import FrameError
 
 _KNOWN_CRITICAL = frozenset({wire.S_SAMPLES, wire.S_STATE, wire.S_OUTCOME})
 _CRITICAL = 0x80
@@ -82,3 +84,14 @@ def _samples(body: bytes | memoryview, start: int, end: int) -> tuple[int, int, 
         return None
     irregular = columns > 0 and position + 2 < end and body[position + 2] == _TIME_RESIDUAL
     return t0_ms, t0_ms + (rows - 1) * period_ms, irregular
+
+
+def exact(raw: bytes, seen: Outline) -> Outline:
+    """The same with the times that the residuals of irregular samples give; decodes the frame."""
+    try:
+        times = [samples.times_ms for samples in decode(raw).samples]
+    except FrameError:
+        return seen._replace(decodable=False)
+    return seen._replace(
+        first_ms=min(part[0] for part in times), last_ms=max(part[-1] for part in times)
+    )

@@ -5,9 +5,7 @@ never ahead of the disk.
 """
 
 import asyncio
-import json
 import logging
-import secrets
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +25,6 @@ log = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 600.0
 QUARANTINE_CHECK_S = 1.0
-FORMER_KEY = "former_collectors"
-FORMER_MAX = 32
 
 
 @dataclass(slots=True)
@@ -125,6 +121,7 @@ def open_storage(
         raise
     writer: Writer
     quarantine_writer: Writer
+    near: sqlite3.Connection | None = None
     if threaded:
         with_id.close()
         writer = ThreadWriter(
@@ -145,7 +142,6 @@ def open_storage(
         )
         writer = inline
         quarantine_writer = InlineWriter(lambda: quarantine.open_quarantine(quarantine_path))
-        near = None
 
     def reader() -> sqlite3.Connection:
         return near if near is not None else inline.connection
@@ -165,9 +161,7 @@ def open_storage(
         writer=writer,
         quarantine_writer=quarantine_writer,
         ledger=ledger,
-        timeline=Timeline(
-            anchor, load, **({} if earliest_ms is None else {"earliest_ms": earliest_ms})
-        ),
+        timeline=Timeline(anchor, load, earliest_ms),
         hours=hours,
         quarantine=Quarantine(quarantine_writer, clock),
         start=start,
@@ -181,27 +175,17 @@ def open_storage(
 def _identity(connection: sqlite3.Connection, witness: Witness | None) -> tuple[Ledger, bool]:
     """The ledger with its collector id; a new id when the archive is older than its witness."""
     collector = archive.collector_id(connection)
-    former = json.loads(str(archive.get_meta(connection, FORMER_KEY) or "[]"))
+    former = archive.former_collectors(connection)
     restored = witness is not None and witness.is_ahead(collector, archive.newest_id(connection))
-    if restored:
-        log.warning("this archive is older than what this collector has acknowledged: restored")
-        collector = renew(connection, collector, former)
-        archive.raise_ids_above(connection, witness.newest_id if witness else 0)
-        former = [*former, collector]
+    if restored and witness is not None:
+        log.warning("the archive is older than what this collector acknowledged: it was restored")
+        former = (*former, collector)
+        collector = archive.new_collector(former)
+        archive.put_collector(connection, collector, former)
+        archive.raise_ids_above(connection, witness.newest_id)
     ledger = Ledger(collector)
-    ledger.former_collectors = frozenset(former)
+    ledger.former_collectors = former
     return ledger, restored
-
-
-def renew(connection: sqlite3.Connection, collector: int, former: list[int]) -> int:
-    """Gives the archive a new collector id; boards name the old one when they tell of its ACKs."""
-    former.append(collector)
-    fresh = collector
-    while fresh in former:
-        fresh = secrets.randbits(32) or 1
-    archive.put_meta(connection, FORMER_KEY, json.dumps(former[-FORMER_MAX:]))
-    archive.put_meta(connection, "collector", fresh)
-    return fresh
 
 
 def _index_since_snapshot(connection: sqlite3.Connection, ledger: Ledger, hours: HourIndex) -> None:

@@ -47,6 +47,8 @@ class WriteFailed(Exception):
 class Writer(Protocol):
     """What storage offers to the rest of the collector."""
 
+    counters: "WriterCounters"
+
     async def write(self, operation: Operation[T], *, frames: int = 0, urgent: bool = False) -> T:
         """Runs the operation in the next group; returns its result after the commit.
 
