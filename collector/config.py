@@ -12,6 +12,7 @@ from typing import Any
 from cattrs import BaseValidationError
 from cattrs.errors import ForbiddenExtraKeysError
 
+from collector import sinks
 from collector.settings import (
     CollectorSettings,
     Config,
@@ -79,7 +80,7 @@ def _syntax_line(message: str) -> int:
 
 _SINGLE = {"collector": CollectorSettings, "web": WebSettings, "retention": RetentionSettings}
 _LISTS = {"mqtt": MqttSettings, "serial": SerialSettings, "correction": CorrectionSettings}
-_SINK_KEYS = frozenset({"type", "name", "privacy", "corrected", "enabled"})
+_SINK_KEYS = frozenset({"type", "name", "privacy", "nodes", "corrected", "enabled"})
 
 
 class _Reader:
@@ -97,19 +98,19 @@ class _Reader:
                 self._fault((key,), self._unknown(key, [*_SINGLE, *_LISTS, "sink"]))
         single = {key: self._table(document, key, kind) for key, kind in _SINGLE.items()}
         lists = {key: self._list(document, key, kind) for key, kind in _LISTS.items()}
-        sinks = self._sinks(document)
+        entries = self._sinks(document)
         self._unique(
             [(("mqtt", i), m.name) for i, m in lists["mqtt"]]
             + [(("serial", i), s.name) for i, s in lists["serial"]]
         )
-        self._unique([(("sink", i), s.name) for i, s in sinks])
+        self._unique([(("sink", i), s.name) for i, s in entries])
         return Config(
             file=self.file,
             **{key: value for key, value in single.items() if value is not None},
             mqtt=tuple(m for _, m in lists["mqtt"]),
             serial=tuple(s for _, s in lists["serial"]),
             corrections=tuple(c for _, c in lists["correction"]),
-            sinks=tuple(s for _, s in sinks),
+            sinks=tuple(s for _, s in entries),
         )
 
     def _table(self, document: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
@@ -149,7 +150,7 @@ class _Reader:
         return [(index, entry) for index, entry in found if entry is not None]
 
     def _sink(self, path: KeyPath, entry: Mapping[str, Any]) -> SinkEntry | None:
-        kinds = sink_kinds()
+        kinds = sinks.kinds()
         kind = entry.get("type")
         if kind not in kinds:
             reason = "is missing" if kind is None else f"{kind!r} is unknown"
@@ -158,10 +159,12 @@ class _Reader:
         common = {key: value for key, value in entry.items() if key in _SINK_KEYS}
         own = {key: value for key, value in entry.items() if key not in _SINK_KEYS}
         head = self._structure(path, {"name": kind, **common}, _SinkHead)
-        config = self._structure(path, own, sink_config(kind), known=_SINK_KEYS)
+        config = self._structure(path, own, sinks.config_class(kind), known=_SINK_KEYS)
         if head is None or config is None:
             return None
-        return SinkEntry(kind, head.name, config, head.privacy, head.corrected, head.enabled)
+        return SinkEntry(
+            kind, head.name, config, head.privacy, head.nodes, head.corrected, head.enabled
+        )
 
     def _structure(
         self,
@@ -222,6 +225,7 @@ class _SinkHead:
     type: str
     name: Name
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    nodes: tuple[str, ...] = ()
     corrected: bool = False
     enabled: bool = True
 
@@ -231,25 +235,3 @@ def _dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.lstrip(".")
-
-
-def sink_kinds() -> list[str]:
-    """Names of all sink modules that can be configured."""
-    import pkgutil
-
-    import collector.sinks as package
-
-    helpers = {"base", "secret"}
-    return sorted(
-        module.name
-        for module in pkgutil.iter_modules(package.__path__)
-        if module.name not in helpers and not module.name.startswith("_")
-    )
-
-
-def sink_config(kind: str) -> type[Any]:
-    """The Config dataclass of a kind of sink; imports that sink's module only."""
-    import importlib
-
-    config: type[Any] = importlib.import_module(f"collector.sinks.{kind}").Config
-    return config

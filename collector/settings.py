@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from collector.clock import Trust
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
@@ -27,13 +28,9 @@ class CollectorSettings:
     commit_interval_s: Annotated[float, Range(0.05, 60)] = 1.0
     commit_frames: Annotated[int, Range(1, 10_000)] = 500
     queue_frames: Annotated[int, Range(100, 1_000_000)] = 20_000
-    clock: str = "kernel"
+    clock: Trust = "kernel"
     """Who says that this machine's clock is right: "kernel" (chrony, ntpd and systemd-timesyncd
     keep it informed), "always" (a GPS receiver or a hypervisor keeps it), "never"."""
-
-    def __post_init__(self) -> None:
-        if self.clock not in ("kernel", "always", "never"):
-            raise KeyFault("clock", 'must be "kernel", "always" or "never"')
 
     @property
     def archive(self) -> Path:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from cattrs import Converter
 from cattrs.errors import AttributeValidationNote, IterableValidationNote
@@ -93,7 +93,19 @@ def make_converter(folder: Path) -> Converter:
     converter.register_structure_hook_func(
         lambda kind: hasattr(kind, "__metadata__"), _annotated(converter)
     )
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _one_of)
     return converter
+
+
+def _one_of(value: Any, kind: Any) -> Any:
+    choices = get_args(kind)
+    for choice in choices:
+        if value == choice and type(value) is type(choice):
+            return choice
+    shown = ", ".join(
+        f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices
+    )
+    raise ValueError(f"must be one of {shown}")
 
 
 def _exactly(kind: type, words: str) -> Callable[[Any, Any], Any]:

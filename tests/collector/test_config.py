@@ -52,7 +52,7 @@ port = "/dev/osn-*"
 [[sink]]
 type = "jsonl"
 name = "file"
-path = "out.jsonl"
+file = "out.jsonl"
 [sink.privacy]
 grid_m = 500
 [[correction]]

@@ -13,7 +13,7 @@ import pytest
 STARTED_WITHIN_S = 10.0
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -37,8 +37,10 @@ def wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
 class Mosquitto:
     """A real mosquitto that can be killed and started again on the same port."""
 
-    def __init__(self, program: str, folder: Path, configuration: str | None = None) -> None:
-        self.port = free_port()
+    def __init__(
+        self, program: str, folder: Path, configuration: str | None = None, port: int | None = None
+    ) -> None:
+        self.port = port or find_free_port()
         self._program = program
         self._file = folder / f"mosquitto-{self.port}.conf"
         text = configuration or f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"
@@ -69,6 +71,12 @@ class Mosquitto:
 
 
 @pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Finds a free port at each call."""
+    return find_free_port
+
+
+@pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
     """Starts mosquittos with a configuration in which @PORT@ is a free port."""
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -76,8 +84,8 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
         pytest.skip("mosquitto is not installed: apt install mosquitto")
     started: list[Mosquitto] = []
 
-    def start(configuration: str | None = None) -> Mosquitto:
-        broker = Mosquitto(program, tmp_path, configuration)
+    def start(configuration: str | None = None, port: int | None = None) -> Mosquitto:
+        broker = Mosquitto(program, tmp_path, configuration, port)
         started.append(broker)
         broker.start()
         return broker

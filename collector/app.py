@@ -1,0 +1,275 @@
+"""The collector as a whole: transports -> queue -> intake -> archive -> downlinks and forwarders.
+
+Clock, storage, transports and, where wanted, sinks come from outside, so that the same object is
+the daemon and the collector of a simulation in virtual time.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+from collector import quarantine
+from collector.backoff import delays_s
+from collector.clock import Clock
+from collector.downlink import Downlink
+from collector.feeding import open_forwarders
+from collector.forwarder import Forwarder
+from collector.frame_queue import FrameQueue
+from collector.intake import Intake, IntakeLimits
+from collector.keys import KeyRing
+from collector.ledger import Alarm
+from collector.nodes import NodeRegistry
+from collector.private_file import PrivateFileError
+from collector.settings import Config
+from collector.sinks.base import Sink
+from collector.storage import Storage
+from collector.transports.base import Source, Transport
+
+log = logging.getLogger(__name__)
+
+FRAMES_PER_TURN = 128
+BUSY_GROUPS = 8
+BUSY_WAIT_S = 0.01
+WATCH_FILES_S = 5.0
+WATCH_DISK_S = 10.0
+RESTART_FIRST_S = 1.0
+RESTART_LONGEST_S = 300.0
+STOP_WITHIN_S = 20.0
+ALARMS_MAX = 1_000
+MEGABYTE = 1_000_000
+
+FreeBytes = Callable[[], int | None]
+
+
+class Collector:
+    """Runs until `stop`; `storage` stays the caller's and is closed by `close`.
+
+    `sinks` are ready-made ones by name, beside those of the configuration.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        storage: Storage,
+        transports: Sequence[Transport],
+        nodes: NodeRegistry,
+        keys: KeyRing,
+        *,
+        sinks: Mapping[str, Sink] | None = None,
+        free_bytes: FreeBytes | None = None,
+    ) -> None:
+        settings = config.collector
+        self.config = config
+        self.clock = clock
+        self.storage = storage
+        self.transports = {transport.name: transport for transport in transports}
+        self.nodes = nodes
+        self.keys = keys
+        self.queue = FrameQueue(settings.queue_frames, keys.__contains__)
+        self.forwarders: list[Forwarder] = []
+        self.alarms: list[Alarm] = []
+        self.unsent_downlinks = 0
+        self.started = asyncio.Event()
+        self.intake = Intake(
+            keys,
+            storage.ledger,
+            storage.quarantine,
+            clock,
+            writer=storage.writer,
+            timeline=storage.timeline,
+            hours=storage.hours,
+            send=self._send,
+            start=storage.start,
+            limits=IntakeLimits(
+                group_frames=settings.commit_frames,
+                group_interval_s=settings.commit_interval_s,
+                waiting_frames=settings.queue_frames,
+            ),
+            on_commit=self._committed,
+            on_alarm=self._alarm,
+        )
+        self._sinks = sinks
+        self._free_bytes = free_bytes or (lambda: None)
+        self._stopping = asyncio.Event()
+        self._keyed = frozenset(keys.nodes())
+
+    async def run(self) -> None:
+        """Receives and forwards until `stop`; raises when a part fails that all depends on."""
+        self.forwarders = await open_forwarders(
+            self.config, self.storage, self.nodes, self.clock, self._sinks
+        )
+        outer = asyncio.create_task(self._run_all())
+        stopping = asyncio.create_task(self._stopping.wait())
+        self.started.set()
+        try:
+            await asyncio.wait((outer, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            outer.cancel()
+            await asyncio.gather(outer, stopping, return_exceptions=True)
+            if not outer.cancelled() and outer.exception() is not None:
+                raise first_cause(outer.exception())
+        await self._drain()
+
+    def stop(self) -> None:
+        """Ends `run`: nothing new is taken in, what was received is committed and acknowledged."""
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """Writes the last snapshot and closes the storage."""
+        await self.storage.close()
+
+    def deliver(self, raw: bytes, source: Source) -> None:
+        """Takes a frame from a transport."""
+        self.queue.put(raw, source)
+
+    async def _run_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for forwarder in self.forwarders:
+                group.create_task(supervised(f"sink {forwarder.sink.name}", forwarder.run))
+            for transport in self.transports.values():
+                group.create_task(
+                    supervised(f"transport {transport.name}", transport.run, self.deliver)
+                )
+            group.create_task(self._take_in())
+            group.create_task(self.intake.run())
+            group.create_task(self.storage.run())
+            group.create_task(self._watch_files())
+            group.create_task(self._watch_disk())
+
+    async def _take_in(self) -> None:
+        busy_frames = max(
+            BUSY_GROUPS * self.intake.limits.group_frames, self.intake.limits.waiting_frames // 2
+        )
+        while True:
+            await self.queue.wait()
+            if self.intake.waiting >= busy_frames:
+                await asyncio.sleep(BUSY_WAIT_S)
+                continue
+            for raw, source in self.queue.take(FRAMES_PER_TURN):
+                self.intake.receive(raw, source)
+            await asyncio.sleep(0)
+
+    async def _drain(self) -> None:
+        """Commits and acknowledges what was received before the end."""
+        while arrivals := self.queue.take(FRAMES_PER_TURN):
+            for raw, source in arrivals:
+                self.intake.receive(raw, source)
+        await self.intake.flush()
+
+    def _send(self, downlink: Downlink) -> None:
+        transport = self.transports.get(downlink.source.transport)
+        if transport is None or not transport.send(downlink.node, downlink.raw):
+            self.unsent_downlinks += 1
+
+    def _committed(self, newest_id: int) -> None:
+        for forwarder in self.forwarders:
+            forwarder.wake()
+
+    def _alarm(self, alarm: Alarm) -> None:
+        log.warning(
+            "alarm %s: node %08x boot %d, %d frames: %s",
+            alarm.kind,
+            alarm.node,
+            alarm.boot,
+            alarm.frames,
+            alarm.text,
+        )
+        self.alarms.append(alarm)
+        del self.alarms[:-ALARMS_MAX]
+
+    async def _watch_files(self) -> None:
+        """Sees nodes and keys that the command line has changed."""
+        while True:
+            await asyncio.sleep(WATCH_FILES_S)
+            try:
+                changed = self.nodes.reload()
+                changed = self.keys.reload() or changed
+            except PrivateFileError as error:
+                log.error("%s; what was read before stays in force", error)
+                continue
+            if changed:
+                await self._welcome()
+
+    async def _welcome(self) -> None:
+        """Takes in what quarantine holds of nodes that have got a key."""
+        keyed = frozenset(self.keys.nodes())
+        fresh, self._keyed = keyed - self._keyed, keyed
+        for node in sorted(fresh):
+            held = await self.storage.quarantine_writer.write(
+                lambda connection, node=node: quarantine.release(connection, node), urgent=True
+            )
+            log.info("node %08x has a key now; %d held frames are looked at", node, len(held))
+            for frame in held:
+                self.deliver(frame.raw, Source(frame.source, node))
+        for forwarder in self.forwarders:
+            forwarder.look_again()
+
+    async def _watch_disk(self) -> None:
+        """Stops taking in while the disk is nearly full; boards keep what is not acknowledged."""
+        low = self.config.retention.disk_free_mb_min * MEGABYTE
+        while True:
+            free = self._free_bytes()
+            accepting = free is None or free > low + (0 if self.intake.accepting else low // 4)
+            if accepting != self.intake.accepting:
+                self.intake.accepting = accepting
+                if accepting:
+                    log.warning("the disk has room again: frames are taken in and acknowledged")
+                else:
+                    log.error(
+                        "the disk is nearly full (%d MB free): nothing is taken in or "
+                        "acknowledged; boards keep their data. Free some space",
+                        (free or 0) // MEGABYTE,
+                    )
+            await asyncio.sleep(WATCH_DISK_S)
+
+
+async def supervised(
+    name: str, function: Callable[..., Coroutine[Any, Any, None]], *arguments: Any
+) -> None:
+    """Runs a part that may fail alone, again and again with growing waits."""
+    waits = delays_s(RESTART_FIRST_S, RESTART_LONGEST_S)
+    loop = asyncio.get_running_loop()
+    while True:
+        started_s = loop.time()
+        try:
+            await function(*arguments)
+            log.error("%s ended by itself; it is started again", name)
+        except Exception:
+            log.exception("%s failed; it is started again", name)
+        if loop.time() - started_s > RESTART_LONGEST_S:
+            waits = delays_s(RESTART_FIRST_S, RESTART_LONGEST_S)
+        await asyncio.sleep(next(waits))
+
+
+def first_cause(error: BaseException | None) -> BaseException:
+    """The error inside groups of one."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert error is not None
+    return error
+
+
+def disk_free(folder: str | os.PathLike[str]) -> FreeBytes:
+    """How many bytes an ordinary user may still write below a folder."""
+
+    def free() -> int | None:
+        try:
+            status = os.statvfs(folder)
+        except OSError:
+            return None
+        return status.f_bavail * status.f_frsize
+
+    return free
+
+
+def all_transports(config: Config) -> Iterable[Transport]:
+    """The transports of a configuration."""
+    if config.mqtt:
+        from collector.transports.mqtt import MqttTransport
+
+        for broker in config.mqtt:
+            yield MqttTransport(broker)

@@ -1,0 +1,104 @@
+"""The collector as a system service: signals, readiness, watchdog."""
+
+import asyncio
+import logging
+import os
+import signal
+import sqlite3
+
+from collector import archive
+from collector.app import Collector, all_transports, disk_free
+from collector.clock import SystemClock
+from collector.keys import KeyRing
+from collector.nodes import NodeRegistry
+from collector.notify import notify, watchdog_interval_s
+from collector.private_file import PrivateFileError
+from collector.schema import SchemaError
+from collector.settings import Config
+from collector.storage import Storage, open_storage
+from collector.writer import WriteFailed
+
+log = logging.getLogger(__name__)
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 78
+HEARTBEAT_KEY = "heartbeat"
+BEATS_PER_WATCHDOG = 3
+
+
+def run_daemon(config: Config) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    try:
+        return asyncio.run(_run(config))
+    except (PrivateFileError, SchemaError) as error:
+        log.error("%s", error)
+        return EXIT_CONFIG
+    except (OSError, sqlite3.Error) as error:
+        log.error("%s", error)
+        return EXIT_FAILED
+
+
+async def _run(config: Config) -> int:
+    settings = config.collector
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    clock = SystemClock(settings.clock)
+    nodes = NodeRegistry(settings.nodes)
+    keys = KeyRing(settings.keys)
+    storage = open_storage(settings.archive, settings.quarantine, clock)
+    collector = Collector(
+        config,
+        clock,
+        storage,
+        list(all_transports(config)),
+        nodes,
+        keys,
+        free_bytes=disk_free(settings.data),
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, collector.stop)
+    watch = asyncio.create_task(_serve_manager(collector))
+    log.info(
+        "collector %s %08x: %d nodes, %d frames replayed into the ledger",
+        settings.name,
+        storage.ledger.collector,
+        len(nodes),
+        storage.replayed,
+    )
+    try:
+        await collector.run()
+    finally:
+        notify("STOPPING=1")
+        watch.cancel()
+        await collector.close()
+    log.info("stopped")
+    return 0
+
+
+async def _serve_manager(collector: Collector) -> None:
+    """Tells the service manager that we are ready, and that commits go on happening."""
+    await collector.started.wait()
+    notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=receiving")
+    interval_s = watchdog_interval_s()
+    if interval_s is None:
+        return
+    seen = -1
+    while True:
+        await asyncio.sleep(interval_s / BEATS_PER_WATCHDOG)
+        commits = await _commits(collector.storage, seen, collector.clock.unix_ms())
+        if commits > seen:
+            seen = commits
+            notify("WATCHDOG=1")
+
+
+async def _commits(storage: Storage, seen: int, now_ms: int) -> int:
+    """How many commits have happened; makes a small one when there was none since."""
+    counters = storage.writer.counters
+    if counters.commits <= seen:
+        try:
+            await storage.writer.write(
+                lambda connection: archive.put_meta(connection, HEARTBEAT_KEY, now_ms), urgent=True
+            )
+        except WriteFailed as error:
+            log.error("heartbeat could not be committed: %s", error)
+    return counters.commits
