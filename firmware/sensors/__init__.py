@@ -7,46 +7,42 @@ if TYPE_CHECKING:
     from firmware.sensors.base import Sensor
     from firmware.sensors.bus import Entry, Hal
 
-# Names in the order of their number in DESCRIPTORS, from 1 on: append only.
+# Name in board files, module, number in DESCRIPTORS (protocol.registry.SENSOR_MODELS).
 _DRIVERS = (
-    ("pms5003", "pms5003"),
-    ("pms7003", "pms5003"),
-    ("sds011", "sds011"),
-    ("sps30", "sps30"),
-    ("sps30_uart", "sps30_uart"),
-    ("scd40", "scd4x"),
-    ("scd41", "scd4x"),
-    ("sgp41", "sgp41"),
-    ("sht31", "sht31"),
-    ("sht40", "sht4x"),
-    ("sht41", "sht4x"),
-    ("sht45", "sht4x"),
-    ("bme280", "bme280"),
-    ("bmp280", "bme280"),
-    ("ds3231", "ds3231"),
-    ("neo6m", "neo6m"),
+    ("sds011", "sds011", 1),
+    ("pms5003", "pms5003", 2),
+    ("pms7003", "pms5003", 3),
+    ("sps30", "sps30", 4),
+    ("sps30_uart", "sps30_uart", 4),
+    ("bme280", "bme280", 16),
+    ("bmp280", "bme280", 17),
+    ("sht31", "sht31", 18),
+    ("sht40", "sht4x", 19),
+    ("sht41", "sht4x", 19),
+    ("sht45", "sht4x", 19),
+    ("scd40", "scd4x", 32),
+    ("scd41", "scd4x", 32),
+    ("sgp41", "sgp41", 34),
+    ("neo6m", "neo6m", 64),
+    ("ds3231", "ds3231", 65),
 )
 
 
 def names() -> "list[str]":
     """All names that a board file may give as driver."""
-    return [name for name, _ in _DRIVERS]
+    return [row[0] for row in _DRIVERS]
 
 
-def model_number(driver: str) -> int:
-    """The number that stands for a sensor in DESCRIPTORS; 0 for one that is not listed."""
-    for number, (name, _) in enumerate(_DRIVERS, 1):
-        if name == driver:
-            return number
-    return 0
+def _find(driver: str) -> "tuple[str, str, int]":
+    for row in _DRIVERS:
+        if row[0] == driver:
+            return row
+    raise ValueError("no driver %r; there are: %s" % (driver, ", ".join(names())))
 
 
 def module_name(driver: str) -> str:
-    """The driver's module; ValueError names what would be right."""
-    for name, module in _DRIVERS:
-        if name == driver:
-            return "firmware.sensors." + module
-    raise ValueError("no driver %r; there are: %s" % (driver, ", ".join(names())))
+    """The module of a driver; ValueError names what would be right."""
+    return "firmware.sensors." + _find(driver)[1]
 
 
 def load(driver: str) -> "Any":
@@ -57,4 +53,5 @@ def load(driver: str) -> "Any":
 def from_board(entry: "Entry", hal: "Hal", now_ms: int = 0) -> "Sensor":
     """The sensor that an entry of board.json's "sensors" describes; now_ms is uptime."""
     sensor: "Sensor" = load(entry["driver"]).from_board(entry, hal, now_ms)
+    sensor.MODEL = _find(entry["driver"])[2]
     return sensor

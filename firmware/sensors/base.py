@@ -50,6 +50,7 @@ class Sensor:
     """
 
     CHANNELS: "tuple[tuple[int, int | None], ...]" = ()
+    MODEL = 0
     LEAD_MS = 0
     ANSWER_MS = 500
     WARM_UP_MS = 0
@@ -121,10 +122,10 @@ class Sensor:
             self.values[index] = value
         self.qualities[index] = quality
 
-    def missing(self) -> None:
-        """Mark all channels as not answered."""
+    def flag_all(self, quality: int) -> None:
+        """Give all channels this quality; their values stay."""
         for index in range(len(self.qualities)):
-            self.qualities[index] = Q_MISSING
+            self.qualities[index] = quality
 
     def done(self) -> None:
         """The values are there: hand them over when they were asked for."""
@@ -183,6 +184,6 @@ class Sensor:
             self._finish_missing()
 
     def _finish_missing(self) -> None:
-        self.missing()
+        self.flag_all(Q_MISSING)
         self._wanted = False
         self.ready = True

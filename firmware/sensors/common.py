@@ -46,3 +46,12 @@ class Input:
         for _ in range(1000):
             if not self.uart.any() or not self.uart.readinto(self.data):
                 break
+
+
+def unix_seconds(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int:
+    """Unix time of a date in UTC, Gregorian calendar, by counting the days from 1 March 0000."""
+    if month <= 2:
+        year -= 1
+        month += 12
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month - 457) // 5 + day
+    return (days - 719469) * 86400 + hour * 3600 + minute * 60 + second

@@ -33,6 +33,18 @@ class _Row:
         self.cells[channel] = (value, quality)
 
 
+class _Pin:
+    """An output pin; a sensor that has a SET pin is taken to hang on it."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+
+    def value(self, level: int) -> None:
+        handler = getattr(self._bench.device, "set_pin", None)
+        if handler is not None:
+            handler(level, self._bench.now_ms)
+
+
 class Bench:
     """hal, clock and node in one: builds driver and model by name and samples when told.
 
@@ -64,6 +76,9 @@ class Bench:
     def i2c(self, name: str) -> SimulatedI2c:
         device = self.device
         return SimulatedI2c([device] if isinstance(device, I2cDevice) else [], self.clock)
+
+    def pin(self, number: int) -> _Pin:
+        return _Pin(self)
 
     def clock(self) -> int:
         return self.now_ms
