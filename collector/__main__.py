@@ -1,0 +1,5 @@
+"""python -m collector is osn-collector."""
+
+from collector.cli import main
+
+main(prog_name="osn-collector")
