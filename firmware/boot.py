@@ -7,8 +7,12 @@ left. It is counted down before the trial starts, so that a build that cannot li
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from esp32 import NVS
 
-def pick(nvs):
+
+def pick(nvs: "NVS") -> str:
     """The slot to run, after counting a start of a trial."""
     record = bytearray(3)
     try:
@@ -27,7 +31,7 @@ def pick(nvs):
     return chr(trial if left else good)
 
 
-def start():
+def start() -> None:
     """Put the picked slot before all other folders."""
     import esp32
 

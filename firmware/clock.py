@@ -18,7 +18,7 @@ DRIFT_SPAN_MS = 3_600_000  # a drift measured over less says nothing
 
 
 def unix_of_port_epoch(seconds: int, first_year: int) -> int:
-    """Unix seconds of a port's time(): first_year is gmtime(0)[0], 2000 on ESP32 and 1970 on unix."""
+    """Unix seconds of a port's time(); first_year is gmtime(0)[0]: 2000 on ESP32, 1970 on unix."""
     return seconds + (946_684_800 if first_year == 2000 else 0)
 
 
@@ -95,7 +95,7 @@ class Clock:
         return self.set(sent_ms + travel // 2, now, travel, SOURCE_TIME)
 
     def set(self, unix_ms: int, uptime_ms: int, error_ms: int, source: int) -> bool:
-        """Say that uptime_ms was unix_ms, give or take error_ms; False when that is no present date.
+        """Say that uptime_ms was unix_ms, give or take error_ms; False when that is no date.
 
         A worse source does not replace a better holdover. Steps backwards are taken like others:
         frames carry uptime, so nothing that was measured moves.

@@ -3,14 +3,16 @@
 import gc
 import os
 import random
-import time
+import time as _time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from firmware.settings import Settings
-    from firmware.types import File, Transport
+    from firmware.types import File, Files, Nvs, Transport
+
+time: "Any" = _time  # its ticks are plain integers, which its stubs do not allow
 
 UART_BUFFER_BYTES = 2048
 NVS_NAMESPACE = "osn"
@@ -28,7 +30,9 @@ class BoardFiles:
 
     def open(self, path: str, mode: str) -> "File":
         """An open file; "b" in mode gives bytes."""
-        return open(self._root + path, mode)
+        handle: "Any" = open(self._root + path, mode)
+        opened: "File" = handle
+        return opened
 
     def remove(self, path: str) -> None:
         """Delete a file."""
@@ -48,11 +52,13 @@ class BoardFiles:
 
     def stat(self, path: str) -> "tuple[int, ...]":
         """As os.stat: [0] mode, [6] size."""
-        return os.stat(self._root + path)
+        status: "Any" = os.stat(self._root + path)
+        return tuple(status)
 
     def statvfs(self, path: str) -> "tuple[int, ...]":
         """As os.statvfs: [1] block size, [4] free blocks."""
-        return os.statvfs(self._root + path)
+        status: "Any" = os.statvfs(self._root + path)
+        return tuple(status)
 
     def sync(self) -> None:
         """Write what the system holds back; closed files are durable without it."""
@@ -70,22 +76,22 @@ class BoardHal:
         import esp32
 
         self.board = board
-        self.files = BoardFiles(root)
-        self.nvs = esp32.NVS(NVS_NAMESPACE)
+        self.files: "Files" = BoardFiles(root)
+        self.nvs: "Nvs" = esp32.NVS(NVS_NAMESPACE)
         self._buses: "dict[str, Any]" = {}
         self._watchdog: "Any" = None
 
     def ticks_ms(self) -> int:
         """Milliseconds of a counter that wraps."""
-        return time.ticks_ms()
+        return int(time.ticks_ms())
 
     def ticks_diff(self, a: int, b: int) -> int:
         """a - b over the wrap."""
-        return time.ticks_diff(a, b)
+        return int(time.ticks_diff(a, b))
 
     def ticks_add(self, a: int, delta: int) -> int:
         """a + delta over the wrap."""
-        return time.ticks_add(a, delta)
+        return int(time.ticks_add(a, delta))
 
     def sleep_ms(self, duration_ms: int) -> None:
         """Give the processor away."""
@@ -137,7 +143,8 @@ class BoardHal:
         import esp32
 
         if hasattr(esp32, "mcu_temperature"):
-            return esp32.mcu_temperature()
+            degrees: int = esp32.mcu_temperature()
+            return degrees
         if hasattr(esp32, "raw_temperature"):
             return (esp32.raw_temperature() - 32) * 5 // 9
         return None

@@ -21,7 +21,7 @@ PROVISION_FILE = "provision.json"
 
 # key, name, default, lowest or longest text, highest, kind
 TABLE = (
-    (1, "revision", 0, 0, 0xFFFFFFFF, OPEN),
+    (1, "revision", 0, 0, 0x7FFFFFFF, OPEN),
     (2, "sample_interval_s", 60, 1, 86_400, OPEN),
     (3, "report_interval_s", 300, 1, 86_400, OPEN),
     (4, "batch_rows", 60, 1, 255, OPEN),
@@ -187,8 +187,9 @@ class Settings:
         """Write all that differs from the defaults. Raises OSError."""
         data = self._foreign
         for row in TABLE:
-            if row[_NAME] in self._values:
-                raw = encode(self._values[row[_NAME]])
+            name = str(row[_NAME])
+            if name in self._values:
+                raw = encode(self._values[name])
                 data += pack("<HB", row[_KEY], len(raw)) + raw
         if self._store:
             self._store.save(data)

@@ -1,4 +1,4 @@
-"""One try to reach the broker: DNS, TCP, TLS, MQTT; it blocks, so it runs in a thread of its own."""
+"""One try to reach the broker: DNS, TCP, TLS, MQTT. It blocks, so it has a thread of its own."""
 
 import socket
 
@@ -112,7 +112,7 @@ class Attempt:
     def _secure(self, sock: "Any") -> "Any":
         import ssl
 
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context: "Any" = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_mode = ssl.CERT_REQUIRED
         if not self._target.ca:
             raise ValueError("no CA: put it as DER into " + CA_FILE)
@@ -121,7 +121,7 @@ class Attempt:
 
     def _greet(self, stream: Stream) -> None:
         target = self._target
-        simple.socket = _Network(stream)
+        simple.socket = _Network(stream)  # type: ignore[attr-defined]
         client = simple.MQTTClient(
             target.client_id,
             target.host,

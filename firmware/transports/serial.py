@@ -94,7 +94,7 @@ class SerialTransport:
         try:
             if not self._hex:
                 return cobs.decode_into(self._in, filled, self._in)
-            frame = unhexlify(self._view[:filled])
+            frame = unhexlify(bytes(self._view[:filled]))
         except ValueError:
             return 0
         self._in[: len(frame)] = frame
@@ -108,8 +108,8 @@ class Console:
         import select
         import sys
 
-        self._input = sys.stdin.buffer
-        self._output = sys.stdout.buffer
+        self._input: "Any" = sys.stdin.buffer
+        self._output: "Any" = sys.stdout.buffer
         self._poller = select.poll()
         self._poller.register(sys.stdin, select.POLLIN)
 
@@ -119,11 +119,13 @@ class Console:
 
     def readinto(self, buffer: bytearray) -> "int | None":
         """Read into buffer."""
-        return self._input.readinto(buffer)
+        count: "int | None" = self._input.readinto(buffer)
+        return count
 
     def write(self, data: "Any") -> "int | None":
         """Write all of data."""
-        return self._output.write(data)
+        count: "int | None" = self._output.write(data)
+        return count
 
 
 def open_link(hal: "Hal", settings: "Settings") -> SerialTransport:

@@ -1,4 +1,4 @@
-"""A socket as umqtt.simple wants it, prepared by us: one write a packet, deadlines on every read."""
+"""A socket as umqtt.simple wants it, prepared by us: a write a packet, a deadline a read."""
 
 import select
 import time

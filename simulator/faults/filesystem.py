@@ -84,9 +84,8 @@ class MemoryFiles:
         old = self.content.get(path, b"")
         with_old = old if "a" in mode else b""
         for happens in self._operation():
-            if happens is Outcome.NOTHING:
-                break
-            if path not in self.content or self.behaviour is Behaviour.IN_PLACE:
+            fresh = path not in self.content or self.behaviour is Behaviour.IN_PLACE
+            if fresh and happens is not Outcome.NOTHING:
                 self.content[path] = with_old
         return MemoryFile(self, path, mode, with_old)
 

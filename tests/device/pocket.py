@@ -1,4 +1,4 @@
-"""A board without hardware on the VM: real clock, real files in the working folder, real sockets."""
+"""A board without hardware on the VM: real clock, files of the working folder, real sockets."""
 
 import gc
 import os
@@ -108,7 +108,7 @@ class Counter:
 
 
 class Wlan:
-    """network.WLAN whose access point is a file named "network": its content is "up" or a status."""
+    """network.WLAN whose access point is the file "network": it says "up" or a status."""
 
     def __init__(self):
         self._joined = False
