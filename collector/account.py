@@ -60,10 +60,10 @@ class Account:
         """Notes on each frame what became of its readings."""
         counts = self._change.counts
         for observation in results.accepted:
-            tasks[observation.frame.id].settle(observation.index)
+            tasks[observation.frame.id].settle(observation.reading)
             counts[Count(delivery.DELIVERED, "", observation.frame.node)] += 1
         for observation, reason in results.rejected:
-            tasks[observation.frame.id].settle(observation.index)
+            tasks[observation.frame.id].settle(observation.reading)
             self._reject(observation, reason)
         for observation, wait_s in results.delayed:
             task = tasks[observation.frame.id]
@@ -170,7 +170,7 @@ class Account:
         self._change.dead_letters.append(
             DeadLetter(
                 observation.frame.id,
-                observation.index,
+                observation.reading,
                 observation.channel.key,
                 observation.time_ms,
                 reason,

@@ -30,7 +30,7 @@ from collector.rendering import Rendered, Renderer
 from collector.selection import Policy, Selection
 from collector.sending import NetworkWaits, Results, Sender
 from collector.sinks.base import Sink
-from collector.worklist import Lane, Worklist
+from collector.worklist import Cause, Lane, Worklist
 from collector.writer import WriteFailed, Writer
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Forwarder:
         self._last_accepted_ms: int | None = None
 
     async def run(self) -> None:
-        """Feeds the network until cancelled; what was committed is never lost."""
+        """Feeds the network until cancelled; may be run again after it failed."""
         await self._start()
         try:
             async with asyncio.TaskGroup() as group:
@@ -149,7 +149,7 @@ class Forwarder:
 
     def look_again(self) -> None:
         """Says that frames held for want of a time or a decoder may have become readable."""
-        self._work.let_go()
+        self._work.let_go(list(self._work.held))
         self.wake()
 
     def reopen(self, first_id: int, last_id: int) -> None:
@@ -171,7 +171,7 @@ class Forwarder:
         return ForwarderStatus(
             name=self.sink.name,
             open_frames=self._work.open_count(),
-            held_frames=self._work.held.count(),
+            held_frames=self._work.held_count,
             waiting_frames=self._work.waiting_count,
             unknown_frames=sum(ranges.count() for ranges in self._unknown.values()),
             requests=self._sender.counters.requests,
@@ -193,6 +193,11 @@ class Forwarder:
             return state, archive.newest_id(connection)
 
         state, newest = await self._writer.write(open_state, urgent=True)
+        self._prepared = self._stopping = False
+        self._live_quiet.set()
+        self._resting.clear()
+        self._unknown.clear()
+        self._provisioned.clear()
         self._account.restore(state)
         self._work.restore(state.done, newest, None if self._oldest_first else newest + 1)
         for batch, claimed in state.claims.items():
@@ -208,6 +213,7 @@ class Forwarder:
                 await self._network()
                 await self._expire()
                 await self._resolve()
+                self._work.let_go([c for c in self._work.held if self._reader.is_dated(c)])
                 if not await self._drain(lane):
                     await self._rest(lane)
             except WriteFailed as failure:
@@ -319,8 +325,8 @@ class Forwarder:
 
     def _render_frame(self, window: Window, frame: StoredFrame, now_ms: int) -> None:
         rendered = self._reader.render(frame)
-        if rendered is None:
-            self._work.hold(frame.id)
+        if isinstance(rendered, Cause):
+            self._work.hold(frame.id, rendered)
         elif window.lane == "live" and self._is_old(rendered, now_ms):
             self._work.defer(frame.id)
             self._wakes["backlog"].set()
@@ -457,11 +463,11 @@ class Forwarder:
         ids = Ranges(claimed.overlap(first, first + RESOLVE_FRAMES - 1))
         window = Window("backlog")
         for frame in await self._reader.read(ids):
-            rendered = self._reader.render(frame) if frame.type == DATA else None
-            if rendered is None:
+            rendered = self._reader.render(frame)
+            if frame.type != DATA or isinstance(rendered, Cause):
                 continue
             settled = self._account.partial.get(frame.id, 0)
-            readings = [o for o in rendered.observations if not settled >> o.index & 1]
+            readings = [o for o in rendered.observations if not settled >> o.reading & 1]
             window.tasks[frame.id] = Task(rendered, settled, len(readings))
             window.readings += readings
         results = Results(unknown=window.readings)

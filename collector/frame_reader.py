@@ -10,11 +10,12 @@ from collector.frozen_time import FrozenTimes, Row, read_lines
 from collector.observation import FrameRef
 from collector.ranges import Ranges
 from collector.rendering import Rendered, Renderer, Undecodable
+from collector.worklist import UNREADABLE, Cause
 from collector.writer import Writer
 
 
 class FrameReader:
-    """Reads and renders; None stands for a frame that cannot be sent yet."""
+    """Reads and renders."""
 
     def __init__(self, writer: Writer, frozen: FrozenTimes, renderer: Renderer) -> None:
         self._writer = writer
@@ -40,18 +41,22 @@ class FrameReader:
         self._frozen.learn(rows, boots)
         return frames
 
-    def render(self, frame: StoredFrame) -> Rendered | None:
-        """The frame's readings, None when it has no time, no decoder, or a conflict."""
+    def render(self, frame: StoredFrame) -> Rendered | Cause:
+        """The frame's readings, or why there are none yet."""
         if frame.state == archive.CONFLICT:
-            return None
+            return UNREADABLE
         line = self._frozen.line(frame.node, frame.boot, frame.first_ms, frame.last_ms)
         if line is None:
-            return None
+            return Cause(frame.node, frame.boot)
         try:
             ref = FrameRef(frame.id, frame.node, frame.boot, frame.seq)
             return self._renderer.render(ref, frame.raw, line)
         except Undecodable:
-            return None
+            return UNREADABLE
+
+    def is_dated(self, cause: Cause) -> bool:
+        """Whether a boot that had no time has one by now."""
+        return cause != UNREADABLE and self._frozen.is_dated(cause.node, cause.boot)
 
     def count(self, frame: StoredFrame) -> int | None:
         """How many readings a frame holds, None when it cannot be decoded."""

@@ -91,6 +91,10 @@ class FrozenTimes:
         self._trim()
         return pieces[number].line
 
+    def is_dated(self, node: int, boot: int) -> bool:
+        """Whether frames of this boot have a time by now."""
+        return self._timeline.time_of(node, boot, 0) is not None
+
     def rows(self) -> list[Row]:
         """What has to be written."""
         return [

@@ -97,8 +97,8 @@ class Observation(NamedTuple):
     """One reading, ready to be sent.
 
     `time_ms` is Unix time in ms. Quantities that hold for a period (levels) hold for the
-    `interval_ms` that end at `time_ms`; for others `interval_ms` is 0. `index` is the reading's
-    place in its frame: columns in order, rows within a column, bands within a row.
+    `interval_ms` that end at `time_ms`; for others `interval_ms` is 0. `reading` is its number,
+    its place in its frame: columns in order, rows within a column, bands within a row.
     """
 
     channel: Channel
@@ -107,5 +107,5 @@ class Observation(NamedTuple):
     value: float
     quality: int
     frame: FrameRef
-    index: int
+    reading: int
     place: Place | None

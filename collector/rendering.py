@@ -230,17 +230,12 @@ class Renderer:
                 elif not math.isfinite(value):
                     rendered.leave_out("not_finite")
                 else:
+                    place = places[row]
+                    index = base + offset
                     add(
                         Observation(
-                            channel,
-                            time_ms,
-                            interval_ms,
-                            value,
-                            quality,
-                            ref,
-                            base + offset,
-                            places[row],
-                        )  # fmt: skip
+                            channel, time_ms, interval_ms, value, quality, ref, index, place
+                        )
                     )
 
     def _channel(

@@ -72,7 +72,7 @@ class Selection:
         """
         chosen = rendered.observations
         if settled:
-            chosen = [o for o in chosen if not settled >> o.index & 1]
+            chosen = [o for o in chosen if not settled >> o.reading & 1]
         if self._fresh_ms is not None:
             oldest_ms = now_ms - self._fresh_ms
             fresh = [o for o in chosen if o.time_ms >= oldest_ms]

@@ -85,7 +85,7 @@ class Sender:
             results.delayed += [(o, wait_s) for o in group.observations]
             return
         await asyncio.sleep(wait_s)
-        key = (group.observations[0].frame.id, group.observations[0].index)
+        key = (group.observations[0].frame.id, group.observations[0].reading)
         pending, part = [group], group
         try:
             if self._failed.get(key, 0) >= FAILURES_BEFORE_BISECTION:

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from collector.ranges import Ranges
 
 ID_MAX = 1 << 62
+
 Lane = Literal["live", "backlog"]
+
+
+class Cause(NamedTuple):
+    """Why a frame is held: its boot has no time yet, or (all 0) it cannot be read or trusted."""
+
+    node: int = 0
+    boot: int = 0
+
+
+UNREADABLE = Cause()
 
 
 class Worklist:
@@ -22,7 +33,7 @@ class Worklist:
     def __init__(self) -> None:
         self.newest = 0
         self.done = Ranges()
-        self.held = Ranges()
+        self.held: dict[Cause, Ranges] = {}
         self._busy = Ranges()
         self._taken = Ranges()
         self._deferred = Ranges()
@@ -31,10 +42,15 @@ class Worklist:
         self._live_from = 1
 
     def restore(self, done: Ranges, newest: int, live_from: int | None) -> None:
-        """Begins with what is done; ids from `live_from` up are live, none when it is None."""
+        """Begins anew; ids from `live_from` up are live, none when it is None."""
         self.newest = newest
         self.done = done.copy()
+        self.held = {}
         self._busy = done.copy()
+        self._taken = Ranges()
+        self._deferred = Ranges()
+        self._waiting = {}
+        self._due = []
         self._live_from = ID_MAX if live_from is None else live_from
 
     def arrived(self, newest: int) -> None:
@@ -60,7 +76,8 @@ class Worklist:
         settled.update(self._taken)
         oldest = _some(settled.missing(1, self.newest), limit)
         for first, last in oldest:
-            self.held.remove(first, last)
+            for frames in self.held.values():
+                frames.remove(first, last)
             self._deferred.remove(first, last)
             for frame in range(first, last + 1):
                 self._waiting.pop(frame, None)
@@ -103,17 +120,21 @@ class Worklist:
         else:
             self._busy.remove(frame)
 
-    def hold(self, frame: int) -> None:
-        """This one cannot be sent until something changes."""
+    def hold(self, frame: int, cause: Cause) -> None:
+        """This one cannot be sent while its cause lasts."""
         self._taken.remove(frame)
-        self.held.add(frame)
+        self.held.setdefault(cause, Ranges()).add(frame)
         self._busy.add(frame)
 
-    def let_go(self) -> None:
-        """Lets everything that is held be looked at again."""
-        for first, last in self.held:
-            self._busy.remove(first, last)
-        self.held = Ranges()
+    def let_go(self, causes: Iterable[Cause]) -> None:
+        """Lets what is held for these causes be looked at again."""
+        for cause in causes:
+            self.give_back(self.held.pop(cause, ()), "backlog")
+
+    @property
+    def held_count(self) -> int:
+        """Frames that are held."""
+        return sum(frames.count() for frames in self.held.values())
 
     def wait(self, frame: int, due_s: float) -> None:
         """This one may be taken again at `due_s`."""

@@ -51,6 +51,9 @@ class HttpSettings:
     """Lets credentials and readings go to another machine without TLS."""
 
 
+HTTP_DEFAULTS = HttpSettings()
+
+
 def check_url(url: str, http: HttpSettings, key: str = "url") -> None:
     """KeyFault unless the address is http(s), holds no credentials, and is safe to use."""
     parts = urlsplit(url)
@@ -217,5 +220,4 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _plain(error: aiohttp.ClientConnectorError) -> str:
-    inner = error.os_error
-    return inner.strerror or type(inner).__name__ if inner else type(error).__name__
+    return error.os_error.strerror or type(error.os_error).__name__

@@ -179,19 +179,23 @@ class Entities:
         id: Id | None = _parse(kept) if kept else await self._find("Things", name)
         if id is None:
             id = await self._create("/Things", _thing(name, node))
-        elif node.place is not None and place != repr(tuple(node.place)):
-            if place is not None or not await self._has_location(id):
-                await self._create(f"{entity_path('Things', id)}/Locations", _location(node))
+        elif await self._has_moved(id, node, place):
+            await self._create(f"{entity_path('Things', id)}/Locations", _location(node))
         if node.place is not None:
             fresh[f"Places/{name}"] = repr(tuple(node.place))
         fresh[f"Things/{name}"] = _keep(id)
         return id
 
-    async def _has_location(self, thing: Id) -> bool:
+    async def _has_moved(self, thing: Id, node: PublicNode, place: str | None) -> bool:
+        """Whether the Thing needs a new Location; `place` is what was kept of the last one."""
+        if node.place is None or place == repr(tuple(node.place)):
+            return False
+        if place is not None:
+            return True
         path = f"{entity_path('Things', thing)}/Locations"
         async for _ in pages(self._http, path, {"$top": "1"}):
-            return True
-        return False
+            return False
+        return True
 
     async def _create_datastream(self, thing: Id, channel: Channel) -> Id:
         quantity = channel.quantity

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from collector.observation import Channel, Observation, PublicNode, quality_name
 from collector.sinks._http import (
+    HTTP_DEFAULTS,
     HttpClient,
     HttpSettings,
     basic_auth,
@@ -49,7 +50,7 @@ class Config(SinkConfig):
     password: Secret | None = None
     token: Secret | None = None
     batch: Annotated[int, Range(1, 10_000)] = 1000
-    http: HttpSettings = HttpSettings()
+    http: HttpSettings = HTTP_DEFAULTS
 
     def __post_init__(self) -> None:
         check_url(self.url, self.http)
@@ -135,7 +136,7 @@ class SensorThings(Sink):
         failed: Sequence[int],
         outcomes: list[Outcome],
     ) -> None:
-        """Tells rows that are there already, and rows of a Datastream that is gone, from bad ones."""
+        """Tells rows that are there already, and those of a lost Datastream, from bad ones."""
         gone = await self._entities.forget_missing({rows[i].channel for i in failed})
         asked = [i for i in failed if rows[i].channel not in gone]
         held = await self.read_back([rows[i] for i in asked]) if asked else ()
