@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from collector import archive, hour_index, lookup, timeline
+from collector import archive, hour_index, lookup, recovery, timeline
 from collector.archive import (
     CONFLICT,
     FORMER_MAX,
@@ -181,6 +181,7 @@ class Intake:
         self._start = start
         self._start_dated = False
         self._identity_unwritten = False
+        self._doubtful = False
         self._identity_fixed_until_ms = 0
         self._on_commit = on_commit
         self._on_alarm = on_alarm
@@ -268,8 +269,8 @@ class Intake:
     def _store(
         self, raw: bytes, head: Head, source: Source, boot: BootLedger, conflict: bool
     ) -> Decision:
-        if not self.accepting:
-            return Decision(Kind.REFUSED, "disk_full")
+        if not self.accepting or self._doubtful:
+            return Decision(Kind.REFUSED, "storage" if self._doubtful else "disk_full")
         if len(self._waiting) >= self.limits.waiting_frames:
             return Decision(Kind.REFUSED, "busy")
         if not self._flood.passes(head.node):
@@ -371,6 +372,8 @@ class Intake:
         if self._identity_unwritten:
             await self._write_identity()
         committed = await self._commit(group) if group else 0
+        if self._doubtful:
+            await self._compare_with_disk()
         await self._check_unsure()
         self._answers.flush()
         if committed and self._on_commit is not None:
@@ -403,6 +406,7 @@ class Intake:
         except (WriteFailed, sqlite3.Error) as error:
             self._discard(group)
             self._timeline.give_back(knots)
+            self._doubtful = True
             log.error("commit failed, %d frames are not acknowledged: %s", len(group), error)
             return 0
         except BaseException:
@@ -412,6 +416,24 @@ class Intake:
             self._start_dated = True
         self._committed(group, last_id - len(group) + 1)
         return len(group)
+
+    async def _compare_with_disk(self) -> None:
+        """After a failed commit: takes into the ledger what the archive holds all the same.
+
+        Until that is known nothing new is taken in, so no frame can be stored twice.
+        """
+        known_id = self._ledger.newest_id
+        try:
+            await self._writer.write(_touch, urgent=True)
+            rows = await self._writer.read(
+                lambda reader: list(recovery.frames_after(reader, known_id))
+            )
+        except (WriteFailed, sqlite3.Error) as error:
+            log.error("the archive cannot be written: %s", error)
+            self._wake.set()
+            return
+        recovery.take_back(self._ledger, self._hours, rows)
+        self._doubtful = False
 
     def _start_date(self) -> int | None:
         if self._start_dated or not self._start or not self._clock.synchronised():
@@ -518,11 +540,11 @@ class Intake:
             await self.flush()
 
 
+def _touch(connection: sqlite3.Connection) -> None:
+    """A write that shows whether the storage works again."""
+    archive.put_meta(connection, "recovered", archive.newest_id(connection))
+
+
 def _conflict_alarm(frame: StoredFrame) -> Alarm:
     text = f"two frames have the number {frame.seq}: two boards with one identity?"
     return Alarm("conflict", frame.node, frame.boot, 1, text)
-
-
-def refused_reasons(intake: Intake) -> dict[str, int]:
-    """Refusals by reason since the start."""
-    return dict(intake.counters.refused)

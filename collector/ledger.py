@@ -238,25 +238,28 @@ class Ledger:
                 found.append((boot, *ledger.ack()))
         return found
 
-    def replay(self, rows: Iterable[tuple[int, int, int, int, bool, int, bytes]]) -> int:
-        """Takes in frames stored after the snapshot; returns how many.
-
-        Rows are (id, node, boot, seq, whether it is a conflict, last_ms, raw).
-        """
-        frames = 0
-        for frame_id, node, boot, seq, conflict, last_ms, raw in rows:
-            ledger = self.known_boot(node, boot)
-            if ledger is None:
-                ledger = BootLedger(node, boot)
-                self._remember(self.node(node), ledger)
-            tag = raw[-8:]
-            if conflict:
-                ledger.commit_conflict(seq, tag)
-            else:
-                ledger.commit(seq, tag, last_ms)
-            self.newest_id = max(self.newest_id, frame_id)
-            frames += 1
-        return frames
+    def replay(
+        self,
+        frame_id: int,
+        node: int,
+        boot: int,
+        seq: int,
+        conflict: bool,
+        last_ms: int,
+        raw: bytes,
+    ) -> BootLedger:
+        """Takes in a frame that the archive holds and the snapshot does not know."""
+        ledger = self.known_boot(node, boot)
+        if ledger is None:
+            ledger = BootLedger(node, boot)
+            self._remember(self.node(node), ledger)
+        tag = raw[-8:]
+        if conflict:
+            ledger.commit_conflict(seq, tag)
+        else:
+            ledger.commit(seq, tag, last_ms)
+        self.newest_id = max(self.newest_id, frame_id)
+        return ledger
 
     def skip_down(self) -> None:
         """After a start: numbers of downlinks since the snapshot are unknown, so leave a gap."""

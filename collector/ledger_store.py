@@ -73,7 +73,7 @@ def put_boots(connection: sqlite3.Connection, rows: Iterable[BootRow]) -> None:
 
 
 def load(connection: sqlite3.Connection, ledger: Ledger) -> int:
-    """Fills a ledger from the snapshot and the frames after it; returns how many were replayed."""
+    """Fills a ledger from the snapshot; returns the newest frame id that it accounts for."""
     for row in connection.execute(
         "SELECT node, boot, collector, seen_ms, carried, baseline, drops FROM node"
     ):
@@ -87,15 +87,8 @@ def load(connection: sqlite3.Connection, ledger: Ledger) -> int:
         for row in reversed(rows):
             owner.boots[row[1]] = boot_of(row)
     ledger.skip_down()
-    snapshot_id = archive.get_meta(connection, SNAPSHOT_KEY) or 0
-    ledger.newest_id = max(int(snapshot_id), archive.newest_id(connection))
-    return ledger.replay(
-        connection.execute(
-            "SELECT id, node, boot, seq, state = ?, last_ms, raw FROM frame"
-            " WHERE id > ? ORDER BY id",
-            (archive.CONFLICT, snapshot_id),
-        )
-    )
+    ledger.newest_id = archive.newest_id(connection)
+    return int(archive.get_meta(connection, SNAPSHOT_KEY) or 0)
 
 
 def find_boot(connection: sqlite3.Connection, node: int, boot: int) -> BootLedger | None:

@@ -23,7 +23,8 @@ TABLES = (
     """CREATE TABLE ledger (
         node INTEGER NOT NULL, boot INTEGER NOT NULL, issued INTEGER NOT NULL,
         before INTEGER NOT NULL, live INTEGER NOT NULL, live_ms INTEGER NOT NULL,
-        last_ms INTEGER NOT NULL, down INTEGER NOT NULL, anchor_ms INTEGER, seen_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL, down INTEGER NOT NULL, anchor_ms INTEGER,
+        seen_ms INTEGER NOT NULL,
         received BLOB NOT NULL, dropped BLOB NOT NULL, lost BLOB NOT NULL, erased BLOB NOT NULL,
         conflicts TEXT NOT NULL,
         PRIMARY KEY (node, boot)) WITHOUT ROWID""",

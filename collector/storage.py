@@ -8,15 +8,24 @@ import asyncio
 import logging
 import sqlite3
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from collector import archive, hour_index, ledger_store, quarantine, timeline
+from collector import (
+    archive,
+    hour_index,
+    ledger_store,
+    quarantine,
+    recovery,
+    rollup,
+    timeline,
+)
 from collector.clock import EARLIEST_UNIX_MS, Clock
 from collector.hour_index import HourIndex
 from collector.ledger import Ledger
 from collector.ledger_boot import BootLedger
 from collector.quarantine import Quarantine
-from collector.timeline import Timeline
+from collector.timeline import Moved, Timeline
 from collector.timeline_fit import Knot
 from collector.witness import Witness
 from collector.writer import InlineWriter, ThreadWriter, WriteFailed, Writer
@@ -50,11 +59,16 @@ class Storage:
         taken = ledger_store.take(self.ledger)
         rows = self.hours.take()
         knots = self.timeline.take_rows(closed_only=not everything)
+        moved = self.timeline.take_moved()
+        marked = self.snapshots + 1
+        keys = [*rows, *(await self._moved_keys(moved))]
+        dirty = rollup.dirty_hours(self.timeline, self.timeline.anchor_ms, keys)
 
         def write(connection: sqlite3.Connection) -> None:
             ledger_store.write(connection, taken)
             hour_index.write(connection, rows)
             timeline.write(connection, knots)
+            rollup.mark(connection, dirty, marked)
 
         try:
             await self.writer.write(write, urgent=True)
@@ -62,12 +76,22 @@ class Storage:
             ledger_store.give_back(self.ledger, taken)
             self.hours.give_back(rows)
             self.timeline.give_back(knots)
+            self.timeline.moved |= moved
             log.error("snapshot of the ledger failed, tried again later: %s", error)
             return False
         self.snapshots += 1
         if self._witness is not None:
             self._witness.write(self.ledger.collector, taken.newest_id)
         return True
+
+    async def _moved_keys(self, moved: set[Moved]) -> list[hour_index.Key]:
+        if not moved:
+            return []
+        try:
+            return await self.writer.read(lambda connection: rollup.moved_keys(connection, moved))
+        except sqlite3.Error as error:
+            log.error("hours with new times are not found: %s", error)
+            return []
 
     async def run(self) -> None:
         """Snapshots every ten minutes, the quarantine as its write rate allows; for ever."""
@@ -113,9 +137,10 @@ def open_storage(
         ledger, restored = _identity(with_id, witness)
         start = archive.begin_start(with_id, clock.monotonic_ms())
         archive.forget_starts(with_id)
-        replayed = ledger_store.load(with_id, ledger)
+        ledger.find_boot = partial(ledger_store.find_boot, with_id)
+        snapshot_id = ledger_store.load(with_id, ledger)
         hours = HourIndex()
-        _index_since_snapshot(with_id, ledger, hours)
+        replayed = recovery.take_back(ledger, hours, recovery.frames_after(with_id, snapshot_id))
     except BaseException:
         with_id.close()
         raise
@@ -186,19 +211,3 @@ def _identity(connection: sqlite3.Connection, witness: Witness | None) -> tuple[
     ledger = Ledger(collector)
     ledger.former_collectors = former
     return ledger, restored
-
-
-def _index_since_snapshot(connection: sqlite3.Connection, ledger: Ledger, hours: HourIndex) -> None:
-    """Takes the frames that no snapshot indexed into the hour index again."""
-    snapshot_id = int(archive.get_meta(connection, ledger_store.SNAPSHOT_KEY) or 0)
-    for frame_id, node, boot, seq, received, first_ms, last_ms in connection.execute(
-        "SELECT id, node, boot, seq, received, first_ms, last_ms FROM frame WHERE id > ?",
-        (snapshot_id,),
-    ):
-        known = ledger.known_boot(node, boot)
-        if known is None:
-            continue
-        if known.anchor_ms is None:
-            known.anchor_ms = abs(received) - last_ms
-            known.dirty = True
-        hours.add(frame_id, node, boot, seq, known.anchor_ms, first_ms, last_ms)

@@ -28,6 +28,12 @@ _ENOUGH_LIVE = 8
 KnotRow = tuple[int, int, int, int, int, int, int]
 """(hour, node, boot, source, uptime_ms, offset_ms, error_ms), as in the table `knot`."""
 
+Moved = tuple[int, int, int, int]
+"""(node, boot, first hour, last hour), by the boot's index hours."""
+
+MOVED_MS = 1_000
+MOVED_MAX = 10_000
+
 Load = Callable[[int, int, int, int], list[Knot]]
 Anchor = Callable[[int, int], int | None]
 
@@ -114,6 +120,8 @@ class Timeline:
         self._boots: OrderedDict[tuple[int, int], _Boot] = OrderedDict()
         self._blocks: OrderedDict[tuple[int, int, int], Fit] = OrderedDict()
         self._fresh: set[tuple[int, int]] = set()
+        self.moved: set[Moved] = set()
+        """Parts of boots whose times have changed by more than a second: for the hourly means."""
         self.refused = 0
 
     def observe_live(self, node: int, boot: int, uptime_ms: int, received_ms: int) -> None:
@@ -123,6 +131,7 @@ class Timeline:
             return
         offset_ms = received_ms - uptime_ms
         known = self._known(node, boot, offset_ms)
+        undated = not known.knots
         hour = (known.anchor_ms + uptime_ms) // HOUR_MS
         if known.hour is None or known.hour.hour != hour:
             stored = known.knots.get((hour, LIVE))
@@ -135,6 +144,8 @@ class Timeline:
             known.hour.add(uptime_ms, offset_ms)
         known.put(hour, known.hour.knot())
         self._forget_blocks(node, boot, hour)
+        if undated:
+            self._note_move(node, boot, hour, uptime_ms, None)
 
     def observe_clock(self, node: int, boot: int, knot: Knot, received_ms: int | None) -> None:
         """Takes what a board says of its clock; impossible times are counted and left out."""
@@ -149,8 +160,23 @@ class Timeline:
         hour = (known.anchor_ms + knot.uptime_ms) // HOUR_MS
         before = known.knots.get((hour, knot.source))
         if before is None or knot.error_ms <= before.error_ms:
+            old = self.time_of(node, boot, knot.uptime_ms)
             known.put(hour, knot)
             self._forget_blocks(node, boot, hour)
+            self._note_move(node, boot, hour, knot.uptime_ms, old)
+
+    def _note_move(
+        self, node: int, boot: int, hour: int, uptime_ms: int, old: Stamp | None
+    ) -> None:
+        new = self.time_of(node, boot, uptime_ms)
+        still = old is not None and new is not None and abs(new.unix_ms - old.unix_ms) <= MOVED_MS
+        if not still and len(self.moved) < MOVED_MAX:
+            self.moved.add((node, boot, hour - RECENT_HOURS, hour + RECENT_HOURS))
+
+    def take_moved(self) -> set[Moved]:
+        """What `moved` holds, once."""
+        moved, self.moved = self.moved, set()
+        return moved
 
     def time_of(self, node: int, boot: int, uptime_ms: int) -> Stamp | None:
         """Unix time of an uptime, with its error bound; None for an undated boot."""
@@ -174,6 +200,20 @@ class Timeline:
                 return None
             uptime_ms += unix_ms - stamp.unix_ms
         return uptime_ms
+
+    def bounds_of(
+        self, node: int, boot: int, before: tuple[int, int] | None, after: int | None
+    ) -> tuple[int | None, int | None]:
+        """Earliest and latest Unix ms of an undated boot, from its neighbours.
+
+        `before` is the (boot, last uptime) of the boot before it, `after` the boot that follows.
+        """
+        earliest = None if before is None else self.time_of(node, *before)
+        latest = None if after is None else self.time_of(node, after, 0)
+        return (
+            None if earliest is None else earliest.unix_ms - earliest.error_ms,
+            None if latest is None else latest.unix_ms + latest.error_ms,
+        )
 
     def anchor_ms(self, node: int, boot: int) -> int | None:
         """The boot's hour shift, None while nothing dates it."""

@@ -109,14 +109,22 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
 
 
 def _consistent(live: list[Knot], ppm: int) -> tuple[list[Knot], int]:
-    """LIVE knots without those that came later than can be; and how many those are."""
+    """LIVE knots without those that cannot be, and how many those are.
+
+    When some contradict each other (a LIVE far too late, a collector whose clock was wrong for a
+    while), those stay that agree with the one that most others agree with.
+    """
     highs = _propagated([(knot.uptime_ms, knot.offset_ms) for knot in live], ppm)
-    kept = [
-        knot
-        for knot, high in zip(live, highs, strict=True)
-        if knot.offset_ms - DELAY_MAX_MS <= high
-    ]
+    if all(knot.offset_ms - DELAY_MAX_MS <= high for knot, high in zip(live, highs, strict=True)):
+        return live, 0
+    friends = [[other for other in live if _near(knot, other, ppm)] for knot in live]
+    kept = max(reversed(friends), key=len)
     return kept, len(live) - len(kept)
+
+
+def _near(first: Knot, second: Knot, ppm: int) -> bool:
+    slack_ms = DELAY_MAX_MS + drift_ms(abs(first.uptime_ms - second.uptime_ms), ppm)
+    return abs(first.offset_ms - second.offset_ms) <= slack_ms
 
 
 def _believable(clocks: list[Knot], drift_ppm: int) -> tuple[list[Knot], int]:

@@ -59,6 +59,9 @@ class Writer(Protocol):
     async def read(self, operation: Operation[T]) -> T:
         """Runs a reading operation on a connection of its own; sees committed data only."""
 
+    async def maintain(self, operation: Operation[T]) -> T:
+        """Runs an operation that must not be inside a transaction, between two groups."""
+
     async def close(self) -> None:
         """Commits what waits and closes."""
 
@@ -99,6 +102,7 @@ class _Job:
     urgent: bool
     future: "asyncio.Future[Any]"
     loop: asyncio.AbstractEventLoop
+    alone: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -117,6 +121,8 @@ class _Group:
 
 def run_group(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
     """Runs all jobs in one transaction and commits; sqlite3.Error when the storage failed."""
+    if not jobs:
+        return
     connection.execute("BEGIN IMMEDIATE")
     for job in jobs:
         connection.execute("SAVEPOINT job")
@@ -132,6 +138,14 @@ def run_group(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
             connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
     connection.execute("COMMIT")
+
+
+def run_alone(connection: sqlite3.Connection, job: _Job) -> None:
+    """Runs a job outside a transaction; its failure is its own, the group is committed."""
+    try:
+        job.result = job.operation(connection)
+    except Exception as error:
+        job.error = WriteFailed(str(error)) if isinstance(error, sqlite3.Error) else error
 
 
 class ThreadWriter:
@@ -176,6 +190,16 @@ class ThreadWriter:
             self._queue.put(_Job(operation, frames, urgent, future, loop))
             return await asyncio.shield(future)
 
+    async def maintain(self, operation: Operation[T]) -> T:
+        """See Writer."""
+        if self._closed:
+            raise WriteFailed("the writer is closed")
+        loop = asyncio.get_running_loop()
+        async with self._room:
+            future: asyncio.Future[T] = loop.create_future()
+            self._queue.put(_Job(operation, 0, True, future, loop, alone=True))
+            return await asyncio.shield(future)
+
     async def read(self, operation: Operation[T]) -> T:
         """See Writer."""
         loop = asyncio.get_running_loop()
@@ -194,7 +218,13 @@ class ThreadWriter:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._open_reader()
-        return operation(connection)
+        try:
+            return operation(connection)
+        except sqlite3.Error as error:
+            if not is_own_fault(error):
+                self._local.connection = None
+                close_quietly(connection)
+            raise
 
     def _run(self) -> None:
         ending = False
@@ -233,7 +263,10 @@ class ThreadWriter:
             if self._connection is None:
                 self._connection = self._open()
                 self.counters.reopened += 1
-            run_group(self._connection, group.jobs)
+            run_group(self._connection, [job for job in group.jobs if not job.alone])
+            for job in group.jobs:
+                if job.alone:
+                    run_alone(self._connection, job)
         except sqlite3.Error as error:
             failure = self._failed(error)
         except OSError as error:
@@ -343,6 +376,13 @@ class InlineWriter:
         self.counters.frames += frames
         self.counters.last_commit_ms = time.monotonic_ns() // 1_000_000
         return result
+
+    async def maintain(self, operation: Operation[T]) -> T:
+        """See Writer."""
+        try:
+            return operation(self.connection)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     async def read(self, operation: Operation[T]) -> T:
         """See Writer."""
