@@ -7,7 +7,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("xtensawin", "rv32imc")
-PROTOCOL_ON_BOARD = ("__init__", "wire", "quantity", "mac", "frame", "samples", "cobs", "downlink")
+PROTOCOL_ON_BOARD = (
+    "__init__",
+    "wire",
+    "quantity",
+    "mac",
+    "builder",
+    "frame",
+    "samples",
+    "cobs",
+    "downlink",
+)
 
 
 def board_files(root: Path = ROOT) -> list[Path]:

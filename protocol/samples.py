@@ -1,219 +1,49 @@
 """Rows of samples packed by column into a SAMPLES section. Runs on the board.
 
-Everything is preallocated: adding and encoding readings below 2**28 allocates nothing.
+Encoding readings below 2**28 allocates nothing.
 """
 
-from array import array
+from protocol import const
+from protocol.builder import FrameBuilder, Overflow
+from protocol.rows import Channel, Rows
 
-from protocol import wire
-from protocol.frame import FrameBuilder, Overflow
+__all__ = ("Batch", "Channel")
 
-_SPARSE = 14
-_CONSTANT = 15
-_K_MAX = 13
-_UNARY_MAX = 15
-_ESCAPED_BITS = 47
-_GAP_K = 2
-_INSTANCE = 0x10
-_VECTOR = 0x20
-_QUALITY = 0x40
-_EXPONENT = 0x80
+_HEADER = const(16)
+_SAMPLES = const(0x81)
+_SPARSE = const(14)
+_CONSTANT = const(15)
+_K_MAX = const(13)
+_UNARY_MAX = const(15)
+_GAP_K = const(2)
+_MISSING = const(6)
+_INSTANCE = const(0x10)
+_VECTOR = const(0x20)
+_QUALITY = const(0x40)
+_EXPONENT = const(0x80)
+_REGISTRY = const(0x7F)
+_FIELDS = const(5)
 # From here on a difference may wrap, and a small integer of a 32-bit board may overflow.
-_SMALL = 0x1FFFFFFF
-# Larger residuals are escaped whatever k is; the cap keeps their sum a small integer.
-_SUM_CAP = 0x7FFF
-_OFFSET_MAX = 0x3FFFFFFF
+_SMALL = const(0x1FFFFFFF)
+# Larger codes are escaped whatever k is; the cap keeps their sum a small integer.
+_CODE_CAP = const(0x7FFF)
 
 
-class Channel:
-    """A column: quantity, instance, exponent (None: the registry's); bands > 0 is a vector."""
-
-    def __init__(
-        self,
-        quantity: int,
-        instance: int = 0,
-        exponent: "int | None" = None,
-        bands: int = 0,
-        first_band: int = 0,
-    ) -> None:
-        if not 0 <= quantity < 0xFF or not 0 <= instance <= 0xFF:
-            raise ValueError("quantity must be 0 to 254, instance 0 to 255")
-        if quantity >= 0xC0 and exponent is None:
-            raise ValueError("quantities from 0xC0 up need an exponent")
-        if exponent is not None and not -9 <= exponent <= 9:
-            raise ValueError("exponent must be -9 to 9")
-        if bands < 0 or first_band < 0 or first_band + bands > 256:
-            raise ValueError("bands must lie within 0 to 255")
-        self.quantity = quantity
-        self.instance = instance
-        self.exponent = exponent
-        self.bands = bands
-        self.first_band = first_band
-
-
-def _zigzag(step: int) -> int:
-    """zigzag of a step taken modulo 2**32 as signed."""
-    if step > _SMALL or step < -_SMALL:
-        step = (step + 0x80000000) % 0x100000000 - 0x80000000
-    return step << 1 if step >= 0 else (-step << 1) - 1
-
-
-def _rice_bits(code: int, k: int) -> int:
-    ones = code >> k
-    return ones + 1 + k if ones < _UNARY_MAX else _ESCAPED_BITS
-
-
-def _uvarint_bytes(value: int) -> int:
-    length = 1
-    while value > 127:
-        value >>= 7
-        length += 1
-    return length
-
-
-class Batch:
-    """Up to rows_max (1..255) rows of the channels' values.
-
-    start() sets the period, add_row() opens a row, put() fills it, encode() writes rows into a
-    frame, drop_rows() removes them afterwards. Column 0 is time; channel i is column i + 1.
-    """
+class Batch(Rows):
+    """Rows that can write themselves into frames: encode(), then drop_rows() what it wrote."""
 
     def __init__(self, channels: "list[Channel] | tuple[Channel, ...]", rows_max: int) -> None:
-        columns = len(channels) + 1
-        if not 1 <= rows_max <= wire.ROWS_MAX or not 1 < columns <= wire.COLUMNS_MAX:
-            raise ValueError("a batch has 1 to 255 rows of 1 to 63 channels")
-        self._channels = [Channel(0)]
-        self._starts = array("i", bytes(4 * columns))
-        total = rows_max
-        for channel in channels:
-            for other in self._channels:
-                if channel.quantity == other.quantity and channel.instance == other.instance:
-                    raise ValueError("quantity 0, or two channels of one quantity and instance")
-            self._starts[len(self._channels)] = total
-            self._channels.append(channel)
-            total += rows_max * (channel.bands or 1)
-        if total > wire.VALUES_MAX:
-            raise ValueError("more than 16384 values: fewer rows or channels are needed")
-        self.rows = 0
-        self._rows_max = rows_max
-        self._values = array("i", bytes(4 * total))
-        self._times = array("i", bytes(4 * rows_max))
-        self._quality = bytearray(rows_max * columns)
-        self._coding = bytearray(columns)
-        self._rice = bytearray(columns)
-        self._steps = bytearray(columns)
-        self._start_ms = 0
-        self._start_bytes = bytearray(6)
-        self._nominal_ms = 0
-        self._period_ms = 0
-        self._irregular = False
-        # Where a row that is too large for one frame goes on: column, band, bands of this part.
-        self._column = 1
-        self._band = 0
+        super().__init__(channels, rows_max)
+        self._coding = bytearray(len(self._starts))
+        self._rice = bytearray(len(self._starts))
+        # Bands of the first column that this part of a too large row takes.
         self._part = 0
-        self._at = 0
+        # Of the column walked over last: width, codes above 0, sum of codes.
         self._width = 0
-        self._sum = 0
-        self._nonzero = 0
+        self._steps = 0
+        self._total = 0
         self._bits = 0
-        self._accumulator = 0
         self._pending = 0
-
-    @property
-    def full(self) -> bool:
-        """No further row fits."""
-        return self.rows >= self._rows_max
-
-    def start(self, t0_ms: int, period_ms: int) -> None:
-        """Empty the batch: rows are expected at t0_ms + i * period_ms of uptime."""
-        self.rows = 0
-        self._column = 1
-        self._band = 0
-        self._nominal_ms = period_ms
-        self._set_start(t0_ms)
-
-    def _set_start(self, t0_ms: int) -> None:
-        self._start_ms = t0_ms
-        for index in range(6):
-            self._start_bytes[index] = (t0_ms >> (8 * index)) & 255
-
-    def add_row(self, t_ms: int) -> int:
-        """Open the row of uptime t_ms; its index, or -1 when the batch must be sent first.
-
-        Until they are put, its values repeat the last row's and are of quality missing. A time
-        before the last row's is taken as the last row's.
-        """
-        row = self.rows
-        if row >= self._rows_max:
-            return -1
-        if row == 0:
-            self._set_start(t_ms)
-        offset = t_ms - self._start_ms
-        if offset > _OFFSET_MAX:
-            return -1
-        if row and offset < self._times[row - 1]:
-            offset = self._times[row - 1]
-        self._times[row] = offset
-        for column in range(1, len(self._channels)):
-            width = self._channels[column].bands or 1
-            start = self._starts[column] + row * width
-            for index in range(start, start + width):
-                self._values[index] = self._values[index - width] if row else 0
-            self._quality[column * self._rows_max + row] = wire.Q_MISSING
-        self.rows = row + 1
-        return row
-
-    def put(self, column: int, value: "int | None", quality: int = 0) -> None:
-        """Set channel column of the last row; None repeats the last value as missing.
-
-        Outside int32 the nearest is kept, of quality below or above.
-        """
-        width = self._channels[column + 1].bands or 1
-        at = (column + 1) * self._rows_max + self.rows - 1
-        if value is None:
-            self._quality[at] = quality or wire.Q_MISSING
-            return
-        self._quality[at] = quality
-        self._keep(self._starts[column + 1] + (self.rows - 1) * width, value, at)
-
-    def put_vector(self, column: int, values: "array[int] | list[int]", quality: int = 0) -> None:
-        """Set all bands of channel column of the last row."""
-        width = self._channels[column + 1].bands or 1
-        at = (column + 1) * self._rows_max + self.rows - 1
-        start = self._starts[column + 1] + (self.rows - 1) * width
-        self._quality[at] = quality
-        for band in range(width):
-            self._keep(start + band, values[band], at)
-
-    def _keep(self, index: int, value: int, at: int) -> None:
-        if value > _SMALL or value < -_SMALL:
-            if value > wire.INT32_MAX:
-                value = wire.INT32_MAX
-                self._quality[at] = self._quality[at] or wire.Q_ABOVE
-            elif value < wire.INT32_MIN:
-                value = wire.INT32_MIN
-                self._quality[at] = self._quality[at] or wire.Q_BELOW
-        self._values[index] = value
-
-    def drop_rows(self, count: int) -> None:
-        """Remove the first count rows; the others keep their times."""
-        left = self.rows - count
-        if count <= 0 or left <= 0:
-            self.rows = 0 if left <= 0 else self.rows
-            return
-        shift = self._times[count]
-        for row in range(left):
-            self._times[row] = self._times[row + count] - shift
-        for column in range(1, len(self._channels)):
-            width = self._channels[column].bands or 1
-            start = self._starts[column]
-            for index in range(start, start + left * width):
-                self._values[index] = self._values[index + count * width]
-            start = column * self._rows_max
-            for index in range(start, start + left):
-                self._quality[index] = self._quality[index + count]
-        self.rows = left
-        self._set_start(self._start_ms + shift)
 
     def encode(self, builder: FrameBuilder) -> int:
         """Write as many of the first rows as fit into a SAMPLES section; how many were written.
@@ -225,324 +55,218 @@ class Batch:
         rows = self.rows
         if not rows:
             return 0
-        room = builder.room()
-        if self._column == 1 and not self._band:
-            self._fill_leading()
-            self._part = 0
-            while rows:
-                size = self._plan(rows)
-                if size <= room:
-                    first = 0 if self._irregular else 1
-                    self._write(builder, rows, first, len(self._channels))
-                    return rows
-                rows = min(rows - 1, rows * room // size)
-            if builder.pos > wire.HEADER:
-                return 0
-        return self._encode_part(builder, room)
-
-    def _encode_part(self, builder: FrameBuilder, room: int) -> int:
-        """Write the columns of the first row that fit, from where the last frame ended."""
-        self._plan_times(1)
         first = self._column
-        bands = self._channels[first].bands or 1
-        self._part = bands - self._band
-        prefix = 11 + _uvarint_bytes(self._period_ms)
-        heads = prefix + self._plan_column(first, 1)
-        while heads + ((self._bits + 7) >> 3) > room:
-            self._part >>= 1
-            if not self._part:
+        last = len(self._starts)
+        self._part = bands = self._fields[_FIELDS * first + 3] - self._band
+        if first > 1 or self._band:
+            rows = 1
+        else:
+            self._fill_leading()
+        start = builder.pos
+        room = builder.room()
+        while True:
+            self._write(builder, rows, first, last)
+            size = builder.pos - start
+            if size <= room:
+                break
+            builder.pos = start
+            if rows > 1:
+                rows = max(1, min(rows - 1, rows * room // size))
+            elif start > _HEADER:
+                return 0
+            elif last > first + 1:
+                last -= 1
+            elif self._part > 1:
+                self._part >>= 1
+            else:
                 raise Overflow
-            heads = prefix + self._plan_column(first, 1)
-        bits = self._bits
-        last = first + 1
-        if self._band + self._part == bands:
-            while last < len(self._channels):
-                heads += self._plan_column(last, 1)
-                bits += self._bits
-                if heads + ((bits + 7) >> 3) > room:
-                    break
-                last += 1
-            self._write(builder, 1, first, last)
-            self._band = 0
-            self._column = last if last < len(self._channels) else 1
-            return 1 if self._column == 1 else 0
-        self._write(builder, 1, first, last)
-        self._band += self._part
-        return 0
+        if self._part < bands:
+            self._band += self._part
+            return 0
+        self._band = 0
+        self._column = last if last < len(self._starts) else 1
+        return rows if self._column == 1 else 0
 
     def _fill_leading(self) -> None:
         """Rows missing from the start repeat the first value that is there."""
-        for column in range(1, len(self._channels)):
-            quality = column * self._rows_max
-            row = 0
-            while row < self.rows and self._quality[quality + row] == wire.Q_MISSING:
-                row += 1
-            if 0 < row < self.rows:
-                width = self._channels[column].bands or 1
-                start = self._starts[column]
-                for index in range(start + row * width - 1, start - 1, -1):
+        for column in range(1, len(self._starts)):
+            first = at = column * self._rows_max + self._first
+            while at < first + self.rows and self._quality[at] == _MISSING:
+                at += 1
+            if at < first + self.rows:
+                width = self._fields[_FIELDS * column + 3] or 1
+                start = self._starts[column] + self._first * width
+                for index in range(start + (at - first) * width - 1, start - 1, -1):
                     self._values[index] = self._values[index + width]
 
-    def _plan(self, rows: int) -> int:
-        """Choose the coding of every column for the first rows; bytes of the section."""
-        self._plan_times(rows)
-        size = 11 + _uvarint_bytes(self._period_ms)
-        bits = 0
-        for column in range(0 if self._irregular else 1, len(self._channels)):
-            size += self._plan_column(column, rows)
-            bits += self._bits
-        return size + ((bits + 7) >> 3)
-
-    def _plan_times(self, rows: int) -> None:
-        """Choose period and time residuals; the nominal period stays if most rows keep it."""
-        period = self._nominal_ms
-        kept = 0
-        for row in range(1, rows):
-            if self._times[row] - self._times[row - 1] == period:
-                kept += 1
-        if kept * 2 < rows - 1:
-            period = self._times[rows - 1] // (rows - 1)
-        self._period_ms = period
-        self._irregular = False
-        for row in range(rows):
-            residual = self._times[row] - row * period
-            self._values[row] = residual
-            if residual:
-                self._irregular = True
-
-    def _plan_column(self, column: int, rows: int) -> int:
-        """Choose a column's coding, its bits into _bits; bytes of its head."""
-        self._select(column)
-        count = rows * self._width - 1
-        best = self._cost(rows, 0)
-        coding = 0
-        steps = self._nonzero
-        k = 0
-        if not steps:
-            coding = _CONSTANT
-            best = 0
-        else:
-            k = self._mean_k(self._sum, count)
-            if k:
-                best = self._cost(rows, k)
-                while k:
-                    cost = self._cost(rows, k - 1)
-                    if cost >= best:
-                        break
-                    best = cost
-                    k -= 1
-            coding = k
-            if self._width == 1 and steps * 2 <= count:
-                sparse_k = self._mean_k(self._sum - steps, steps)
-                cost = self._sparse_cost(rows, sparse_k)
-                while sparse_k:
-                    less = self._sparse_cost(rows, sparse_k - 1)
-                    if less >= cost:
-                        break
-                    cost = less
-                    sparse_k -= 1
-                if cost + 16 < best:
-                    coding = _SPARSE
-                    k = sparse_k
-                    best = cost
-        self._coding[column] = coding
-        self._rice[column] = k
-        self._steps[column] = steps & 255
-        self._bits = best
-        return self._head_bytes(column, rows, coding)
-
-    def _head_bytes(self, column: int, rows: int, coding: int) -> int:
-        channel = self._channels[column]
-        size = 2 + _uvarint_bytes(_zigzag(self._values[self._at]))
-        if channel.instance:
-            size += 1
-        if channel.exponent is not None:
-            size += 1
-        if channel.bands:
-            size += 2
-        runs = self._runs(column, rows)
-        if runs:
-            size += 1 + 2 * runs
-        if coding == _SPARSE:
-            size += 2
-        return size
-
-    def _select(self, column: int) -> None:
-        """Make a column, or the part of it that is being sent, the one that is walked over."""
-        self._at = self._starts[column]
-        self._width = self._channels[column].bands or 1
-        if self._part and column == self._column:
-            self._at += self._band
-            self._width = self._part
-
-    def _mean_k(self, total: int, count: int) -> int:
-        k = 0
-        while k < _K_MAX and count << (k + 1) <= total:
-            k += 1
-        return k
-
-    def _cost(self, rows: int, k: int) -> int:
-        """Bits of the selected column in Rice(k); its _sum and _nonzero on the way."""
-        values = self._values
-        width = self._width
-        index = self._at
-        bits = total = nonzero = 0
-        for row in range(rows):
-            left = 0
-            for band in range(width):
-                rise = values[index] - values[index - width] if row else values[index]
-                step = rise - left
-                left = rise
-                index += 1
-                if not step and (row or band):
-                    bits += k + 1
-                elif row or band:
-                    code = _zigzag(step)
-                    ones = code >> k
-                    bits += ones + 1 + k if ones < _UNARY_MAX else _ESCAPED_BITS
-                    total += code if code < _SUM_CAP else _SUM_CAP
-                    nonzero += 1
-        self._sum = total
-        self._nonzero = nonzero
-        return bits
-
-    def _sparse_cost(self, rows: int, k: int) -> int:
-        values = self._values
-        bits = 0
-        gap = 0
-        for index in range(self._at + 1, self._at + rows):
-            step = values[index] - values[index - 1]
-            if step:
-                bits += _rice_bits(gap, _GAP_K) + _rice_bits(_zigzag(step) - 1, k)
-                gap = 0
-            else:
-                gap += 1
-        return bits
-
-    def _runs(self, column: int, rows: int) -> int:
-        """Quality runs of a column, the last one not counted when it is ok."""
-        if not column:
-            return 0
-        start = column * self._rows_max
-        runs = 0
-        counted = 0
-        last = -1
-        for index in range(start, start + rows):
-            code = self._quality[index]
-            if code != last:
-                runs += 1
-                last = code
-                if code:
-                    counted = runs
-        return counted
-
     def _write(self, builder: FrameBuilder, rows: int, first: int, last: int) -> None:
-        builder.open(wire.S_SAMPLES)
-        for index in range(6):
-            builder.u8(self._start_bytes[index])
-        builder.uvarint(self._period_ms)
+        """Write rows of columns first..last, behind time residuals if they are irregular."""
+        times = self._times
+        row = self._first
+        period = self._period_ms
+        strays = 0
+        for index in range(row + 1, row + rows):
+            if times[index] - times[index - 1] != period:
+                strays += 1
+        if strays * 2 >= rows > 1:
+            # Most intervals differ from the nominal one: their mean leaves the least residuals.
+            period = (times[row + rows - 1] - times[row]) // (rows - 1)
+        for index in range(rows):
+            residual = times[row + index] - times[row] - index * period
+            self._values[row + index] = residual
+            if residual:
+                first = 0
+        builder.open(_SAMPLES)
+        low = self._low + times[row]
+        builder.number(low, 3)
+        builder.number(self._high + (low >> 24), 3)
+        builder.uvarint(period)
         builder.u8(rows)
         builder.u8(last - first)
         for column in range(first, last):
             self._write_head(builder, column, rows)
-        self._accumulator = 0
-        self._pending = 0
+        self._bits = self._pending = 0
         for column in range(first, last):
-            self._select(column)
-            coding = self._coding[column]
-            if coding == _SPARSE:
-                self._write_sparse(builder, rows, self._rice[column])
-            elif coding != _CONSTANT:
-                self._write_rice(builder, rows, coding)
+            self._walk(builder, column, rows)
         if self._pending:
-            builder.u8(self._accumulator << (8 - self._pending))
+            builder.u8(self._bits << (8 - self._pending))
         builder.close()
 
     def _write_head(self, builder: FrameBuilder, column: int, rows: int) -> None:
-        self._select(column)
-        channel = self._channels[column]
-        coding = self._coding[column]
-        runs = self._runs(column, rows)
-        control = coding
-        if channel.instance:
+        fields = self._fields
+        at = _FIELDS * column
+        first = self._choose(column, rows)
+        coding = control = self._coding[column]
+        runs = self._runs(None, column, rows)
+        if fields[at + 1]:
             control |= _INSTANCE
-        if channel.bands:
+        if fields[at + 3]:
             control |= _VECTOR
         if runs:
             control |= _QUALITY
-        if channel.exponent is not None:
+        if fields[at + 2] != _REGISTRY:
             control |= _EXPONENT
-        builder.u8(channel.quantity)
+        builder.u8(fields[at])
         builder.u8(control)
-        if channel.instance:
-            builder.u8(channel.instance)
-        if channel.exponent is not None:
-            builder.u8(channel.exponent)
-        if channel.bands:
-            builder.u8(channel.first_band + self._at - self._starts[column])
+        if control & _INSTANCE:
+            builder.u8(fields[at + 1])
+        if control & _EXPONENT:
+            builder.u8(fields[at + 2])
+        if control & _VECTOR:
+            builder.u8(fields[at + 4] + (self._band if column == self._column else 0))
             builder.u8(self._width)
         if runs:
-            self._write_runs(builder, column, rows, runs)
+            builder.u8(runs)
+            self._runs(builder, column, rows)
         if coding == _SPARSE:
-            builder.u8(self._steps[column])
+            builder.u8(self._steps)
             builder.u8(self._rice[column])
-        builder.uvarint(_zigzag(self._values[self._at]))
+        builder.zigzag(self._values[first])
 
-    def _write_runs(self, builder: FrameBuilder, column: int, rows: int, runs: int) -> None:
-        builder.u8(runs)
-        index = column * self._rows_max
-        end = index + rows
-        while runs:
+    def _choose(self, column: int, rows: int) -> int:
+        """Choose a column's coding, and k from the mean of its codes; its first value's index."""
+        first = self._walk(None, column, rows)
+        total = self._total
+        count = rows * self._width - 1
+        coding = k = 0
+        if not self._steps:
+            coding = _CONSTANT
+        elif self._steps * 4 <= count and not self._fields[_FIELDS * column + 3]:
+            coding = _SPARSE
+            count = self._steps
+            total -= count
+        while self._steps and k < _K_MAX and count << (k + 1) <= total:
+            k += 1
+        self._coding[column] = coding or k
+        self._rice[column] = k
+        return first
+
+    def _runs(self, builder: "FrameBuilder | None", column: int, rows: int) -> int:
+        """How many quality runs there are up to the last that is not ok; write them."""
+        quality = self._quality
+        index = column * self._rows_max + self._first
+        end = index + rows if column else index
+        runs = 0
+        while end > index and not quality[end - 1]:
+            end -= 1
+        while index < end:
             start = index
-            code = self._quality[start]
-            while index < end and self._quality[index] == code:
+            while index < end and quality[index] == quality[start]:
                 index += 1
-            builder.u8(index - start)
-            builder.u8(code)
-            runs -= 1
+            runs += 1
+            if builder:
+                builder.u8(index - start)
+                builder.u8(quality[start])
+        return runs
 
-    def _write_rice(self, builder: FrameBuilder, rows: int, k: int) -> None:
+    def _walk(self, builder: "FrameBuilder | None", column: int, rows: int) -> int:
+        """Write a column's codes; without a builder sum them up. The index of its first value."""
         values = self._values
-        width = self._width
-        index = self._at
+        coding = self._coding[column]
+        k = self._rice[column]
+        width = stride = self._fields[_FIELDS * column + 3] or 1
+        first = self._starts[column] + self._first * stride
+        if column == self._column and self._part:
+            first += self._band
+            width = self._part
+        index = first
+        total = steps = gap = 0
+        if builder and coding == _CONSTANT:
+            rows = 0
         for row in range(rows):
             left = 0
-            for band in range(width):
-                rise = values[index] - values[index - width] if row else values[index]
-                step = rise - left
+            for _ in range(width):
+                rise = values[index] - values[index - stride] if row else values[index]
+                code = rise - left
                 left = rise
+                if code > _SMALL or code < -_SMALL:
+                    # Modulo 2**32, as signed.
+                    code = (code + 0x80000000) % 0x100000000 - 0x80000000
+                code = code << 1 if code >= 0 else (-code << 1) - 1
+                if index == first:
+                    pass
+                elif not builder:
+                    if code:
+                        steps += 1
+                        total += code if code < _CODE_CAP else _CODE_CAP
+                elif coding != _SPARSE:
+                    self._put(builder, code, k)
+                elif code:
+                    self._put(builder, gap, _GAP_K)
+                    self._put(builder, code - 1, k)
+                    gap = 0
+                else:
+                    gap += 1
                 index += 1
-                if row or band:
-                    self._put_bits(builder, _zigzag(step), k)
+        self._width = width
+        self._steps = steps
+        self._total = total
+        return first
 
-    def _write_sparse(self, builder: FrameBuilder, rows: int, k: int) -> None:
-        values = self._values
-        gap = 0
-        for index in range(self._at + 1, self._at + rows):
-            step = values[index] - values[index - 1]
-            if step:
-                self._put_bits(builder, gap, _GAP_K)
-                self._put_bits(builder, _zigzag(step) - 1, k)
-                gap = 0
-            else:
-                gap += 1
-
-    def _put_bits(self, builder: FrameBuilder, code: int, k: int) -> None:
-        """Write one Rice code; fewer than 8 bits wait in the accumulator between calls."""
+    def _put(self, builder: FrameBuilder, code: int, k: int) -> None:
+        """Write one Rice code; up to 7 bits stay pending."""
         ones = code >> k
         if ones < _UNARY_MAX:
-            self._push(builder, (2 << ones) - 2, ones + 1)
-            self._push(builder, code & ((1 << k) - 1), k)
+            low = code & (1 << k) - 1
+            if ones + k > 20:
+                self._push(builder, (2 << ones) - 2, ones + 1)
+                self._push(builder, low, k)
+            else:
+                self._push(builder, (2 << ones) - 2 << k | low, ones + 1 + k)
         else:
-            self._push(builder, 0x7FFF, 15)
+            self._push(builder, 0x7FFF, _UNARY_MAX)
             for shift in range(24, -1, -8):
-                self._push(builder, (code >> shift) & 255, 8)
+                self._push(builder, code >> shift & 255, 8)
 
     def _push(self, builder: FrameBuilder, bits: int, count: int) -> None:
-        accumulator = self._accumulator << count | bits
-        pending = self._pending + count
-        while pending >= 8:
-            pending -= 8
-            builder.u8(accumulator >> pending)
-        self._accumulator = accumulator & ((1 << pending) - 1)
-        self._pending = pending
+        bits |= self._bits << count
+        count += self._pending
+        at = builder.pos
+        while count >= 8:
+            count -= 8
+            if at < builder.limit:
+                builder.buf[at] = bits >> count & 255
+            at += 1
+        builder.pos = at
+        self._bits = bits & (1 << count) - 1
+        self._pending = count
