@@ -31,7 +31,8 @@ from simulator.vm_process import VmProcess
 
 CTRL_A, CTRL_B, CTRL_C, CTRL_D = 1, 2, 3, 4
 BOOT_SCRIPT = Path(__file__).parent / "shims" / "board_boot.py"
-INTERRUPT_WAIT_S = 0.03
+INTERRUPT_WAIT_S = 0.15
+START_WAIT_S = 3.0
 SOFT_RESET_CAUSE = 5
 
 
@@ -70,7 +71,7 @@ class PtyBoard:
         self._cause = PWRON_RESET
         self._stop = threading.Event()
         self._start_wanted = threading.Event()
-        self._lock = threading.Lock()
+        self._listens = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> "PtyBoard":
@@ -111,6 +112,7 @@ class PtyBoard:
     def _from_computer(self, data: bytes) -> bytes:
         if self._vm is None and not self._start_wanted.is_set():
             return self.rom.feed(data)
+        self._listens.wait(START_WAIT_S)
         for byte in data:
             if byte in (CTRL_A, CTRL_B):
                 self._raw_prompt = byte == CTRL_A
@@ -121,10 +123,13 @@ class PtyBoard:
 
     def _interrupt_unless_read(self) -> None:
         """A prompt reads Ctrl-C by itself; running code has to be interrupted."""
-        time.sleep(INTERRUPT_WAIT_S)
-        waiting = struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4))[0]
+        deadline_s = time.monotonic() + INTERRUPT_WAIT_S
+        while time.monotonic() < deadline_s:
+            time.sleep(0.005)
+            if not struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4))[0]:
+                return
         running = self._vm
-        if waiting and running is not None:
+        if running is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.process.pid, signal.SIGINT)
 
@@ -140,6 +145,9 @@ class PtyBoard:
                 if self._vm is None and self._start_wanted.is_set():
                     self._start()
                 self._serve_once()
+        except OSError:
+            if not self._line.unplugged:
+                raise
         finally:
             if self._vm is not None:
                 self._vm.close()
@@ -164,6 +172,7 @@ class PtyBoard:
         running.receive()
         assert self.chip is not None
         while (request := running.take()) is not None:
+            self._listens.set()
             answer = self.chip.handle(*request)
             if isinstance(answer, Ended):
                 time.sleep(max(0, answer.duration_ms) / 1000)
@@ -174,6 +183,7 @@ class PtyBoard:
 
     def _restart(self, cause: int) -> None:
         assert self._vm is not None
+        self._listens.clear()
         self._vm.close()
         self._vm = None
         self._cause = cause
@@ -202,7 +212,7 @@ class PtyBoard:
         seen = self._read_until(b">>> ")
         os.write(self._master, bytes([CTRL_A]))
         seen = self._read_until(b"raw REPL; CTRL-B to exit\r\n>")
-        self._line.send(seen[seen.index(b"raw REPL") :])
+        self._line.send(seen[max(0, seen.find(b"raw REPL")) :])
 
     def _read_until(self, ending: bytes) -> bytes:
         seen = b""

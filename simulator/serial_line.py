@@ -58,6 +58,11 @@ class SerialLine:
         """Pull the cable: whoever has the port open gets an error."""
         self._stop.set()
 
+    @property
+    def unplugged(self) -> bool:
+        """Whether the line has ended."""
+        return self._stop.is_set()
+
     def send(self, data: bytes) -> None:
         """Bytes that the far end sends by itself."""
         self._pace(data)
@@ -89,6 +94,7 @@ class SerialLine:
         except OSError:
             pass
         finally:
+            self._stop.set()
             for end in (self._near, self._far):
                 with contextlib.suppress(OSError):
                     os.close(end)

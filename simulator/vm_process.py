@@ -99,7 +99,12 @@ class VmProcess:
         return operation, unit, value, payload
 
     def reply(self, data: bytes) -> None:
-        """Answer the last request."""
+        """Answer the last request.
+
+        What still lies in the FIFO then is the answer to a call that Ctrl-C cut short.
+        """
+        if select.select([self._replies_fd], [], [], 0)[0]:
+            os.read(self._replies_fd, 65_536)
         os.write(self._replies_fd, data)
 
     def close(self) -> None:

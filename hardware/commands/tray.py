@@ -51,8 +51,8 @@ class Tray:
             if port not in present and not self._busy(port):
                 row.state, row.step = "gone", "next board, please"
         for port in sorted(present):
-            row = self.rows.get(port)
-            if (row is None or row.state == "gone") and not self._busy(port):
+            known = self.rows.get(port)
+            if (known is None or known.state == "gone") and not self._busy(port):
                 self._start(port)
 
     def busy(self) -> bool:

@@ -3,6 +3,10 @@
 import os
 import sys
 
+import _host
+from simulator import bridge
+
+_host.call(bridge.NOW)  # tells the host that Ctrl-C will be understood from now on
 os.chdir(os.getenv("OSN_FLASH") or os.getcwd())
 
 
