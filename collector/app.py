@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from collector import quarantine
@@ -200,7 +201,7 @@ class Collector:
         fresh, self._keyed = keyed - self._keyed, keyed
         for node in sorted(fresh):
             held = await self.storage.quarantine_writer.write(
-                lambda connection, node=node: quarantine.release(connection, node), urgent=True
+                partial(quarantine.release, node=node), urgent=True
             )
             log.info("node %08x has a key now; %d held frames are looked at", node, len(held))
             for frame in held:

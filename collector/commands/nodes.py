@@ -28,6 +28,14 @@ def open_nodes(config: Config) -> tuple[NodeRegistry, KeyRing]:
         fail(str(error))
 
 
+def find_node(registry: NodeRegistry, text: str) -> int:
+    """Address of a node given by address, name or UUID; ends the command when there is none."""
+    try:
+        return registry.find(text).node
+    except NodeError as error:
+        fail(str(error))
+
+
 @nodes.command("list")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")

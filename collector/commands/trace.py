@@ -1,0 +1,88 @@
+"""trace: one reading's whole way."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from collector.archive_view import NoArchive, open_view
+from collector.commands.common import config_option, fail, load_config
+from collector.commands.nodes import find_node, open_nodes
+from collector.times import parse_time, show_time
+from collector.trace import Trace
+from collector.trace import trace as find
+from protocol.wire import HEADER
+
+TYPES = {1: "DATA", 2: "HELLO", 4: "LOG", 5: "RESULT"}
+
+
+@click.command()
+@click.argument("node")
+@click.argument("time")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a frame.")
+def trace(node: str, time: str, config_file: Path, as_json: bool) -> None:
+    """Show one reading's whole way: frame, receipt, acknowledgement, each network's answer.
+
+    NODE is an address, a name or a UUID; TIME is ISO 8601, UTC unless it says otherwise. Of each
+    boot the sample nearest to the time is shown, within an hour.
+
+    \b
+    Example:
+      osn-collector trace a1b2c3d4 2026-03-01T12:00:00Z
+    """
+    config = load_config(config_file)
+    registry, _ = open_nodes(config)
+    address = find_node(registry, node)
+    try:
+        unix_ms = parse_time(time)
+        with open_view(config) as view:
+            found = find(view, address, unix_ms, [sink.name for sink in config.sinks])
+    except (ValueError, NoArchive) as error:
+        fail(str(error))
+    if not found:
+        fail(f"no readings of {address:08x} within an hour of {show_time(unix_ms)}")
+    for traced in found:
+        click.echo(json.dumps(_plain(traced)) if as_json else "\n".join(_lines(traced)))
+
+
+def _lines(traced: Trace) -> list[str]:
+    frame = traced.frame
+    kind = TYPES.get(frame.type, str(frame.type))
+    lines = [f"node {frame.node:08x}  boot {frame.boot}  sample at uptime {traced.uptime_ms} ms"]
+    if traced.stamp is not None:
+        lines.append(
+            f"time      {show_time(traced.stamp.unix_ms)} "
+            f"+- {traced.stamp.error_ms} ms, from {traced.stamp.source}"
+        )
+    for reading in traced.readings:
+        name = reading.quantity if reading.band is None else f"{reading.quantity}@{reading.band}"
+        name += f".{reading.instance}" if reading.instance else ""
+        lines.append(
+            f"reading   {name} = {reading.value:g} {reading.unit} ({reading.quality}; "
+            f"integer {reading.raw}, column {reading.index}, sample {reading.sample})"
+        )
+    lines += [
+        f"frame     {kind} seq {frame.seq}, {len(frame.raw)} bytes, "
+        f"header {frame.raw[:HEADER].hex()}, trailer {frame.raw[-8:].hex()}",
+        f"received  {_receipt(frame.received_ms)}",
+        f"archive   row {frame.id}, {traced.state}",
+        f"ACK       {'covered' if traced.acknowledged else 'not covered yet'}",
+    ]
+    for answer in traced.answers:
+        detail = f": {answer.detail}" if answer.detail else ""
+        lines.append(f"sink      {answer.sink}: {answer.state}{detail}")
+    return lines
+
+
+def _receipt(received_ms: int) -> str:
+    return show_time(received_ms) if received_ms >= 0 else "while the clock was not synchronised"
+
+
+def _plain(traced: Trace) -> dict[str, object]:
+    plain = asdict(traced)
+    plain["frame"] = {**traced.frame._asdict(), "raw": traced.frame.raw.hex()}
+    plain["stamp"] = traced.stamp._asdict() if traced.stamp else None
+    plain["time"] = show_time(traced.stamp.unix_ms) if traced.stamp else None
+    return plain

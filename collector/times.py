@@ -1,0 +1,31 @@
+"""Times as an operator types and reads them."""
+
+from datetime import UTC, datetime
+
+
+def parse_time(text: str) -> int:
+    """Unix ms of an ISO 8601 time; without an offset it is UTC. ValueError otherwise."""
+    try:
+        moment = datetime.fromisoformat(text.strip().upper().replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is not a time such as 2026-03-01T12:00:00Z or 2026-03-01"
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def show_time(unix_ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def show_age(milliseconds: int) -> str:
+    """A duration in its largest fitting unit: 3 s, 12 min, 5 h, 9 d."""
+    seconds = max(0, milliseconds) // 1000
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size or (unit == "d" and seconds >= size):
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
