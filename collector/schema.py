@@ -7,7 +7,7 @@ whole page of an SD card.
 
 import sqlite3
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4F534E31
 """`OSN1` in the file's header: says whose database this is."""
 
@@ -90,5 +90,5 @@ def require_current(connection: sqlite3.Connection) -> None:
     if found < SCHEMA_VERSION:
         raise SchemaError(
             f"the archive has schema {found}, this program needs {SCHEMA_VERSION}: "
-            "run `osn-collector migrate`"
+            "run `python -m collector.migrations FILE`"
         )

@@ -27,6 +27,7 @@ from collector.ledger_boot import BootLedger
 from collector.quarantine import Quarantine
 from collector.timeline import Moved, Timeline
 from collector.timeline_fit import Knot
+from collector.upgrade import bring_up_to_date
 from collector.witness import Witness
 from collector.writer import InlineWriter, ThreadWriter, WriteFailed, Writer
 
@@ -130,6 +131,8 @@ def open_storage(
     `threaded` False is for virtual time: one connection, no threads; paths may be ":memory:".
     Raises SchemaError for a file of another version.
     """
+    if str(path) != ":memory:":
+        bring_up_to_date(Path(path))
     witness = Witness.beside(path)
     checkpoint = archive.Checkpoint() if str(path) != ":memory:" else None
     with_id = archive.open_archive(path, durable=durable)
