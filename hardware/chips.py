@@ -1,4 +1,4 @@
-"""What each chip's pins can do, from the data sheets of ESP32, ESP32-S3 and ESP32-C3 (Espressif)."""
+"""What each chip's pins can do; from the data sheets of ESP32, ESP32-S3 and ESP32-C3."""
 
 from dataclasses import dataclass
 
