@@ -1,42 +1,61 @@
-"""Is the board well: deadlines behind the watchdog, quick resets, safe mode."""
+"""Is the board well: deadlines behind the watchdog, quick resets and safe mode, a silent link."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from firmware.types import Nvs
 
-QUICK_KEY = "quick"
-QUICK_RESETS = 3  # so many in a row mean safe mode
-GOOD_AFTER_MS = 300_000  # a run that lasts so long was no quick reset
+STARTS_KEY = "starts"
+SILENT_KEY = "silent"
+QUICK_RESETS = 3  # more starts than these without a good run mean safe mode
+GOOD_AFTER_MS = 300_000  # a run that lasts so long is a good one
 SLACK_MS = 60_000
 
 
 def count_start(nvs: "Nvs") -> int:
-    """Count a start; how many came in a row without a good run between them."""
+    """Count a start; how many there were without a good run."""
+    starts = min(255, _read(nvs, STARTS_KEY) + 1)
+    set_starts(nvs, starts)
+    return starts
+
+
+def set_starts(nvs: "Nvs", starts: int) -> None:
+    """Say how many starts there were without a good run."""
+    _write(nvs, STARTS_KEY, starts)
+
+
+def may_reboot_for_silence(nvs: "Nvs") -> bool:
+    """Whether a reboot may be tried against a link without ACK: once until there was one."""
+    if _read(nvs, SILENT_KEY):
+        return False
+    _write(nvs, SILENT_KEY, 1)
+    return True
+
+
+def heard(nvs: "Nvs") -> None:
+    """An ACK came: the next silence may have its reboot."""
+    if _read(nvs, SILENT_KEY):
+        _write(nvs, SILENT_KEY, 0)
+
+
+def _read(nvs: "Nvs", key: str) -> int:
     record = bytearray(1)
     try:
-        nvs.get_blob(QUICK_KEY, record)
+        nvs.get_blob(key, record)
     except OSError:
-        pass
-    record[0] = min(255, record[0] + 1)
-    _write(nvs, record)
+        return 0
     return record[0]
 
 
-def good_run(nvs: "Nvs") -> None:
-    """This run has lasted: the count starts anew."""
-    _write(nvs, bytearray(1))
-
-
-def _write(nvs: "Nvs", record: bytearray) -> None:
+def _write(nvs: "Nvs", key: str, value: int) -> None:
     try:
-        nvs.set_blob(QUICK_KEY, record)
+        nvs.set_blob(key, bytes([value]))
         nvs.commit()
     except OSError:
         pass
 
 
 class Deadlines:
-    """Each part says when it last did its work; well() is False once one is overdue.
+    """Each part says when it last did its work; overdue() names one that has not in time.
 
     An outage is no fault: the link's part is to have been served, not to be connected.
     """
@@ -49,7 +68,7 @@ class Deadlines:
         self._parts[part] = [within_ms + SLACK_MS, now_ms]
 
     def met(self, part: str, now_ms: int) -> None:
-        """Part did its work."""
+        """Part did its work at now_ms."""
         if part in self._parts:
             self._parts[part][1] = now_ms
 

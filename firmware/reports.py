@@ -2,15 +2,14 @@
 
 from firmware.version import VERSION
 from protocol import quantity, wire
-from protocol.frame import Overflow
+from protocol.builder import Overflow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from firmware.clock import Clock
-    from protocol.frame import FrameBuilder
-    from protocol.samples import Channel
+    from protocol.builder import FrameBuilder
 
 TEXT_MAX = 200
 
@@ -32,23 +31,23 @@ def _entry(builder: "FrameBuilder", key: int, data: bytes) -> None:
     builder.raw(data)
 
 
-def descriptors(
-    builder: "FrameBuilder", channels: "list[Channel]", models: "list[int]", names: "list[str]"
-) -> None:
-    """DESCRIPTORS: a row per channel; models and names in the channels' order."""
+def descriptors(builder: "FrameBuilder", sensors: "list[tuple[Any, int]]") -> None:
+    """DESCRIPTORS: a row per channel of (sensor, instance) pairs.
+
+    A sensor may say its MODEL, and the NAMES of channels whose quantity is from 0xC0 up.
+    """
     builder.open(wire.S_DESCRIPTORS)
-    for index in range(len(channels)):
-        channel = channels[index]
-        exponent = channel.exponent
-        if exponent is None:
-            exponent = quantity.exponent(channel.quantity)
-        builder.u8(channel.quantity)
-        builder.u8(channel.instance)
-        builder.u8(exponent)
-        builder.u16(models[index])
-        name = names[index].encode()[:16]
-        builder.u8(len(name))
-        builder.raw(name)
+    for sensor, instance in sensors:
+        names = getattr(sensor, "NAMES", ())
+        for index in range(len(sensor.CHANNELS)):
+            id, exponent = sensor.CHANNELS[index][:2]
+            name = names[index].encode()[:16] if index < len(names) else b""
+            builder.u8(id)
+            builder.u8(instance)
+            builder.u8(quantity.exponent(id) if exponent is None else exponent)
+            builder.u16(getattr(sensor, "MODEL", 0))
+            builder.u8(len(name))
+            builder.raw(name)
     builder.close()
 
 

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from firmware.live import Live
     from firmware.types import Schedule
 
 _IDLE, _BEGUN, _READ = 0, 1, 2
@@ -31,23 +32,53 @@ class Slot:
     It is the row that the sensor's read() writes into.
     """
 
-    def __init__(self, sensor: "Any", batch: "Batch | None", first: int) -> None:
+    def __init__(self, sensor: "Any", sampler: "Sampler", first: int) -> None:
         self.sensor = sensor
         self.first = first
-        self.batch = batch
+        self.sampler = sampler
         self.state = _IDLE
+        self.faults = 0  # times that the driver raised what it should not have
         self.lead_ms = getattr(sensor, "LEAD_MS", 0)
         self.answer_ms = getattr(sensor, "ANSWER_MS", ANSWER_MS)
 
+    def poll(self, now_ms: int, instant_ms: int) -> int:
+        """Begin the sensor when its time has come, and poll it; ms until it wants the next poll.
+
+        A driver that raises loses this instant, and nothing else does.
+        """
+        try:
+            if self.state == _IDLE and now_ms >= instant_ms - self.lead_ms:
+                self.state = _BEGUN
+                self.sensor.begin(now_ms)
+            wait: int = self.sensor.poll(now_ms)
+        except Exception as fault:
+            self._failed(fault)
+            wait = -1
+        return wait
+
+    def read(self) -> None:
+        """Take over the values of a sensor that is ready."""
+        self.state = _READ
+        try:
+            self.sensor.read(self)
+        except Exception as fault:
+            self._failed(fault)
+
+    def _failed(self, fault: Exception) -> None:
+        self.faults += 1
+        if self.faults == 1:
+            print("sensor", type(self.sensor).__name__, "raised", type(fault).__name__, fault)
+
     def put(self, channel: int, value: "int | None", quality: int = 0) -> None:
         """Set a scalar channel's value."""
-        if self.batch is not None:
-            self.batch.put(self.first + channel, value, quality)
+        sampler = self.sampler
+        sampler.batch.put(self.first + channel, value, quality)
+        if sampler.live is not None:
+            sampler.live.put(sampler.live_columns[self.first + channel], value, quality)
 
     def put_vector(self, channel: int, values: "Any", quality: int = 0) -> None:
         """Set a vector channel's values."""
-        if self.batch is not None:
-            self.batch.put_vector(self.first + channel, values, quality)
+        self.sampler.batch.put_vector(self.first + channel, values, quality)
 
 
 def channels_of(sensors: "list[tuple[Any, int]]") -> "list[Channel]":
@@ -62,6 +93,16 @@ def channels_of(sensors: "list[tuple[Any, int]]") -> "list[Channel]":
             first_band = entry[3] if len(entry) > 3 else 0
             channels.append(Channel(entry[0], instance, entry[1], bands, first_band))
     return channels
+
+
+def _scalar_columns(channels: "list[Channel]") -> bytes:
+    """For each channel its place among the scalar ones; 255 for a vector."""
+    columns = bytearray()
+    scalars = 0
+    for channel in channels:
+        columns.append(255 if channel.bands else scalars)
+        scalars += 0 if channel.bands else 1
+    return bytes(columns)
 
 
 class Sampler:
@@ -83,10 +124,12 @@ class Sampler:
         self.slots = []
         first = 0
         for sensor, _ in sensors:
-            self.slots.append(Slot(sensor, self.batch, first))
+            self.slots.append(Slot(sensor, self, first))
             first += len(sensor.CHANNELS)
         self._schedule = schedule
-        self._interval_ms = interval_ms
+        self.interval_ms = interval_ms
+        self.live: "Live | None" = None
+        self.live_columns = _scalar_columns(self.channels)
         self._instant = -1
         self._row_open = False
         self._deadline = 0
@@ -108,8 +151,7 @@ class Sampler:
         """Poll the sensors and run the open instant; ms until it wants to run again."""
         wait = 1_000
         for slot in self.slots:
-            self._begin(slot, now_ms)
-            wanted = slot.sensor.poll(now_ms)
+            wanted = slot.poll(now_ms, self._instant)
             if 0 <= wanted < wait:
                 wait = wanted
         if now_ms >= self._instant:
@@ -123,27 +165,24 @@ class Sampler:
                 wait = min(wait, max(0, self._instant - slot.lead_ms - now_ms))
         return max(0, min(wait, self._instant - now_ms))
 
-    def _begin(self, slot: Slot, now_ms: int) -> None:
-        if slot.state == _IDLE and now_ms >= self._instant - slot.lead_ms:
-            slot.sensor.begin(now_ms)
-            slot.state = _BEGUN
-
     def _open(self, now_ms: int) -> None:
         """Open the row of the instant, or skip instants that are long past."""
-        if now_ms - self._instant > max(LATE_MS, self._interval_ms):
-            behind = now_ms - self._interval_ms
+        if now_ms - self._instant > max(LATE_MS, self.interval_ms):
+            behind = now_ms - self.interval_ms
             while self._instant < behind:
                 self.missed += 1
                 self._instant = self._schedule.next_ms(self._instant)
             if now_ms < self._instant:
                 return
         if self.batch.rows == 0:
-            self.batch.start(self._instant, self._interval_ms)
+            self.batch.start(self._instant, self.interval_ms)
         if self.batch.add_row(self._instant) < 0:
             self.missed += 1
             self._close(now_ms)
             return
         self._row_open = True
+        if self.live is not None:
+            self.live.open_row(self._instant)
         longest = 0
         for slot in self.slots:
             longest = max(longest, slot.answer_ms)
@@ -158,8 +197,7 @@ class Sampler:
         for slot in self.slots:
             if slot.state == _BEGUN:
                 if slot.sensor.ready:
-                    slot.sensor.read(slot)
-                    slot.state = _READ
+                    slot.read()
                 else:
                     waiting = True
         if not waiting or now_ms >= self._deadline:

@@ -9,50 +9,50 @@ from firmware.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator
+    from typing import Any, Iterable, Iterator
 
     from firmware.types import Files
 
-OPEN = 0  # CONFIG may change it
-NETWORK = 1  # CONFIG may change it; tried once, reverted when no ACK comes
-LOCAL = 2  # only over USB: secrets and private places
+OPEN = "o"  # CONFIG may change it
+NETWORK = "n"  # CONFIG may change it; tried once, reverted when no ACK comes
+LOCAL = "l"  # only over USB: secrets and private places
 
 PROVISION_FILE = "provision.json"
+RESTART = ("sample_interval_s", "batch_rows", "spool_bytes", "window", "watchdog_s", "sleep")
 
-# key, name, default, lowest or longest text, highest, kind
-TABLE = (
-    (1, "revision", 0, 0, 0x7FFFFFFF, OPEN),
-    (2, "sample_interval_s", 60, 1, 86_400, OPEN),
-    (3, "report_interval_s", 300, 1, 86_400, OPEN),
-    (4, "batch_rows", 60, 1, 255, OPEN),
-    (5, "live_interval_s", 60, 10, 3_600, OPEN),
-    (6, "hello_interval_s", 21_600, 600, 604_800, OPEN),
-    (7, "spool_bytes", 1_500_000, 65_536, 64_000_000, OPEN),
-    (8, "spool_sync_s", 60, 0, 3_600, OPEN),
-    (9, "window", 8, 1, 32, OPEN),
-    (10, "health_interval_s", 3_600, 0, 86_400, OPEN),
-    (11, "watchdog_s", 120, 60, 600, OPEN),
-    (12, "silent_reboot_h", 24, 0, 720, OPEN),
-    (32, "transport", "mqtt", 8, 0, NETWORK),
-    (33, "broker_host", "", 64, 0, NETWORK),
-    (34, "broker_port", 1883, 1, 65_535, NETWORK),
-    (35, "broker_tls", 0, 0, 1, NETWORK),
-    (36, "wifi_ssid", "", 32, 0, NETWORK),
-    (37, "keepalive_s", 60, 10, 600, NETWORK),
-    (38, "serial_port", "repl", 8, 0, NETWORK),
-    (39, "serial_baud", 115_200, 9_600, 2_000_000, NETWORK),
-    (40, "trial_s", 300, 60, 3_600, OPEN),
-    (64, "wifi_password", "", 63, 0, LOCAL),
-    (65, "broker_user", "", 64, 0, LOCAL),
-    (66, "broker_password", "", 128, 0, LOCAL),
-    (80, "position_decimals", 5, 2, 5, OPEN),
-    (81, "home_zone_1", "", 40, 0, LOCAL),
-    (82, "home_zone_2", "", 40, 0, LOCAL),
-    (83, "home_zone_3", "", 40, 0, LOCAL),
-    (96, "sleep", 0, 0, 1, OPEN),
-    (97, "sleep_rows", 6, 1, 64, OPEN),
-)
-_KEY, _NAME, _DEFAULT, _LOW, _HIGH, _KIND = 0, 1, 2, 3, 4, 5
+# One text, not a table of tuples: on a board it takes a fifth of the memory.
+# name key kind (lowest highest default | longest "default)
+TABLE = """
+revision 1 o 0 2147483647 0
+sample_interval_s 2 o 1 86400 60
+report_interval_s 3 o 1 86400 300
+batch_rows 4 o 1 255 60
+live_interval_s 5 o 10 3600 60
+hello_interval_s 6 o 600 604800 21600
+spool_bytes 7 o 65536 64000000 1500000
+spool_sync_s 8 o 0 3600 60
+window 9 o 1 32 8
+watchdog_s 10 o 60 600 120
+silent_reboot_h 11 o 0 720 24
+trial_s 12 o 60 3600 300
+position_decimals 13 o 2 5 5
+sleep 14 o 0 1 0
+sleep_rows 15 o 1 64 6
+transport 32 n 8 "mqtt
+broker_host 33 n 64 "
+broker_port 34 n 1 65535 1883
+broker_tls 35 n 0 1 0
+wifi_ssid 36 n 32 "
+keepalive_s 37 n 10 600 60
+serial_port 38 n 8 "repl
+serial_baud 39 n 9600 2000000 115200
+wifi_password 64 l 63 "
+broker_user 65 l 64 "
+broker_password 66 l 128 "
+home_zone_1 67 l 40 "
+home_zone_2 68 l 40 "
+home_zone_3 69 l 40 "
+"""
 
 
 class SettingError(ValueError):
@@ -63,40 +63,59 @@ class SettingError(ValueError):
         self.key = key
 
 
-def row_of(key: "int | str") -> "tuple[Any, ...]":
-    """The table's row for a key or name. Raises SettingError."""
-    column = _NAME if isinstance(key, str) else _KEY
-    for row in TABLE:
-        if row[column] == key:
-            return row
-    raise SettingError(key if isinstance(key, int) else 0, "unknown %s" % key)
+class Row:
+    """One line of the table."""
 
+    def __init__(self, line: str) -> None:
+        words = line.split(" ")
+        self.name = words[0]
+        self.key = int(words[1])
+        self.kind = words[2]
+        self.is_text = words[-1].startswith('"')
+        self.lowest = 0 if self.is_text else int(words[3])
+        self.highest = int(words[3 if self.is_text else 4])  # of a text its length in bytes
+        self.default: "int | str" = words[4][1:] if self.is_text else int(words[5])
 
-def check(row: "tuple[Any, ...]", value: "int | str") -> None:
-    """Raise SettingError when value is of the wrong kind or outside the row's limits."""
-    if isinstance(row[_DEFAULT], str):
-        if not isinstance(value, str) or len(value.encode()) > row[_LOW]:
-            raise SettingError(row[_KEY], "text of at most %d bytes" % row[_LOW])
-    elif not isinstance(value, int) or not row[_LOW] <= value <= row[_HIGH]:
-        raise SettingError(row[_KEY], "from %d to %d" % (row[_LOW], row[_HIGH]))
+    def check(self, value: "int | str") -> None:
+        """Raise SettingError when value is of the wrong kind or outside the limits."""
+        if self.is_text:
+            if not isinstance(value, str) or len(value.encode()) > self.highest:
+                raise SettingError(self.key, "a text of at most %d bytes" % self.highest)
+        elif not isinstance(value, int) or not self.lowest <= value <= self.highest:
+            raise SettingError(self.key, "a number from %d to %d" % (self.lowest, self.highest))
 
+    def decode(self, data: "bytes | memoryview") -> "int | str":
+        """A value from its bytes, checked. Raises SettingError."""
+        from protocol.downlink import integer
 
-def decode(row: "tuple[Any, ...]", data: "bytes | memoryview") -> "int | str":
-    """A value from its bytes. Raises SettingError."""
-    if isinstance(row[_DEFAULT], str):
         try:
-            return str(bytes(data), "utf-8")
-        except UnicodeError:
-            raise SettingError(row[_KEY], "not UTF-8")
-    value = shift = 0
-    for index, byte in enumerate(data):
-        value |= (byte & 127) << shift
-        shift += 7
-        if not byte & 128:
-            if index + 1 != len(data) or index > 9:
-                break
-            return -(value + 1 >> 1) if value & 1 else value >> 1
-    raise SettingError(row[_KEY], "not a number")
+            value = str(bytes(data), "utf-8") if self.is_text else integer(memoryview(data))
+        except ValueError:
+            raise SettingError(self.key, "not UTF-8" if self.is_text else "not a number")
+        self.check(value)
+        return value
+
+
+def rows() -> "Iterator[Row]":
+    """All rows of the table."""
+    for line in TABLE.strip().split("\n"):
+        yield Row(line)
+
+
+def row_named(name: str) -> Row:
+    """The row of a name. Raises SettingError."""
+    start = TABLE.find("\n" + name + " ")
+    if start < 0:
+        raise SettingError(0, "there is none named " + name)
+    return Row(TABLE[start + 1 : TABLE.find("\n", start + 1)])
+
+
+def row_of(key: int) -> Row:
+    """The row of a key. Raises SettingError."""
+    for row in rows():
+        if row.key == key:
+            return row
+    raise SettingError(key, "unknown")
 
 
 def encode(value: "int | str") -> bytes:
@@ -110,18 +129,6 @@ def encode(value: "int | str") -> bytes:
         code >>= 7
     out.append(code)
     return bytes(out)
-
-
-def entries(data: "bytes | memoryview") -> "Iterator[tuple[int, bytes | memoryview]]":
-    """(key, bytes) of each entry. Raises SettingError on a cut entry."""
-    at = 0
-    while at < len(data):
-        if at + 3 > len(data) or at + 3 + data[at + 2] > len(data):
-            raise SettingError(0, "cut short")
-        key = unpack_from("<H", data, at)[0]
-        end = at + 3 + data[at + 2]
-        yield key, data[at + 3 : end]
-        at = end
 
 
 class Settings:
@@ -140,7 +147,7 @@ class Settings:
     def __getitem__(self, name: str) -> "Any":
         if name in self._values:
             return self._values[name]
-        return row_of(name)[_DEFAULT]
+        return row_named(name).default
 
     def load(self) -> None:
         """Read what is kept; entries that this build does not know or allow are carried along.
@@ -148,15 +155,16 @@ class Settings:
         A provision.json of {name: value}, put there over USB, is taken up and removed.
         """
         data = self._store.load() if self._store else None
-        for key, raw in entries(data or b""):
+        at = 0
+        while data and at + 3 <= len(data):
+            key, length = unpack_from("<HB", data, at)
+            end = at + 3 + length
             try:
                 row = row_of(key)
-                value = decode(row, raw)
-                check(row, value)
+                self._values[row.name] = row.decode(data[at + 3 : end])
             except SettingError:
-                self._foreign += pack("<HB", key, len(raw)) + bytes(raw)
-                continue
-            self._values[row[_NAME]] = value
+                self._foreign += data[at:end]
+            at = end
         self._take_provisioned()
 
     def _take_provisioned(self) -> None:
@@ -179,37 +187,33 @@ class Settings:
 
     def set(self, name: str, value: "int | str") -> None:
         """Set one value in RAM. Raises SettingError."""
-        row = row_of(name)
-        check(row, value)
+        row_named(name).check(value)
         self._values[name] = value
 
     def save(self) -> None:
-        """Write all that differs from the defaults. Raises OSError."""
+        """Write all that was ever set. Raises OSError."""
         data = self._foreign
-        for row in TABLE:
-            name = str(row[_NAME])
-            if name in self._values:
-                raw = encode(self._values[name])
-                data += pack("<HB", row[_KEY], len(raw)) + raw
+        for name in self._values:
+            raw = encode(self._values[name])
+            data += pack("<HB", row_named(name).key, len(raw)) + raw
         if self._store:
             self._store.save(data)
 
-    def apply(self, data: "bytes | memoryview") -> bool:
-        """Take a CONFIG's entries as a trial, all or none; True when one is a network setting.
+    def apply(self, entries: "Iterable[tuple[int, bytes | memoryview]]") -> bool:
+        """Take a CONFIG's (key, bytes) as a trial, all or none; True when it is for the network.
 
         Raises SettingError; nothing is changed then. keep() or revert() must follow.
         """
-        changed = {}
+        changed: "dict[str, int | str]" = {}
         network = False
-        for key, raw in entries(data):
+        for key, raw in entries:
             row = row_of(key)
-            if row[_KIND] == LOCAL:
+            if row.kind == LOCAL:
                 raise SettingError(key, "may only be set over USB")
-            value = decode(row, raw)
-            check(row, value)
-            if row[_KIND] == NETWORK and self[row[_NAME]] != value:
+            value = row.decode(raw)
+            if row.kind == NETWORK and self[row.name] != value:
                 network = True
-            changed[row[_NAME]] = value
+            changed[row.name] = value
         self._before = dict(self._values)
         self._values.update(changed)
         return network

@@ -81,9 +81,9 @@ class Uplink:
         self._flight: "list[list[int]]" = []
         self._ram: "list[tuple[int, int, bytes]]" = []
         self._forced: "list[tuple[int, int, int]]" = []
+        self._chosen: "list[int]" = []
         self._hold_until = -1
         self._heard_ms = -SILENCE_MS
-        self.ram_dropped = 0
         self.sent = 0
         self.resent = 0
 
@@ -100,7 +100,6 @@ class Uplink:
             return None
         boot, seq, _ = self._ram.pop(0)
         self._flight = [e for e in self._flight if e[_NUMBER] >= 0 or e[_SEQ] != seq]
-        self.ram_dropped += 1
         return boot, seq
 
     def acknowledge(self, boot: int, upto: int, mask: int, now_ms: int) -> None:
@@ -131,6 +130,14 @@ class Uplink:
         self._flight = [entry for entry in self._flight if entry[_NUMBER] < 0]
         self._cursor = min(start, self._cursor)
         return True
+
+    def forget_all(self) -> int:
+        """Nothing is kept any more; how many frames were in RAM only."""
+        held = len(self._ram)
+        self._flight = []
+        self._ram = []
+        self._cursor = self._spool.end()
+        return held
 
     def next(self, now_ms: int) -> "memoryview | None":
         """The frame to send now, or None; sent() must follow when it went out."""

@@ -41,15 +41,15 @@ print(
         {
             "rows": node.sampler.rows,
             "missed": node.sampler.missed,
-            "issued": node.issued,
-            "settled": node.settled.upto(node.identity.boot),
+            "issued": node.outbox.issued,
+            "settled": node.outbox.settled.upto(node.identity.boot),
             "longest_step_ms": longest_ms,
             "synchronised": node.clock.synchronised,
             "unix_ms": node.clock.unix_ms(node.clock.uptime_ms()),
             "error_ms": node.clock.error_ms(node.clock.uptime_ms()) if node.clock.source else -1,
             "connects": node.transport.connects,
             "refused": node.downlink.refused,
-            "resent": node.uplink.resent,
+            "resent": node.outbox.uplink.resent,
         }
     )
 )

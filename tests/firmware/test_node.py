@@ -59,7 +59,7 @@ def test_acknowledged_frames_are_not_sent_again() -> None:
     node.start()
     boards.run(node, 8_000)
     link = node.hal.transport
-    link.down.append(ack(node, 1, node.issued))
+    link.down.append(ack(node, 1, node.outbox.issued))
     boards.run(node, 100)
     link.up.clear()
     link.down.clear()
