@@ -1,5 +1,7 @@
 """Drivers by name; a module is imported when a board names it."""
 
+from protocol.quantity import HUMIDITY, PRESSURE, TEMPERATURE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -7,24 +9,26 @@ if TYPE_CHECKING:
     from firmware.sensors.base import Sensor
     from firmware.sensors.bus import Entry, Hal
 
-# Name in board files, module, number in DESCRIPTORS (protocol.registry.SENSOR_MODELS).
+# Name in board files, module below firmware, number in protocol.registry.SENSOR_MODELS.
 _DRIVERS = (
-    ("sds011", "sds011", 1),
-    ("pms5003", "pms5003", 2),
-    ("pms7003", "pms5003", 3),
-    ("sps30", "sps30", 4),
-    ("sps30_uart", "sps30_uart", 4),
-    ("bme280", "bme280", 16),
-    ("bmp280", "bme280", 17),
-    ("sht31", "sht31", 18),
-    ("sht40", "sht4x", 19),
-    ("sht41", "sht4x", 19),
-    ("sht45", "sht4x", 19),
-    ("scd40", "scd4x", 32),
-    ("scd41", "scd4x", 32),
-    ("sgp41", "sgp41", 34),
-    ("neo6m", "neo6m", 64),
-    ("ds3231", "ds3231", 65),
+    ("sds011", "sensors.sds011", 1),
+    ("pms5003", "sensors.pms5003", 2),
+    ("pms7003", "sensors.pms5003", 3),
+    ("sps30", "sensors.sps30", 4),
+    ("sps30_uart", "sensors.sps30_uart", 4),
+    ("bme280", "sensors.bme280", 16),
+    ("bmp280", "sensors.bme280", 17),
+    ("sht31", "sensors.sht31", 18),
+    ("sht40", "sensors.sht4x", 19),
+    ("sht41", "sensors.sht4x", 19),
+    ("sht45", "sensors.sht4x", 19),
+    ("scd40", "sensors.scd4x", 32),
+    ("scd41", "sensors.scd4x", 32),
+    ("sgp41", "sensors.sgp41", 34),
+    ("inmp441", "noise.meter", 48),
+    ("ics43434", "noise.meter", 49),
+    ("neo6m", "sensors.neo6m", 64),
+    ("ds3231", "sensors.ds3231", 65),
 )
 
 
@@ -42,7 +46,7 @@ def _find(driver: str) -> "tuple[str, str, int]":
 
 def module_name(driver: str) -> str:
     """The module of a driver; ValueError names what would be right."""
-    return "firmware.sensors." + _find(driver)[1]
+    return "firmware." + _find(driver)[1]
 
 
 def load(driver: str) -> "Any":
@@ -55,3 +59,20 @@ def from_board(entry: "Entry", hal: "Hal", now_ms: int = 0) -> "Sensor":
     sensor: "Sensor" = load(entry["driver"]).from_board(entry, hal, now_ms)
     sensor.MODEL = _find(entry["driver"])[2]
     return sensor
+
+
+def link(sensors: "list[Any]") -> None:
+    """Let sensors that compensate for the air around them ask those that measure it.
+
+    For each attribute (climate, barometer) that a sensor has, the first other sensor that gives
+    these quantities is set.
+    """
+    for sensor in sensors:
+        for name, wanted in (("climate", (TEMPERATURE, HUMIDITY)), ("barometer", (PRESSURE,))):
+            if not hasattr(sensor, name):
+                continue
+            for other in sensors:
+                given = [channel[0] for channel in other.CHANNELS]
+                if other is not sensor and all(quantity in given for quantity in wanted):
+                    setattr(sensor, name, other)
+                    break

@@ -122,6 +122,13 @@ class Sensor:
             self.values[index] = value
         self.qualities[index] = quality
 
+    def fresh(self, quantity: int) -> "int | None":
+        """The last value of a quantity of this sensor; None unless it was right."""
+        for index in range(len(self.values)):
+            if self.CHANNELS[index][0] == quantity and self.qualities[index] == Q_OK:
+                return self.values[index]
+        return None
+
     def flag_all(self, quality: int) -> None:
         """Give all channels this quality; their values stay."""
         for index in range(len(self.qualities)):
