@@ -10,6 +10,7 @@ from protocol import sections as s
 from protocol import wire
 from protocol.columns import Column, Samples, parse_samples
 from protocol.frame import parse_header
+from protocol.layout import ALLOWED, REQUIRED
 from protocol.wire import FrameError
 
 __all__ = ["Column", "Envelope", "Frame", "Samples", "decode", "decode_body", "open_frame"]
@@ -28,29 +29,6 @@ _PARSERS: dict[int, Callable[[bytes], s.Section]] = {
     wire.S_UPDATE: s.parse_update,
 }
 _CRITICAL = 0x80
-
-# Critical sections that a frame of a type may hold, and the one that it holds exactly once.
-ALLOWED: dict[int, frozenset[int]] = {
-    wire.T_DATA: frozenset({wire.S_SAMPLES}),
-    wire.T_HELLO: frozenset(),
-    wire.T_LIVE: frozenset({wire.S_STATE, wire.S_SAMPLES}),
-    wire.T_LOG: frozenset(),
-    wire.T_RESULT: frozenset({wire.S_OUTCOME}),
-    wire.T_ACK: frozenset({wire.S_ACK}),
-    wire.T_TIME: frozenset({wire.S_TIME}),
-    wire.T_CONFIG: frozenset({wire.S_CONFIG}),
-    wire.T_COMMAND: frozenset({wire.S_COMMAND}),
-    wire.T_UPDATE: frozenset({wire.S_UPDATE}),
-}
-REQUIRED: dict[int, int] = {
-    wire.T_LIVE: wire.S_STATE,
-    wire.T_RESULT: wire.S_OUTCOME,
-    wire.T_ACK: wire.S_ACK,
-    wire.T_TIME: wire.S_TIME,
-    wire.T_CONFIG: wire.S_CONFIG,
-    wire.T_COMMAND: wire.S_COMMAND,
-    wire.T_UPDATE: wire.S_UPDATE,
-}
 
 
 class Envelope(NamedTuple):

@@ -6,6 +6,7 @@ from struct import Struct
 
 from protocol import wire
 from protocol.columns import Samples, uvarint
+from protocol.layout import ARGUMENTS, INFO_LENGTHS
 from protocol.wire import FrameError
 
 
@@ -191,7 +192,6 @@ _ENTRY = Struct("<HB")
 _COMMAND = Struct("<HB")
 _UPDATE = Struct("<HB")
 _OFFER = Struct("<I32sB")
-ARGUMENTS = {wire.C_OTHER_SLOT: 4, wire.C_DROP_SPOOL: 4, wire.C_RESEND: 12}
 
 
 def _need(reason: str, data: bytes, length: int) -> None:
@@ -212,7 +212,7 @@ def parse_info(data: bytes) -> Info:
             raise FrameError("info", f"key {key} twice")
         entries[key] = data[at : at + length]
         at += length
-    for key, length in _INFO_LENGTHS.items():
+    for key, length in INFO_LENGTHS.items():
         if key in entries and len(entries[key]) != length:
             raise FrameError("info", f"key {key} has {len(entries[key])} bytes, not {length}")
     known = {key: entries.pop(key, None) for key in _INFO_KEYS}
@@ -231,13 +231,7 @@ def parse_info(data: bytes) -> Info:
     )
 
 
-_INFO_LENGTHS = {
-    wire.INFO_RESET_CAUSE: 1,
-    wire.INFO_REGISTRY: 2,
-    wire.INFO_IDENTITY: 16,
-    wire.INFO_KEY_SWITCH: 8,
-}
-_INFO_KEYS = (wire.INFO_FIRMWARE, wire.INFO_BOARD, *_INFO_LENGTHS)
+_INFO_KEYS = (wire.INFO_FIRMWARE, wire.INFO_BOARD, *INFO_LENGTHS)
 
 
 def _text(data: bytes | None) -> str | None:
