@@ -123,7 +123,8 @@ class Ledger:
             return
         for number in list(owner.boots):
             old = owner.boots[number]
-            if number != owner.boot and not (old.dirty or old.pending or old.waiting_conflicts):
+            in_use = old is boot or old.dirty or old.pending or old.waiting_conflicts
+            if number != owner.boot and not in_use:
                 del owner.boots[number]
                 if len(owner.boots) <= BOOTS_IN_MEMORY:
                     return

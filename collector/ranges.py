@@ -1,7 +1,7 @@
 """Sets of integers kept as sorted, disjoint, inclusive ranges.
 
 Sequence numbers that arrived, frames that a sink has: both are nearly whole, so a set of a million
-numbers is usually one range. Kept as one flat list [first, last, first, last, ...].
+numbers is usually one range. Kept as one flat, rising list of firsts and ends, end not included.
 """
 
 from bisect import bisect_left, bisect_right
@@ -9,7 +9,10 @@ from collections.abc import Iterable, Iterator
 
 
 class Ranges:
-    """A set of non-negative integers; `len` counts the ranges, `count` the numbers."""
+    """A set of non-negative integers; `len` counts the ranges, `count` the numbers.
+
+    The ranges handed out and taken in are inclusive.
+    """
 
     __slots__ = ("_edges",)
 
@@ -19,11 +22,7 @@ class Ranges:
             self.add(first, last)
 
     def __contains__(self, value: int) -> bool:
-        edges = self._edges
-        if not edges or value > edges[-1]:
-            return False
-        position = bisect_left(edges, value)
-        return bool(position & 1) or edges[position] == value
+        return bool(bisect_right(self._edges, value) & 1)
 
     def __len__(self) -> int:
         return len(self._edges) >> 1
@@ -33,7 +32,7 @@ class Ranges:
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         edges = self._edges
-        return iter([(edges[i], edges[i + 1]) for i in range(0, len(edges), 2)])
+        return iter([(edges[i], edges[i + 1] - 1) for i in range(0, len(edges), 2)])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ranges) and self._edges == other._edges
@@ -49,12 +48,12 @@ class Ranges:
     @property
     def last(self) -> int | None:
         """Largest number, None when empty."""
-        return self._edges[-1] if self._edges else None
+        return self._edges[-1] - 1 if self._edges else None
 
     def count(self) -> int:
         """How many numbers are in the set."""
         edges = self._edges
-        return sum(edges[1::2]) - sum(edges[0::2]) + len(self)
+        return sum(edges[1::2]) - sum(edges[0::2])
 
     def copy(self) -> "Ranges":
         """An independent copy."""
@@ -64,24 +63,18 @@ class Ranges:
 
     def add(self, first: int, last: int | None = None) -> None:
         """Adds one number, or all from first to last; ranges that touch become one."""
-        last = first if last is None else last
-        if last < first or first < 0:
-            raise ValueError(f"no range: {first} to {last}")
+        end = (first if last is None else last) + 1
+        if end <= first or first < 0:
+            raise ValueError(f"no range: {first} to {end - 1}")
         edges = self._edges
-        if not edges or first > edges[-1] + 1:
-            edges += (first, last)
-            return
-        if first == edges[-1] + 1:
-            edges[-1] = last
-            return
-        low = bisect_left(edges, first - 1)
-        high = bisect_right(edges, last + 1)
-        keep = []
-        if not low & 1:
-            keep.append(first)
-        if not high & 1:
-            keep.append(last)
-        edges[low:high] = keep
+        if not edges or first > edges[-1]:
+            edges += (first, end)
+        elif first == edges[-1]:
+            edges[-1] = end
+        else:
+            low = bisect_left(edges, first)
+            high = bisect_right(edges, end)
+            edges[low:high] = [first] * (not low & 1) + [end] * (not high & 1)
 
     def update(self, other: Iterable[tuple[int, int]]) -> None:
         """Adds every range of another set."""
@@ -90,51 +83,36 @@ class Ranges:
 
     def remove(self, first: int, last: int | None = None) -> None:
         """Takes one number, or all from first to last, out of the set."""
-        last = first if last is None else last
-        if last < first:
-            raise ValueError(f"no range: {first} to {last}")
+        end = (first if last is None else last) + 1
+        if end <= first:
+            raise ValueError(f"no range: {first} to {end - 1}")
         edges = self._edges
         low = bisect_left(edges, first)
-        high = bisect_right(edges, last)
-        keep = []
-        if low & 1:
-            keep.append(first - 1)
-        if high & 1:
-            keep.append(last + 1)
-        edges[low:high] = keep
+        high = bisect_right(edges, end)
+        edges[low:high] = [first] * (low & 1) + [end] * (high & 1)
 
     def missing(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """The ranges within first..last that are not in the set."""
         position = first
-        edges = self._edges
-        start = max(0, (bisect_left(edges, first) - 1) & ~1) if edges else 0
-        for i in range(start, len(edges), 2):
-            if edges[i] > last:
-                break
-            if edges[i] > position:
-                yield position, edges[i] - 1
-            position = max(position, edges[i + 1] + 1)
+        for start, end in self.overlap(first, last):
+            if start > position:
+                yield position, start - 1
+            position = end + 1
         if position <= last:
             yield position, last
 
     def overlap(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """The parts of the set within first..last."""
         edges = self._edges
-        start = max(0, (bisect_left(edges, first) - 1) & ~1) if edges else 0
-        for i in range(start, len(edges), 2):
+        for i in range(bisect_right(edges, first) & ~1, len(edges), 2):
             if edges[i] > last:
-                break
-            if edges[i + 1] >= first:
-                yield max(first, edges[i]), min(last, edges[i + 1])
+                return
+            yield max(first, edges[i]), min(last, edges[i + 1] - 1)
 
     def covered_up_to(self, start: int) -> int:
         """Largest n so that start..n are all in the set; start - 1 when start is not."""
         position = bisect_right(self._edges, start)
-        if position & 1:
-            return self._edges[position]
-        if position and self._edges[position - 1] == start:
-            return start
-        return start - 1
+        return self._edges[position] - 1 if position & 1 else start - 1
 
     def encode(self) -> bytes:
         """Compact form: gap to the range before and length - 1, as uvarints."""
@@ -159,7 +137,7 @@ class Ranges:
             if i and numbers[i] < 2:
                 raise ValueError("ranges: not sorted and disjoint")
             position = first + numbers[i + 1]
-            ranges._edges += (first, position)
+            ranges._edges += (first, position + 1)
         return ranges
 
 
