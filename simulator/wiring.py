@@ -4,8 +4,11 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from firmware.noise.stream import DMA_BYTES
 from simulator.devices import Device, I2cDevice, Stimulus, UartDevice, build
+from simulator.devices.base import ENODEV
 from simulator.devices.bus import SimulatedI2c, SimulatedUart
+from simulator.devices.microphone import Microphone, SimulatedI2s
 
 Clock = Callable[[], int]
 
@@ -21,15 +24,12 @@ class Wiring:
         self, board: Mapping[str, Any], stimulus: Stimulus, seed: int, clock: Clock
     ) -> None:
         self.devices: list[Device] = []
-        self._sound: list[Any] = []
         self._board = board
         self._stimulus = stimulus
         self._seed = seed
         self._clock = clock
         self._on_bus: dict[str, list[Device]] = {}
         for number, entry in enumerate(board.get("sensors", ())):
-            if entry["bus"].startswith("i2s:"):
-                continue
             randomness = random.Random(f"{seed}/{number}/{entry['driver']}")
             device = build(entry, stimulus, randomness, clock())
             self.devices.append(device)
@@ -46,8 +46,12 @@ class Wiring:
         return self._i2cs[name]
 
     def i2s(self, spec: Mapping[str, Any]) -> Any:
-        """The microphone on an I2S bus, as machine.I2S."""
-        return None
+        """The microphone on an I2S bus, as machine.I2S; OSError where the board has none."""
+        for name, port in self._board.get("i2s", {}).items():
+            for device in self._on_bus.get(f"i2s:{name}", ()):
+                if port["id"] == spec["id"] and isinstance(device, Microphone):
+                    return SimulatedI2s(device, self._clock, spec.get("ibuf", DMA_BYTES))
+        raise OSError(ENODEV, f"no microphone at I2S {spec['id']}")
 
     def _uart(self, name: str) -> SimulatedUart:
         found = [d for d in self._on_bus.get(f"uart:{name}", ()) if isinstance(d, UartDevice)]
