@@ -18,6 +18,7 @@ from collector.downlink import Downlink
 from collector.feeding import open_forwarders
 from collector.forwarder import Forwarder
 from collector.frame_queue import FrameQueue
+from collector.housekeeping import Housekeeping, Keep
 from collector.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
 from collector.ledger import Alarm
@@ -40,6 +41,7 @@ RESTART_LONGEST_S = 300.0
 STOP_WITHIN_S = 20.0
 ALARMS_MAX = 1_000
 MEGABYTE = 1_000_000
+GIGABYTE = 1_000_000_000
 
 FreeBytes = Callable[[], int | None]
 
@@ -61,6 +63,7 @@ class Collector:
         *,
         sinks: Mapping[str, Sink] | None = None,
         free_bytes: FreeBytes | None = None,
+        housekeeping: bool = True,
     ) -> None:
         settings = config.collector
         self.config = config
@@ -74,6 +77,7 @@ class Collector:
         self.alarms: list[Alarm] = []
         self.unsent_downlinks = 0
         self.started = asyncio.Event()
+        self.started_ms = clock.monotonic_ms()
         self.intake = Intake(
             keys,
             storage.ledger,
@@ -92,6 +96,7 @@ class Collector:
             on_commit=self._committed,
             on_alarm=self._alarm,
         )
+        self._housekeeping = Housekeeping(storage, clock, _keep(config)) if housekeeping else None
         self._sinks = sinks
         self._free_bytes = free_bytes or (lambda: None)
         self._stopping = asyncio.Event()
@@ -140,6 +145,8 @@ class Collector:
             group.create_task(self.storage.run())
             group.create_task(self._watch_files())
             group.create_task(self._watch_disk())
+            if self._housekeeping is not None:
+                group.create_task(supervised("housekeeping", self._housekeeping.run))
 
     async def _take_in(self) -> None:
         busy_frames = max(
@@ -187,13 +194,15 @@ class Collector:
         while True:
             await asyncio.sleep(WATCH_FILES_S)
             try:
-                changed = self.nodes.reload()
-                changed = self.keys.reload() or changed
+                await self.reload()
             except PrivateFileError as error:
                 log.error("%s; what was read before stays in force", error)
-                continue
-            if changed:
-                await self._welcome()
+
+    async def reload(self) -> None:
+        """Takes over changed nodes and keys; PrivateFileError when a file cannot be used."""
+        changed = self.nodes.reload()
+        if self.keys.reload() or changed:
+            await self._welcome()
 
     async def _welcome(self) -> None:
         """Takes in what quarantine holds of nodes that have got a key."""
@@ -244,6 +253,17 @@ async def supervised(
         if loop.time() - started_s > RESTART_LONGEST_S:
             waits = delays_s(RESTART_FIRST_S, RESTART_LONGEST_S)
         await asyncio.sleep(next(waits))
+
+
+def _keep(config: Config) -> Keep:
+    retention = config.retention
+    size_gb = retention.archive_gb_max
+    return Keep(
+        days=retention.keep_days,
+        bytes_max=None if size_gb is None else round(size_gb * GIGABYTE),
+        drop_undelivered=retention.drop_undelivered,
+        sinks=tuple(entry.name for entry in config.sinks if entry.enabled),
+    )
 
 
 def first_cause(error: BaseException | None) -> BaseException:

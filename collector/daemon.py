@@ -7,14 +7,17 @@ import signal
 import sqlite3
 
 from collector import archive
-from collector.app import Collector, all_transports, disk_free
-from collector.clock import SystemClock
+from collector.app import Collector, all_transports, disk_free, supervised
+from collector.clock import SteadyClock, SystemClock
+from collector.control import ControlServer
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.notify import notify, watchdog_interval_s
+from collector.operations import Operations
 from collector.private_file import PrivateFileError
 from collector.schema import SchemaError
 from collector.settings import Config
+from collector.single import AlreadyRunning, FolderLock
 from collector.storage import Storage, open_storage
 from collector.writer import WriteFailed
 
@@ -30,7 +33,7 @@ def run_daemon(config: Config) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     try:
         return asyncio.run(_run(config))
-    except (PrivateFileError, SchemaError) as error:
+    except (PrivateFileError, SchemaError, AlreadyRunning) as error:
         log.error("%s", error)
         return EXIT_CONFIG
     except (OSError, sqlite3.Error) as error:
@@ -41,7 +44,8 @@ def run_daemon(config: Config) -> int:
 async def _run(config: Config) -> int:
     settings = config.collector
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o750)
-    clock = SystemClock(settings.clock)
+    lock = FolderLock(settings.data)
+    clock = SteadyClock(SystemClock(settings.clock))
     nodes = NodeRegistry(settings.nodes)
     keys = KeyRing(settings.keys)
     storage = open_storage(settings.archive, settings.quarantine, clock)
@@ -57,7 +61,11 @@ async def _run(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, collector.stop)
-    watch = asyncio.create_task(_serve_manager(collector))
+    control = ControlServer(settings.data, Operations(collector).handlers())
+    beside = [
+        asyncio.create_task(_serve_manager(collector)),
+        asyncio.create_task(supervised("control", control.run)),
+    ]
     log.info(
         "collector %s %08x: %d nodes, %d frames replayed into the ledger",
         settings.name,
@@ -69,8 +77,11 @@ async def _run(config: Config) -> int:
         await collector.run()
     finally:
         notify("STOPPING=1")
-        watch.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await collector.close()
+        lock.release()
     log.info("stopped")
     return 0
 
