@@ -18,6 +18,7 @@ class Link:
         self.connected = False
         self.live_due = 0
         self.live_ms = 60_000
+        self._poll_ms = POLL_MS
 
     def open(self, now: int) -> None:
         """Close the transport, if there is one, and start that of the settings."""
@@ -25,6 +26,8 @@ class Link:
             self.transport.close()
         self.connected = False
         self.transport = self._node.hal.link(self._node.settings)
+        # A transport whose arrivals wake the node (in a simulation) need not be asked so often.
+        self._poll_ms = getattr(self.transport, "POLL_MS", POLL_MS)
         self.transport.start(now)
 
     @property
@@ -44,7 +47,7 @@ class Link:
                 self._node.outbox.uplink.connected(now)
                 self.live_due = now
         if not self.connected:
-            return POLL_MS
+            return self._poll_ms
         self._receive(transport, now)
         outbox = self._node.outbox
         if now >= self.live_due or outbox.drops.fresh:
@@ -52,7 +55,7 @@ class Link:
         for _ in range(SENDS_A_STEP):
             frame = outbox.uplink.next(now)
             if frame is None:
-                return max(1, min(POLL_MS, self.live_due - now, outbox.uplink.wait_ms(now)))
+                return max(1, min(self._poll_ms, self.live_due - now, outbox.uplink.wait_ms(now)))
             if not transport.send(frame):
                 return POLL_MS // 5
             outbox.uplink.mark_sent(now)
