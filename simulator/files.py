@@ -39,7 +39,8 @@ class FolderFiles:
         self._path(path).rmdir()
 
     def stat(self, path: str) -> tuple[int, ...]:
-        return tuple(self._path(path).stat())
+        status = self._path(path).stat()
+        return tuple(int(field) for field in tuple(status)[:10])
 
     def statvfs(self, path: str = "/") -> tuple[int, ...]:
         used = sum(

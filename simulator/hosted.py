@@ -9,7 +9,6 @@ from random import Random
 from typing import Any, Protocol
 
 from firmware.node import Node
-
 from simulator.faults.filesystem import PowerCut
 from simulator.network import Network
 from simulator.virtual_loop import VirtualLoop
@@ -23,7 +22,7 @@ WDT_RESET = 3
 DEEPSLEEP_RESET = 4
 
 FREE_HEAP_BYTES = 98_304
-WATCHDOG_MS = 120_000
+CHIP_TEMPERATURE = 41
 NVS_NOT_FOUND = -0x1102
 
 
@@ -138,7 +137,10 @@ class HostedHal:
         self.nvs = board.nvs
         self.ahead_ms = 0
         self.drift_ppm = 0
+        self.watchdog_ms: int | None = None
         self.watchdog_fed_ms = 0
+        self.rtc_unix_s: int | None = None
+        self.board = board.board
         self._loop = loop
         self._board = board
         self._buses = buses
@@ -190,6 +192,16 @@ class HostedHal:
 
     def watchdog_feed(self) -> None:
         self.watchdog_fed_ms = self._loop.now_ms
+
+    def start_watchdog(self, timeout_ms: int) -> None:
+        self.watchdog_ms = timeout_ms
+        self.watchdog_feed()
+
+    def set_rtc(self, unix_s: int) -> None:
+        self.rtc_unix_s = unix_s
+
+    def chip_temperature(self) -> int | None:
+        return CHIP_TEMPERATURE
 
     def rtc_memory(self, data: bytes | None = None) -> bytes:
         if data is not None:

@@ -142,6 +142,8 @@ class Link:
     keepalive, as the MQTT transport does it.
     """
 
+    POLL_MS = 1_000  # arrivals wake the node by themselves
+
     def __init__(self, network: Network, node: int) -> None:
         self.connected = False
         self.reason = "not started"
@@ -239,6 +241,12 @@ class SimulatedTransport:
             self._network.detach(self)
             self.state.connected = False
             self.state.reason = "ended"
+
+    def vanish(self) -> None:
+        """The collector's process is gone, at once."""
+        self._network.detach(self)
+        self._deliver = None
+        self.state.connected = False
 
     def send(self, node: int, raw: bytes) -> bool:
         """Sends a downlink frame."""

@@ -96,6 +96,11 @@ class PtyBoard:
         """Bytes that came from the computer."""
         return self._line.carried_bytes
 
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes that went over the line, both ways."""
+        return self._line.carried_bytes + self._line.sent_bytes
+
     def unplug_after(self, count: int) -> None:
         """Pull the cable after so many more bytes from the computer."""
         self._line.unplug_after_bytes = self._line.carried_bytes + count

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ class ReplayReport:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
+def iso(time_ms: int) -> str:
+    """A Unix time in ms as ISO 8601 in UTC."""
+    stamp = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def read_jsonl(path: Path) -> Iterator[Told]:
     """Readings that the sink `jsonl` has written."""
     with path.open(encoding="utf-8") as lines:
@@ -81,6 +88,7 @@ def compare(
 ) -> ReplayReport:
     """Hold what came out against what went in."""
     report = ReplayReport(files=recording.files, faults_total=recording.faults_total)
+    report.first, report.last = iso(recording.first_ms), iso(recording.last_ms)
     report.faults = [asdict(fault) for fault in recording.faults]
     wanted = {q for plan in plans for track in plan.tracks for q, _, _ in track.values()}
     quantities = {name: QuantityReport() for name in sorted(wanted)}
@@ -173,7 +181,7 @@ def _match(
                 {
                     "node": f"{plan.address:08x}",
                     "quantity": name,
-                    "time_ms": time_ms,
+                    "time": iso(time_ms),
                     "recorded": value,
                     "delivered": reading.value,
                     "quality": reading.quality,

@@ -38,6 +38,7 @@ class SerialLine:
         self.path = os.ttyname(self._far)
         self._stop = threading.Event()
         self.carried_bytes = 0
+        self.sent_bytes = 0
         self.unplug_after_bytes: int | None = None
         self._thread = threading.Thread(target=self._carry, daemon=True)
 
@@ -65,6 +66,7 @@ class SerialLine:
 
     def send(self, data: bytes) -> None:
         """Bytes that the far end sends by itself."""
+        self.sent_bytes += len(data)
         self._pace(data)
         if self._noise:
             data = bytes(

@@ -86,7 +86,7 @@ def _metres(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node stands: how far from the main street, near a school yard or not, or its route."""
+    """Where a node stands, how far from the main street; or the route that it goes."""
 
     latitude: float = 52.0
     longitude: float = 5.0

@@ -7,6 +7,7 @@ import struct as _struct
 import sys as _sys
 
 import _host
+
 from simulator import bridge as _bridge
 
 PWRON_RESET = 1
@@ -253,6 +254,9 @@ class I2S:
         self._handler = None
         self._target = None
         self._filled = 0
+        import wide_viper
+
+        wide_viper.install()
         _host.call(_bridge.I2S_OPEN, id, rate, _struct.pack("<BBI", bits, format + 1, ibuf))
         _host.idle_hooks.append(self._fill)
 

@@ -1,6 +1,7 @@
 """The ESP32's network.WLAN for a VM: the host decides when there is a network."""
 
 import _host
+
 from simulator import bridge as _bridge
 
 STA_IF = 0

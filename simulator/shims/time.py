@@ -4,9 +4,8 @@ Stepped time moves in sleep only. A program that polls the clock without ever sl
 for ever, so that is an error here.
 """
 
-from utime import *  # noqa: F403
-
 import _host
+from utime import *  # noqa: F403
 
 if _host.STEPPED:
     _PERIOD = 1 << 30

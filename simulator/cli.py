@@ -1,0 +1,78 @@
+"""osn-simulator: boards, cities, networks and their faults, without any hardware."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Try the sensor network without hardware.
+
+    \b
+    Example:
+      osn-simulator demo --seconds 60
+    """
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """End with an error for people."""
+    click.echo(f"osn-simulator: {message}", err=True)
+    sys.exit(code)
+
+
+@main.command("replay")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--report", "report_file", type=click.Path(path_type=Path), help="JSON report.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Leave archive.db and delivered.jsonl here.",
+)
+@click.option("--vm", is_flag=True, help="Run the firmware on the MicroPython VM; one day.")
+@click.option("--days", type=click.FloatRange(min=0.01), help="Only so many days from the start.")
+@click.option("--seed", type=int, default=1, show_default=True)
+def replay_command(
+    folder: Path,
+    report_file: Path | None,
+    keep: Path | None,
+    vm: bool,
+    days: float | None,
+    seed: int,
+) -> None:
+    """Feed a recording of sensor.community through boards, collector and sink.
+
+    FOLDER holds the archive's CSV files of SDS011 and BME280 sensors. Ends with 1 when a row is
+    missing, doubled or different.
+
+    \b
+    Example:
+      osn-simulator replay recordings/ --report report.json --keep out/
+    """
+    from simulator.recordings import RecordingError, cut, read_sensor_community
+
+    try:
+        recording = read_sensor_community(folder)
+    except RecordingError as error:
+        fail(str(error))
+    if vm and days is None:
+        days = 1.0
+    if days is not None:
+        recording = cut(recording, round(days * 86_400_000))
+    from simulator.replay import ReplayOptions, replay
+    from simulator.replay_table import progress_bar, show
+
+    with tempfile.TemporaryDirectory(prefix="osn-replay-") as temporary:
+        options = ReplayOptions(keep or Path(temporary), vm, seed)
+        try:
+            with progress_bar() as progress:
+                report = replay(recording, options, progress)
+        except (RecordingError, FileNotFoundError) as error:
+            fail(str(error))
+    if report_file is not None:
+        report_file.write_text(report.as_json(), encoding="utf-8")
+    show(report)
+    sys.exit(0 if report.ok else 1)

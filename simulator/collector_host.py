@@ -1,0 +1,175 @@
+"""The collector's core in virtual time, over several lives.
+
+The clock, the transports, the sinks and the folder come from outside, so that a collector can be
+crashed, started again on what it left, or started on yesterday's copy.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.app import Collector
+from collector.keys import KeyRing
+from collector.ledger import Alarm
+from collector.nodes import NodeInfo, NodeRegistry
+from collector.settings import CollectorSettings, Config, SinkEntry
+from collector.sinks.base import Sink
+from collector.storage import Storage, open_storage
+from collector.transports.base import Transport
+from collector.writer import InlineWriter
+from simulator.virtual_loop import VirtualClock
+
+ALARMS_MAX = 10_000
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A node as the collector knows it: its record and its key."""
+
+    info: NodeInfo
+    key: bytes
+
+
+@dataclass
+class CollectorPlan:
+    """What a collector is made of, each time that it starts.
+
+    durable False leaves out what only a power cut of the machine would need. earliest_ms is the
+    earliest date that the collector believes.
+    """
+
+    folder: Path
+    clock: VirtualClock
+    nodes: Sequence[Registered]
+    make_transports: Callable[[], Sequence[Transport]]
+    sinks: tuple[SinkEntry, ...] = ()
+    make_sinks: Callable[[], Mapping[str, Sink]] = dict
+    durable: bool = False
+    earliest_ms: int = 0
+    commit_interval_s: float = 1.0
+    free_bytes: Callable[[], int | None] | None = None
+
+
+class CollectorHost:
+    """One collector. start() and crash() alternate; stop() is a clean end."""
+
+    def __init__(self, plan: CollectorPlan) -> None:
+        self.plan = plan
+        self.collector: Collector | None = None
+        self.past_alarms: list[Alarm] = []
+        self.starts = 0
+        self._task: asyncio.Task[None] | None = None
+        self._transports: Sequence[Transport] = ()
+        plan.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def archive(self) -> Path:
+        """The archive's file."""
+        return self.plan.folder / "archive.db"
+
+    @property
+    def running(self) -> bool:
+        """Whether the collector lives."""
+        return self.collector is not None
+
+    @property
+    def storage(self) -> Storage:
+        """The storage of the running collector."""
+        assert self.collector is not None
+        return self.collector.storage
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The archive's connection of the running collector."""
+        writer = self.storage.writer
+        assert isinstance(writer, InlineWriter)
+        return writer.connection
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """All alarms of all lives."""
+        return self.past_alarms + (self.collector.alarms if self.collector else [])
+
+    def start(self) -> None:
+        """Open the files and run."""
+        plan = self.plan
+        self.starts += 1
+        storage = open_storage(
+            self.archive,
+            plan.folder / "quarantine.db",
+            plan.clock,
+            threaded=False,
+            durable=plan.durable,
+            earliest_ms=plan.earliest_ms,
+        )
+        config = Config(
+            file=plan.folder / "collector.toml",
+            collector=CollectorSettings(
+                data=plan.folder, clock="always", commit_interval_s=plan.commit_interval_s
+            ),
+            sinks=plan.sinks,
+        )
+        self._transports = plan.make_transports()
+        self.collector = Collector(
+            config,
+            plan.clock,
+            storage,
+            self._transports,
+            NodeRegistry(nodes=[node.info for node in plan.nodes]),
+            KeyRing(secrets={node.info.node: node.key for node in plan.nodes}),
+            sinks=plan.make_sinks(),
+            free_bytes=plan.free_bytes,
+        )
+        self._task = asyncio.create_task(self.collector.run())
+
+    def crash(self) -> None:
+        """End as by SIGKILL: nothing more is written, what was not committed is gone."""
+        if self.collector is None:
+            return
+        for transport in self._transports:
+            vanish = getattr(transport, "vanish", None)
+            if vanish is not None:
+                vanish()
+        for writer in (self.storage.writer, self.storage.quarantine_writer):
+            assert isinstance(writer, InlineWriter)
+            writer.connection.close()
+        self._forget()
+        assert self._task is not None
+        self._task.cancel()
+        self._task = None
+
+    async def stop(self) -> None:
+        """End as by SIGTERM."""
+        if self.collector is None or self._task is None:
+            return
+        self.collector.stop()
+        await self._task
+        await self.collector.close()
+        self._forget()
+        self._task = None
+
+    def check(self) -> None:
+        """Raise what has ended the collector, if anything has."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    def back_up(self, folder: Path) -> None:
+        """Copy the archive, as a backup of this moment would hold it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = folder / "archive.db"
+        copy.unlink(missing_ok=True)
+        self.connection.execute("VACUUM INTO ?", (str(copy),))
+
+    def restore(self, folder: Path) -> None:
+        """Put a backup in the archive's place; the collector must not be running."""
+        for leftover in self.plan.folder.glob("archive.db*"):
+            leftover.unlink()
+        shutil.copyfile(folder / "archive.db", self.archive)
+
+    def _forget(self) -> None:
+        assert self.collector is not None
+        self.past_alarms = (self.past_alarms + self.collector.alarms)[-ALARMS_MAX:]
+        self.collector = None

@@ -1,0 +1,155 @@
+"""An open data network as a collector meets it: it takes readings, refuses some, falls silent.
+
+`Upstream` is what survives the collector: the network itself. `ModelSink` is the collector's code
+for it, made anew with every start of the collector.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
+
+from collector.observation import Channel, Observation
+from collector.sinks.base import (
+    ACCEPTED,
+    Capabilities,
+    NoAnswer,
+    NotSent,
+    Outcome,
+    Rejected,
+    Retry,
+    Sink,
+)
+from simulator.faults.network import Span
+
+REFUSAL = "the network does not take this reading"
+
+
+class Origin(NamedTuple):
+    """Which reading of which frame: never the same for two readings."""
+
+    node: int
+    boot: int
+    seq: int
+    place: int
+
+
+class Held(NamedTuple):
+    """A reading as the network holds it."""
+
+    quantity: str
+    instance: int
+    time_ms: int
+    value: float
+    quality: int
+
+
+@dataclass
+class Behaviour:
+    """How the network treats requests; probabilities are per request, except refuse and retry."""
+
+    outages: Sequence[Span] = ()
+    silent_stored: float = 0.0
+    silent_lost: float = 0.0
+    half_then_silent: float = 0.0
+    busy: float = 0.0
+    refuse_one_in: int = 0
+    retry: float = 0.0
+    latency_ms: int = 0
+
+
+@dataclass
+class Upstream:
+    """The network's side: what it holds, how often each reading came."""
+
+    random: Random
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    held: dict[Origin, Held] = field(default_factory=dict)
+    times_accepted: Counter[Origin] = field(default_factory=Counter)
+    refused: set[Origin] = field(default_factory=set)
+    requests: int = 0
+
+    def take(self, observation: Observation, now_ms: int) -> Outcome:
+        """Judge one reading, and hold it if it is good."""
+        origin = origin_of(observation)
+        every = self.behaviour.refuse_one_in
+        if every and (origin.seq * 31 + origin.place * 7) % every == 0:
+            self.refused.add(origin)
+            return Rejected(REFUSAL)
+        if self.behaviour.retry and self.random.random() < self.behaviour.retry:
+            return Retry("not now", 5.0)
+        self.times_accepted[origin] += 1
+        self.held[origin] = Held(
+            observation.channel.quantity.name,
+            observation.channel.instance,
+            observation.time_ms,
+            observation.value,
+            observation.quality,
+        )
+        return ACCEPTED
+
+
+def origin_of(observation: Observation) -> Origin:
+    """The reading's identity."""
+    frame = observation.frame
+    return Origin(frame.node, frame.boot, frame.seq, observation.index)
+
+
+class ModelSink(Sink):
+    """The collector's code for an Upstream. `now_ms` is the virtual time."""
+
+    capabilities = Capabilities(
+        reads_back=True,
+        largest_batch=500,
+        qualities=("ok", "warming_up", "below_range", "above_range", "stale", "suspect"),
+        readback_delay_s=0.0,
+    )
+
+    def __init__(self, name: str, upstream: Upstream, *, reads_back: bool = True) -> None:
+        self.name = name
+        self._upstream = upstream
+        if not reads_back:
+            self.capabilities = Capabilities(
+                idempotent=True, largest_batch=500, qualities=self.capabilities.qualities
+            )
+
+    def upstream_name(self, channel: Channel) -> str | None:
+        return channel.key
+
+    async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
+        upstream = self._upstream
+        behaviour = upstream.behaviour
+        upstream.requests += 1
+        if behaviour.latency_ms:
+            await asyncio.sleep(behaviour.latency_ms / 1000)
+        now_ms = round(asyncio.get_running_loop().time() * 1000)
+        if any(span.holds(0, now_ms) for span in behaviour.outages):
+            raise NotSent("network unreachable")
+        chance = upstream.random.random()
+        for probability, part in (
+            (behaviour.busy, -1),
+            (behaviour.silent_lost, 0),
+            (behaviour.half_then_silent, len(batch) // 2),
+            (behaviour.silent_stored, len(batch)),
+        ):
+            if chance < probability:
+                return self._fail(batch, part, now_ms)
+            chance -= probability
+        return [upstream.take(observation, now_ms) for observation in batch]
+
+    def _fail(self, batch: Sequence[Observation], stored: int, now_ms: int) -> Sequence[Outcome]:
+        if stored < 0:
+            raise NotSent("busy", 3.0)
+        for observation in batch[:stored]:
+            self._upstream.take(observation, now_ms)
+        raise NoAnswer("no answer")
+
+    async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
+        if any(
+            span.holds(0, round(asyncio.get_running_loop().time() * 1000))
+            for span in self._upstream.behaviour.outages
+        ):
+            raise NotSent("network unreachable")
+        return [origin_of(observation) in self._upstream.held for observation in batch]
