@@ -72,12 +72,12 @@ class Scd4x(WordSensor):
         yield 1
         self.words(3)
         options = self.options
-        for name, code, factor in (
-            ("self_calibration", SET_SELF_CALIBRATION, 1),
-            ("altitude_m", SET_ALTITUDE, 1),
+        for name, code in (
+            ("self_calibration", SET_SELF_CALIBRATION),
+            ("altitude_m", SET_ALTITUDE),
         ):
             if name in options:
-                self.send(code, int(options[name]) * factor)
+                self.send(code, int(options[name]))
                 yield 1
         if "offset_centi" in options:
             self.send(SET_OFFSET, options["offset_centi"] * 65535 // 17500)
