@@ -294,3 +294,8 @@ def all_transports(config: Config) -> Iterable[Transport]:
 
         for broker in config.mqtt:
             yield MqttTransport(broker)
+    if config.serial:
+        from collector.transports.serial import SerialTransport
+
+        for port in config.serial:
+            yield SerialTransport(port)

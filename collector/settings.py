@@ -114,6 +114,13 @@ class SerialSettings:
     rescan_s: Seconds = 2.0
     ports_max: Annotated[int, Range(1, 64)] = 16
 
+    def __post_init__(self) -> None:
+        pattern = Path(self.port)
+        if not pattern.is_absolute() or any(mark in str(pattern.parent) for mark in "*?["):
+            raise KeyFault(
+                "port", "must be a whole path; only its last part may be a pattern: /dev/osn-*"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
