@@ -191,6 +191,8 @@ def decode_body(envelope: Envelope) -> Frame:
             found.append(samples)
         else:
             found.append(_parse(tag, data, allowed))
+    if tags.count(wire.S_SAMPLES) > 1:
+        _check_unique(found)
     _check_sections(type, tags)
     return Frame(type, authenticated, node, boot, seq, tuple(found))
 
@@ -202,6 +204,12 @@ def _parse(tag: int, data: bytes, allowed: frozenset[int]) -> s.Section:
         raise FrameError("critical", f"section {tag:#04x} is unknown and must not be skipped")
     parser = _PARSERS.get(tag)
     return parser(data) if parser else s.Unknown(tag, data)
+
+
+def _check_unique(found: list[s.Section]) -> None:
+    columns = [c for samples in found if isinstance(samples, Samples) for c in samples.columns]
+    if len({(c.quantity, c.instance) for c in columns}) < len(columns):
+        raise FrameError("duplicate", "two columns of one quantity and instance")
 
 
 def _check_sections(type: int, tags: list[int]) -> None:

@@ -248,16 +248,16 @@ def _sections_fit(frame: Any) -> bool:
     """Whether the sections are those of the frame's type, and within the frame's limits."""
     type = frame.type_flags & wire.TYPE_MASK
     tags = [section.tag for section in frame.sections]
-    values = sum(
-        section.data.n * _width(column)
-        for section in frame.sections
-        if section.tag == wire.S_SAMPLES
-        for column in section.data.columns
-    )
+    samples = [section.data for section in frame.sections if section.tag == wire.S_SAMPLES]
+    values = sum(each.n * _width(column) for each in samples for column in each.columns)
+    channels = [
+        (c.quantity, c.instance or 0) for each in samples for c in each.columns if c.quantity
+    ]
     return (
         type in ALLOWED
         and len(tags) <= wire.SECTIONS_MAX
         and values <= wire.VALUES_MAX
+        and len(set(channels)) == len(channels)
         and all(tag < 0x80 or tag in ALLOWED[type] for tag in tags)
         and (type not in REQUIRED or tags.count(REQUIRED[type]) == 1)
     )
