@@ -106,7 +106,7 @@ class Forwarder:
             chance or random.Random(),
         )
         self._sender = Sender(sink, self._limits)
-        self._selection = Selection(self.policy, traits.interval_s)
+        self._selection = Selection(self.policy, traits.interval_s, latest_only=traits.latest_only)
         self._reader = FrameReader(writer, frozen, renderer)
         self._account = Account(sink.name, writer, frozen)
         self._blind = not (traits.idempotent or traits.reads_back)

@@ -60,7 +60,10 @@ def policy_of(settings: DeliverySettings, capabilities: Capabilities) -> Policy:
 class Selection:
     """Applies freshness and thinning; remembers the last reading taken of each channel."""
 
-    def __init__(self, policy: Policy, interval_s: float = 0.0) -> None:
+    def __init__(
+        self, policy: Policy, interval_s: float = 0.0, *, latest_only: bool = False
+    ) -> None:
+        self._latest_only = latest_only
         self._fresh_ms = None if policy.fresh_s is None else round(policy.fresh_s * 1000)
         self._interval_ms = round(interval_s * 1000)
         self._taken_ms: OrderedDict[Channel, int] = OrderedDict()
@@ -79,6 +82,11 @@ class Selection:
             if len(fresh) < len(chosen):
                 rendered.leave_out("too_old", len(chosen) - len(fresh))
             chosen = fresh
+        if self._latest_only:
+            newest = {o.channel: o for o in chosen}
+            if len(newest) < len(chosen):
+                rendered.leave_out("superseded", len(chosen) - len(newest))
+            chosen = list(newest.values())
         if self._interval_ms:
             due = [o for o in chosen if self._due(o)]
             if len(due) < len(chosen):

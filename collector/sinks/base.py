@@ -104,6 +104,7 @@ class Capabilities:
     oldest_first: newer readings must not overtake older ones.
     network_rate, address_rate: limits on requests, for all and for each address.
     interval_s: a channel's readings go out at most this often; those between are left out.
+    latest_only: of each channel only the newest reading of a frame goes out.
     fresh_s: how old a reading may be where `backlog` is false.
     qualities: names of the quality codes that go out unless the configuration says otherwise.
     readback_delay_s: how long after a lost answer the network may still be storing the request.
@@ -117,6 +118,7 @@ class Capabilities:
     network_rate: Rate | None = None
     address_rate: Rate | None = None
     interval_s: float = 0.0
+    latest_only: bool = False
     fresh_s: float = 600.0
     qualities: tuple[str, ...] = ("ok",)
     readback_delay_s: float = 2.0

@@ -1,0 +1,148 @@
+"""InfluxDB by line protocol: the 1.x and the 2.x write API.
+
+A measurement is the quantity's kind, tags name node and channel, the field is the quantity, always
+a float. The same tags and time overwrite, so a resend is harmless; so is halving after a partial
+write, which keeps the good lines of what it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from collector.observation import Channel, Observation, PublicNode, quality_name
+from collector.sinks._http import (
+    HTTP_DEFAULTS,
+    HttpClient,
+    HttpSettings,
+    basic_auth,
+    check_url,
+    common_error,
+)
+from collector.sinks.base import (
+    ACCEPTED,
+    AccessDenied,
+    Capabilities,
+    IdStore,
+    Outcome,
+    Sink,
+    SinkConfig,
+)
+from collector.sinks.secret import Secret
+from collector.structure import KeyFault, Length, Range
+
+_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(SinkConfig):
+    """[[sink]] type = "influxdb": version 1 with database, or 2 with organisation and bucket."""
+
+    url: Annotated[str, Length(8, 500)] = "http://127.0.0.1:8086"
+    version: Literal[1, 2] = 2
+    database: Annotated[str, Length(1, 200)] | None = None
+    create_database: bool = False
+    user: str | None = None
+    password: Secret | None = None
+    org: Annotated[str, Length(1, 200)] | None = None
+    bucket: Annotated[str, Length(1, 200)] | None = None
+    token: Secret | None = None
+    batch: Annotated[int, Range(1, 50_000)] = 5000
+    http: HttpSettings = HTTP_DEFAULTS
+
+    def __post_init__(self) -> None:
+        check_url(self.url, self.http)
+        if self.version == 1:
+            if self.database is None:
+                raise KeyFault("database", "version 1 needs a database")
+            if (self.user is None) != (self.password is None):
+                raise KeyFault("user", "user and password go together")
+        elif self.org is None or self.bucket is None or self.token is None:
+            raise KeyFault("token", "version 2 needs org, bucket and token")
+
+
+class InfluxDb(Sink):
+    """Writes lines to one database or bucket."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name = name
+        self.capabilities = Capabilities(idempotent=True, largest_batch=config.batch)
+        self._config = config
+        self._http = HttpClient(config.url, config.http, _credentials(config))
+
+    def upstream_name(self, channel: Channel) -> str | None:
+        return f"{channel.quantity.kind} {channel.quantity.name}"
+
+    async def prepare(self, nodes: Sequence[PublicNode]) -> None:
+        config = self._config
+        if config.version == 1 and config.create_database:
+            name = str(config.database).replace('"', '\\"')
+            answer = await self._http.request(
+                "POST", "/query", query={"q": f'CREATE DATABASE "{name}"'}
+            )
+            if answer.status != 200:
+                raise common_error(answer)
+
+    async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
+        config = self._config
+        if config.version == 1:
+            path, query = "/write", {"db": str(config.database), "precision": "ms"}
+        else:
+            path = "/api/v2/write"
+            query = {"org": str(config.org), "bucket": str(config.bucket), "precision": "ms"}
+        answer = await self._http.request(
+            "POST",
+            path,
+            query=query,
+            body="\n".join(map(line, batch)).encode(),
+            headers={"Content-Type": "text/plain; charset=utf-8"},
+        )
+        if answer.status == 404:
+            raise AccessDenied(f"no such database or bucket: {answer.explanation()}")
+        if answer.status != 204:
+            raise common_error(answer)
+        return [ACCEPTED] * len(batch)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def line(observation: Observation) -> str:
+    """One point; the field is always a float, for its type is fixed by the first one written."""
+    flag = f",quality={quality_name(observation.quality)}" if observation.quality else ""
+    head, field = _fixed_parts(observation.channel)
+    return f"{head}{flag} {field}={float(observation.value)!r} {observation.time_ms}"
+
+
+@lru_cache(maxsize=16_384)
+def _fixed_parts(channel: Channel) -> tuple[str, str]:
+    node, quantity = channel.node, channel.quantity
+    tags = [("node", node.hex), ("name", node.name), ("board", node.board)]
+    if channel.instance:
+        tags.append(("instance", str(channel.instance)))
+    if channel.band is not None:
+        tags.append(("band", str(channel.band)))
+    if channel.formula is not None:
+        tags.append(("formula", channel.formula))
+    written = "".join(f",{key}={_escaped(text)}" for key, text in sorted(tags) if text)
+    return f"{quantity.kind}{written}", quantity.name
+
+
+def _escaped(text: str) -> str:
+    """A tag's value; a backslash at its end would escape what follows."""
+    return text.replace("\n", " ").rstrip("\\").translate(_ESCAPES)
+
+
+def _credentials(config: Config) -> dict[str, str]:
+    if config.version == 2 and config.token is not None:
+        return {"Authorization": f"Token {config.token.reveal()}"}
+    if config.user is not None and config.password is not None:
+        return basic_auth(config.user, config.password)
+    return {}
+
+
+def build(config: Config, name: str, ids: IdStore) -> InfluxDb:
+    """The sink of a configuration."""
+    return InfluxDb(name, config)

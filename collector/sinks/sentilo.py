@@ -1,0 +1,262 @@
+"""Sentilo, the sensor platform of Barcelona and other cities.
+
+Sensors are registered in the provider's catalogue, then observations are put for all of them at
+once. An answer holds for the whole request, a request has a largest size, and nothing is promised
+about duplicates, so an unknown outcome is read back. Times are whole seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from collector.observation import Channel, Observation, Place, PublicNode
+from collector.sinks._http import (
+    HTTP_DEFAULTS,
+    Answer,
+    HttpClient,
+    HttpSettings,
+    check_url,
+    common_error,
+)
+from collector.sinks._numbers import decimal
+from collector.sinks.base import (
+    ACCEPTED,
+    Capabilities,
+    Group,
+    IdStore,
+    NoAnswer,
+    NotSent,
+    Outcome,
+    Sink,
+    SinkConfig,
+    SinkError,
+)
+from collector.sinks.secret import Secret
+from collector.structure import KeyFault, Length, Range
+
+OBSERVATION_BYTES = 60
+SENSOR_BYTES = 110
+READ_BACK_LIMIT = 1000
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(SinkConfig):
+    """[[sink]] type = "sentilo".
+
+    types: quantity to a sensor type of that installation; only quantities named here go out.
+    component_type: one of its component types. body_bytes: its largest request.
+    """
+
+    url: Annotated[str, Length(8, 500)]
+    token: Secret
+    provider: Annotated[str, Length(1, 60)]
+    types: Mapping[str, str]
+    component_type: Annotated[str, Length(1, 60)] = "generic"
+    prefix: Annotated[str, Length(0, 20)] = "OSN"
+    public: bool = True
+    body_bytes: Annotated[int, Range(512, 10_000_000)] = 4096
+    http: HttpSettings = HTTP_DEFAULTS
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_url(self.url, self.http)
+        for key in ("provider", "prefix"):
+            if getattr(self, key) and not _ID.fullmatch(getattr(self, key)):
+                raise KeyFault(key, "may hold letters, digits, _ and - only")
+
+
+class Sentilo(Sink):
+    """One provider's sensors."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name = name
+        self.capabilities = Capabilities(reads_back=True, largest_batch=10_000)
+        self._config = config
+        self._http = HttpClient(
+            config.url, config.http, {**config.headers, "IDENTITY_KEY": config.token.reveal()}
+        )
+        self._known: set[str] | None = None
+
+    def upstream_name(self, channel: Channel) -> str | None:
+        if channel.quantity.name not in self._config.types:
+            return None
+        return self.sensor_id(channel)
+
+    def sensor_id(self, channel: Channel) -> str:
+        """`OSN-a1b2c3d4-PM2_5`: unique within the provider."""
+        key = re.sub(r"[^A-Za-z0-9_-]", "-", channel.key).upper()
+        return f"{self._component(channel.node)}-{key}"
+
+    def _component(self, node: PublicNode) -> str:
+        return f"{self._config.prefix}-{node.hex}" if self._config.prefix else node.hex
+
+    def plan(self, channels: Sequence[Channel]) -> Sequence[str]:
+        return [f"sensor {self.sensor_id(channel)}: {self._state(channel)}" for channel in channels]
+
+    def _state(self, channel: Channel) -> str:
+        known = self._known is not None and self.sensor_id(channel) in self._known
+        return "registered" if known else "to be found or registered"
+
+    async def provision(self, channels: Sequence[Channel]) -> None:
+        known = await self._catalogue()
+        missing = [channel for channel in channels if self.sensor_id(channel) not in known]
+        for part in self._by_size(missing):
+            document = {"sensors": [self._entry(channel) for channel in part]}
+            answer = await self._http.request(
+                "POST", f"/catalog/{self._config.provider}", document=document
+            )
+            if not 200 <= answer.status < 300:
+                raise _error(answer)
+            known.update(self.sensor_id(channel) for channel in part)
+
+    def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
+        """As many as fit the installation's largest request."""
+        group: list[Observation] = []
+        sensors: set[Channel] = set()
+        size = 16
+        for observation in observations:
+            more = OBSERVATION_BYTES + 40 * observation.channel.node.mobile
+            if observation.channel not in sensors:
+                more += SENSOR_BYTES
+            if group and size + more > self._config.body_bytes:
+                yield Group("", group)
+                group, sensors, size = [], set(), 16
+                more = OBSERVATION_BYTES + SENSOR_BYTES + 40 * observation.channel.node.mobile
+            group.append(observation)
+            sensors.add(observation.channel)
+            size += more
+        if group:
+            yield Group("", group)
+
+    async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
+        sensors: dict[Channel, list[dict[str, str]]] = {}
+        for observation in batch:
+            record = {
+                "value": decimal(observation.value),
+                "timestamp": sentilo_time(observation.time_ms),
+            }
+            if observation.channel.node.mobile and observation.place is not None:
+                record["location"] = location(observation.place)
+            sensors.setdefault(observation.channel, []).append(record)
+        document = {
+            "sensors": [
+                {"sensor": self.sensor_id(channel), "observations": records}
+                for channel, records in sensors.items()
+            ]
+        }
+        answer = await self._http.request(
+            "PUT", f"/data/{self._config.provider}", document=document
+        )
+        if answer.status != 200:
+            raise _error(answer)
+        return [ACCEPTED] * len(batch)
+
+    async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
+        by_channel: dict[Channel, list[Observation]] = {}
+        for observation in batch:
+            by_channel.setdefault(observation.channel, []).append(observation)
+        held: dict[int, bool] = {}
+        for channel, readings in by_channel.items():
+            times = await self._times(channel, readings)
+            held.update((id(o), sentilo_time(o.time_ms) in times) for o in readings)
+        return [held[id(o)] for o in batch]
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def _times(self, channel: Channel, readings: Sequence[Observation]) -> set[str]:
+        wanted = sorted({o.time_ms // 1000 * 1000 for o in readings})
+        found: set[str] = set()
+        path = f"/data/{self._config.provider}/{self.sensor_id(channel)}"
+        for start in range(0, len(wanted), READ_BACK_LIMIT // 2):
+            part = wanted[start : start + READ_BACK_LIMIT // 2]
+            query = {
+                "from": sentilo_time(part[0] - 1000),
+                "to": sentilo_time(part[-1] + 1000),
+                "limit": str(READ_BACK_LIMIT),
+            }
+            answer = await self._http.request("GET", path, query=query)
+            if answer.status != 200:
+                raise _error(answer)
+            document = answer.json()
+            rows = document.get("observations") if isinstance(document, dict) else None
+            if not isinstance(rows, list) or len(rows) >= READ_BACK_LIMIT:
+                raise NoAnswer("the observations cannot be read back")
+            found.update(str(row.get("timestamp", ""))[:19] for row in rows)
+        return found
+
+    async def _catalogue(self) -> set[str]:
+        """Ids of the provider's sensors, read once."""
+        if self._known is None:
+            answer = await self._http.request("GET", f"/catalog/{self._config.provider}")
+            if answer.status != 200:
+                raise _error(answer)
+            providers = answer.json().get("providers", ())
+            self._known = {
+                str(sensor.get("sensor"))
+                for provider in providers
+                for sensor in provider.get("sensors", ())
+            }
+        return self._known
+
+    def _entry(self, channel: Channel) -> dict[str, Any]:
+        node = channel.node
+        entry: dict[str, Any] = {
+            "sensor": self.sensor_id(channel),
+            "description": f"{channel.quantity.title}, {node.name}",
+            "type": self._config.types[channel.quantity.name],
+            "dataType": "number",
+            "unit": channel.quantity.unit,
+            "component": self._component(node),
+            "componentType": self._config.component_type,
+            "publicAccess": str(self._config.public).lower(),
+            "componentPublicAccess": str(self._config.public).lower(),
+            "additionalInfo": {"uuid": str(node.uuid), "channel": channel.key},
+        }
+        if node.place is not None:
+            entry["location"] = location(node.place)
+        return entry
+
+    def _by_size(self, channels: Sequence[Channel]) -> Iterable[list[Channel]]:
+        part: list[Channel] = []
+        size = 16
+        for channel in channels:
+            more = len(json.dumps(self._entry(channel))) + 2
+            if part and size + more > self._config.body_bytes:
+                yield part
+                part, size = [], 16
+            part.append(channel)
+            size += more
+        if part:
+            yield part
+
+
+def sentilo_time(time_ms: int) -> str:
+    """dd/MM/yyyyTHH:mm:ss in UTC."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time_ms // 1000)
+    return f"{moment:%d/%m/%YT%H:%M:%S}"
+
+
+def location(place: Place) -> str:
+    """Latitude, a blank, longitude."""
+    return f"{place.latitude:.6f} {place.longitude:.6f}"
+
+
+def _error(answer: Answer) -> SinkError:
+    """Its 429 says in minutes when to come back."""
+    if answer.status == 429:
+        minutes = answer.headers.get("X-RateLimit-Inbound-Reset", "")
+        after_s = 60.0 * float(minutes) if minutes.strip().isdigit() else None
+        return NotSent("status 429: over the hourly limit", after_s)
+    return common_error(answer)
+
+
+def build(config: Config, name: str, ids: IdStore) -> Sentilo:
+    """The sink of a configuration."""
+    return Sentilo(name, config)
