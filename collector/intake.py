@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from collector import archive, hour_index, lookup, recovery, timeline
+from collector import archive, hour_index, ledger_store, lookup, recovery, timeline
 from collector.archive import (
     CONFLICT,
     FORMER_MAX,
@@ -332,6 +332,8 @@ class Intake:
             ((kept.boot, kept.lowest) for kept in state.boots if kept.lowest <= kept.highest),
             default=None,
         )
+        if self._ledger.first_contacts:
+            self._wake.set()
         self._keys.settled(head.node, oldest if not state.unlisted else (0, 0))
         self.counters.live += 1
         if self._clock.synchronised():
@@ -371,7 +373,9 @@ class Intake:
         self._wake.clear()
         if self._identity_unwritten:
             await self._write_identity()
-        committed = await self._commit(group) if group else 0
+        committed = 0
+        if group or self._ledger.first_contacts:
+            committed = await self._commit(group)
         if self._doubtful:
             await self._compare_with_disk()
         await self._check_unsure()
@@ -392,11 +396,13 @@ class Intake:
 
     async def _commit(self, group: list[Waiting]) -> int:
         knots = self._timeline.take_first_rows()
+        contacts = ledger_store.take_first_contacts(self._ledger)
         dated = self._start_date()
 
         def store(connection: sqlite3.Connection) -> int:
             last_id = archive.append_many(connection, [waiting.frame for waiting in group])
             timeline.write(connection, knots)
+            ledger_store.write_first_contacts(connection, contacts)
             if dated is not None:
                 archive.date_start(connection, self._start, dated)
             return last_id
@@ -406,6 +412,7 @@ class Intake:
         except (WriteFailed, sqlite3.Error) as error:
             self._discard(group)
             self._timeline.give_back(knots)
+            ledger_store.give_back_first_contacts(self._ledger, contacts)
             self._doubtful = True
             log.error("commit failed, %d frames are not acknowledged: %s", len(group), error)
             return 0
@@ -414,7 +421,8 @@ class Intake:
             raise
         if dated is not None:
             self._start_dated = True
-        self._committed(group, last_id - len(group) + 1)
+        if group:
+            self._committed(group, last_id - len(group) + 1)
         return len(group)
 
     async def _compare_with_disk(self) -> None:

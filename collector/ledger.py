@@ -78,6 +78,8 @@ class Ledger:
         self.former_collectors: tuple[int, ...] = ()
         """Ids before a restore, the newest last."""
         self.newest_id = 0
+        self.first_contacts: set[int] = set()
+        """Nodes whose first LIVE no commit holds yet: what came before them is to be remembered."""
         self.nodes: dict[int, NodeLedger] = {}
         self.find_boot: FindBoot = find_boot or (lambda node, boot: None)
 
@@ -146,11 +148,12 @@ class Ledger:
         owner.collector = state.collector
         owner.seen_ms = now_ms
         owner.dirty = True
-        first_contact = owner.baseline is None
         drops = dict(state.dropped)
-        if first_contact:
+        first_contact = owner.baseline is None and not self._is_ours(state.collector)
+        if owner.baseline is None:
             owner.baseline = drops
             owner.drops = dict(drops)
+            self.first_contacts.add(node)
         grown = sum(drops.values()) - sum(owner.drops.values())
         owner.drops = {
             reason: max(frames, owner.drops.get(reason, 0))
@@ -203,8 +206,11 @@ class Ledger:
             alarms.append(self._lost(ledger, tuple(lost), state))
         return left
 
+    def _is_ours(self, collector: int) -> bool:
+        return collector == self.collector or collector in self.former_collectors
+
     def _lost(self, ledger: BootLedger, lost: tuple[tuple[int, int], ...], state: State) -> Alarm:
-        if state.collector == self.collector or state.collector in self.former_collectors:
+        if self._is_ours(state.collector):
             kind = LOST_HERE
             text = "acknowledged by this collector and not in its archive: was it restored?"
         else:

@@ -46,6 +46,28 @@ def take(ledger: Ledger) -> Snapshot:
     return snapshot
 
 
+def take_first_contacts(ledger: Ledger) -> Snapshot:
+    """Rows of nodes that were heard for the first time; for the next commit."""
+    snapshot = Snapshot(0)
+    for node in ledger.first_contacts:
+        owner = ledger.node(node)
+        snapshot.nodes.append(_node_row(owner))
+        snapshot.boots += [boot_row(boot) for boot in owner.boots.values() if boot.before]
+    ledger.first_contacts.clear()
+    return snapshot
+
+
+def give_back_first_contacts(ledger: Ledger, snapshot: Snapshot) -> None:
+    """The commit failed: they are to be written with the next."""
+    ledger.first_contacts |= {row[0] for row in snapshot.nodes}
+
+
+def write_first_contacts(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+    """Writes the rows inside the writer's transaction."""
+    put_boots(connection, snapshot.boots)
+    put_nodes(connection, snapshot.nodes)
+
+
 def give_back(ledger: Ledger, snapshot: Snapshot) -> None:
     """The snapshot could not be written: its rows are to be taken again."""
     for row in snapshot.nodes:
@@ -59,10 +81,13 @@ def give_back(ledger: Ledger, snapshot: Snapshot) -> None:
 def write(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
     """Writes a snapshot inside the writer's transaction."""
     put_boots(connection, snapshot.boots)
-    connection.executemany(
-        "INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?, ?, ?, ?)", snapshot.nodes
-    )
+    put_nodes(connection, snapshot.nodes)
     archive.put_meta(connection, SNAPSHOT_KEY, snapshot.newest_id)
+
+
+def put_nodes(connection: sqlite3.Connection, rows: Iterable[NodeRow]) -> None:
+    """Writes rows of nodes."""
+    connection.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def put_boots(connection: sqlite3.Connection, rows: Iterable[BootRow]) -> None:
