@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 TCP_S = 5
-TLS_S = 15
+TLS_S = 5  # for each answer within the handshake
 ANSWER_MS = 5_000
 TCP_LEVEL, TCP_NODELAY = 6, 1
 CA_FILE = "ca.der"
@@ -63,10 +63,12 @@ class Attempt:
     """run() leaves client and stream, or reason; done says that it is over, whichever way.
 
     A loop that has waited long enough sets abandoned: what comes after all is closed then.
+    resolve asks DNS even when an address is known.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, resolve: bool) -> None:
         self._target = target
+        self._resolve = resolve
         self.client: "Any" = None
         self.stream: "Stream | None" = None
         self.reason = ""
@@ -81,8 +83,6 @@ class Attempt:
             self._connect()
         except Exception as fault:
             self.reason = self.stage + ": " + (str(fault) or type(fault).__name__)
-            if self.stage in ("tcp", "dns"):
-                self._target.address = None
             self.client = None
         if self.client is None or self.abandoned:
             self._close()
@@ -91,8 +91,11 @@ class Attempt:
     def _connect(self) -> None:
         target = self._target
         address = target.address
-        if address is None:
-            address = socket.getaddrinfo(target.host, target.port, 0, socket.SOCK_STREAM)[0][-1]
+        if self._resolve or address is None:
+            found = socket.getaddrinfo(
+                target.host, target.port, socket.AF_INET, socket.SOCK_STREAM
+            )
+            address = found[0][-1]
         self._check()
         self.stage = "tcp"
         sock = self._sock = socket.socket()

@@ -1,6 +1,7 @@
 """MQTT with umqtt.simple's packets at QoS 0, over a socket of our own, without ever blocking.
 
-Connecting blocks, so it has a thread; there is one such thread at a time.
+Connecting blocks, so it has a thread. There is one such thread at a time; beside one that hangs in
+DNS a second may use the address that is known.
 """
 
 import _thread
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from firmware.types import Hal
 
 ATTEMPT_MS = 40_000  # then it is given up, though its thread may still hang
+DNS_MS = 5_000  # then the known address is used, if there is one
 STUCK_MS = 600_000  # a thread that hangs longer will hang for ever
+RESOLVE_EVERY = 4  # tries with a known address, until DNS is asked again
 RETRY_FIRST_MS = 500
-RETRY_LAST_MS = 4_000
-QUIET_MS = 15_000  # without a byte from the broker it is asked for one
-ANSWER_MS = 8_000  # and has so long for the answer
+RETRY_LAST_MS = 3_000
+QUIET_MS = 4_000  # without a byte from the broker it is asked for one
+ANSWER_MS = 5_000  # and has so long for the answer
 DRAIN_MS = 10_000  # what is written must be taken within
 STACK_BYTES = 12_288  # TLS needs it
 IN_BYTES = 384
@@ -52,6 +55,9 @@ class MqttTransport:
         self._attempt: "Attempt | None" = None
         self._hanging: "Attempt | None" = None
         self._began = 0
+        self._hanging_since = 0
+        self._misses = 0
+        self._now = 0
         self._retry_at = 0
         self._retry_ms = RETRY_FIRST_MS
         self._client: "Any" = None
@@ -76,7 +82,7 @@ class MqttTransport:
         return (
             self._hanging is not None
             and not self._hanging.done
-            and self._now - self._began > STUCK_MS
+            and self._now - self._hanging_since > STUCK_MS
         )
 
     def poll(self, now_ms: int) -> None:
@@ -129,6 +135,10 @@ class MqttTransport:
             return self._view[topic_end : body + length]
         return None
 
+    def rssi_dbm(self) -> "int | None":
+        """Strength of the Wi-Fi signal; None without one."""
+        return self._wifi.rssi_dbm()
+
     def close(self) -> None:
         """Leave the broker and the network; start() begins anew."""
         if self._attempt is not None:
@@ -142,13 +152,14 @@ class MqttTransport:
     # --- connecting ---
 
     def _begin(self, now_ms: int) -> None:
-        if self._hanging is not None:
-            if not self._hanging.done:
-                self.reason = "the last try still hangs"
-                self._retry_at = now_ms + RETRY_LAST_MS
-                return
-            self._hanging = None
-        attempt = Attempt(self._target)
+        known = self._target.address is not None
+        hanging = self._hanging is not None and not self._hanging.done
+        if hanging and not known:
+            self.reason = "the last try still hangs"
+            self._retry_at = now_ms + RETRY_LAST_MS
+            return
+        self._misses += 1
+        attempt = Attempt(self._target, not hanging and self._misses % RESOLVE_EVERY == 0)
         try:
             _thread.stack_size(STACK_BYTES)
             _thread.start_new_thread(attempt.run, ())
@@ -160,7 +171,8 @@ class MqttTransport:
 
     def _watch(self, attempt: Attempt, now_ms: int) -> None:
         if not attempt.done:
-            if now_ms - self._began > ATTEMPT_MS:
+            in_dns = attempt.stage == "dns" and self._target.address is not None
+            if now_ms - self._began > (DNS_MS if in_dns else ATTEMPT_MS):
                 self._abandon(attempt)
                 self._fail(attempt.stage + ": took too long", now_ms)
             return
@@ -175,12 +187,15 @@ class MqttTransport:
         self._asked = -1
         self.connected = True
         self.connects += 1
+        self._misses = 0
         self.reason = ""
         self._retry_ms = RETRY_FIRST_MS
 
     def _abandon(self, attempt: Attempt) -> None:
         attempt.abandoned = True
-        self._hanging = attempt
+        if self._hanging is None or self._hanging.done:
+            self._hanging = attempt
+            self._hanging_since = self._now
         self._attempt = None
 
     def _fail(self, reason: str, now_ms: int) -> None:

@@ -29,6 +29,7 @@ class _Pair:
     client: socket.socket
     server: socket.socket | None = None
     passed: int = 0
+    stranded: bool = False
 
 
 class Proxy:
@@ -63,6 +64,11 @@ class Proxy:
     ) -> None:
         self._stop.set()
         self._thread.join(5)
+
+    def strand(self) -> None:
+        """Let nothing pass the connections of now any more, without a word to either side."""
+        for pair in list(self._pairs.values()):
+            pair.stranded = True
 
     @staticmethod
     def _listen(port: int) -> socket.socket:
@@ -117,7 +123,7 @@ class Proxy:
             self._drop(pair)
             return
         up = source is pair.client
-        if self.mode is Mode.SILENT or (up and self.mode is Mode.CUT_UP):
+        if pair.stranded or self.mode is Mode.SILENT or (up and self.mode is Mode.CUT_UP):
             return
         if not up:
             data = self._stalled(pair, data)

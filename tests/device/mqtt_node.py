@@ -4,6 +4,7 @@ Arguments: settings as JSON, seconds, "wifi" for a radio whose network is the fi
 """
 
 import json
+import os
 import sys
 import time
 
@@ -11,10 +12,31 @@ from pocket import Counter, PocketHal, Wlan
 
 from firmware.node import Node
 from firmware.settings import Settings
+from firmware.transports import attempt
 
+slow = [word for word in sys.argv if word.startswith("dns=")]
+if slow:
+    # Names resolve after so many seconds while the file "dns" is there; connections still work.
+    import socket
+
+    class Names:
+        AF_INET, SOCK_STREAM = socket.AF_INET, socket.SOCK_STREAM
+        socket = socket.socket
+
+        @staticmethod
+        def getaddrinfo(*arguments):
+            try:
+                os.stat("dns")
+                time.sleep(int(slow[0][4:]))
+            except OSError:
+                pass
+            return socket.getaddrinfo(*arguments)
+
+    attempt.socket = Names
 given = json.loads(sys.argv[1])
 duration_ms = int(sys.argv[2]) * 1000
-hal = PocketHal(Wlan() if "wifi" in sys.argv else None)
+addresses = [int(word[5:]) for word in sys.argv if word.startswith("node=")]
+hal = PocketHal(Wlan() if "wifi" in sys.argv else None, *addresses)
 settings = Settings()
 for name in given:
     settings.set(name, given[name])

@@ -35,10 +35,11 @@ class PocketNvs:
 
 
 class PocketHal:
-    def __init__(self, wlan=None):
+    def __init__(self, wlan=None, node=NODE):
+        self.node = node
         self.files = BoardFiles()
         self.nvs = PocketNvs()
-        identity.save(self.nvs, identity.Identity(NODE, BOOT, UUID, KEY))
+        identity.save(self.nvs, identity.Identity(node, BOOT, UUID, KEY))
         self.wlan = wlan
         self.fed = 0
 
@@ -79,7 +80,7 @@ class PocketHal:
         return b""
 
     def link(self, settings):
-        return MqttTransport(settings, Wifi(settings, self.wlan), self, NODE)
+        return MqttTransport(settings, Wifi(settings, self.wlan), self, self.node)
 
 
 class Counter:

@@ -197,10 +197,11 @@ def make_node(
 
 
 def run(node: Node, duration_ms: int) -> None:
-    """Step a node through a stretch of virtual time."""
+    """Step a node through a stretch of virtual time, or until it resets its board."""
     hal: Any = node.hal
     end = hal.now_ms + duration_ms
-    while hal.now_ms < end:
+    resets = hal.resets
+    while hal.now_ms < end and hal.resets == resets:
         wait = node.step()
         hal.now_ms += max(1, min(wait, end - hal.now_ms))
 

@@ -4,6 +4,7 @@ It archives in memory, and acknowledges and gives the time like the real one.
 """
 
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -17,13 +18,20 @@ from tests.firmware.boards import DOWN, NODE, UP
 class Pier:
     """Subscribes to one node's uplink and answers it. frames is all that came, in order."""
 
-    def __init__(self, port: int, node: int = NODE, acknowledges: bool = True) -> None:
+    def __init__(
+        self,
+        port: int,
+        node: int = NODE,
+        acknowledges: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.frames: list[bytes] = []
         self.arrived_s: list[float] = []
         self.acknowledges = acknowledges
         self._topic = f"osn/1/{node:08x}"
         self._node = node
         self._port = port
+        self._tls = tls
         self._seq = 0
         self._got: dict[int, set[int]] = {}
         self._stop = threading.Event()
@@ -55,10 +63,15 @@ class Pier:
             except OSError:
                 time.sleep(0.05)
 
+    def _connected(self) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", self._port), 2)
+        return self._tls.wrap_socket(plain, server_hostname="localhost") if self._tls else plain
+
     def _session(self) -> None:
-        with socket.create_connection(("127.0.0.1", self._port), 2) as sock:
+        with self._connected() as sock:
             sock.settimeout(0.05)
-            sock.sendall(b"\x10\x10\0\x04MQTT\x04\x02\0\0\0\x04pier")
+            name = b"pier%08x" % self._node
+            sock.sendall(b"\x10\x18\0\x04MQTT\x04\x02\0\0\0\x0c" + name)
             topic = (self._topic + "/u").encode()
             body = b"\0\x01" + struct.pack("!H", len(topic)) + topic + b"\0"
             sock.sendall(bytes([0x82, len(body)]) + body)

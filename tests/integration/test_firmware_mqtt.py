@@ -1,17 +1,22 @@
 """The MQTT transport on the MicroPython VM against a real mosquitto, through faults."""
 
 import json
+import shutil
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator import vm as micropython
-from tests.firmware.boards import BOOT
+from simulator.faults.proxy import Mode, Proxy
+from tests.firmware.boards import BOOT, NODE
 from tests.firmware.pier import Pier
+from tests.integration.certificates import Authority
+from tests.integration.conftest import Mosquitto
 
 SCRIPT = Path(__file__).parent.parent / "device" / "mqtt_node.py"
 QUICK = {
@@ -26,6 +31,7 @@ class Run:
     """A node on the VM in the background; ended() gives its events and its summary."""
 
     def __init__(self, folder: Path, seconds: int, *options: str, **settings: Any) -> None:
+        self.folder = folder
         executable = micropython.find()
         assert executable is not None
         arguments = [json.dumps({**QUICK, **settings}), str(seconds), *options]
@@ -51,7 +57,9 @@ def node(vm: Any, tmp_path: Path) -> Iterator[Any]:
     runs: list[Run] = []
 
     def start(seconds: int, *options: str, **settings: Any) -> Run:
-        runs.append(Run(tmp_path, seconds, *options, **settings))
+        folder = tmp_path / f"node{len(runs)}"
+        folder.mkdir()
+        runs.append(Run(folder, seconds, *options, **settings))
         return runs[-1]
 
     yield start
@@ -73,3 +81,221 @@ def test_frames_go_up_and_acks_and_time_come_down(node: Any, mosquitto: Any) -> 
     assert summary["synchronised"]
     assert summary["error_ms"] < 500
     assert abs(summary["unix_ms"] - before_ms - 4000) < 1500
+
+
+FAULT_AT_S = 4
+HEALED_AT_S = 17
+END_S = 30
+BACK_WITHIN_MS = 10_000
+WIFI = {"wifi_ssid": "street", "wifi_password": "secret"}
+
+
+class Scene:
+    """A node behind a proxy of its own, a fault of its own, and how it is healed."""
+
+    options: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
+    reason = ""
+
+    def __init__(self, proxy: Proxy, run: Run) -> None:
+        self.proxy = proxy
+        self.run = run
+
+    def fail(self) -> None:
+        self.proxy.mode = Mode.REFUSE
+
+    def heal(self) -> None:
+        self.proxy.mode = Mode.PASS
+
+
+class Refused(Scene):
+    """Whoever connects is thrown out."""
+
+    reason = "ECONNRESET"
+
+
+class SilentBroker(Scene):
+    """The broker accepts and says nothing."""
+
+    reason = "mqtt"
+
+    def fail(self) -> None:
+        self.proxy.mode = Mode.SILENT
+
+
+class HalfOpen(Scene):
+    """The connection is dead for good and nobody says so; new ones work."""
+
+    reason = "silent"
+
+    def fail(self) -> None:
+        self.proxy.strand()
+
+    def heal(self) -> None:
+        """It heals by reconnecting."""
+
+
+class HangingNames(Scene):
+    """DNS blocks for 30 s while nothing can be reached."""
+
+    options = ("dns=30",)
+    settings = {"broker_host": "localhost"}
+    reason = "dns"
+
+    def fail(self) -> None:
+        (self.run.folder / "dns").touch()
+        super().fail()
+
+
+class StalledHandshake(Scene):
+    """TLS begins and never ends."""
+
+    settings = {"broker_host": "localhost", "broker_tls": 1}
+    reason = "tls"
+
+    def fail(self) -> None:
+        self.proxy.stall_after_bytes = 40
+        self.proxy.mode = Mode.REFUSE
+        time.sleep(0.1)
+        self.proxy.mode = Mode.PASS
+
+    def heal(self) -> None:
+        self.proxy.stall_after_bytes = None
+
+
+class NoWifi(Scene):
+    """The access point is gone."""
+
+    options = ("wifi",)
+    settings = WIFI
+    status = "201"
+    reason = "wifi"
+
+    def fail(self) -> None:
+        (self.run.folder / "network").write_text(self.status)
+        super().fail()
+
+    def heal(self) -> None:
+        (self.run.folder / "network").write_text("up")
+        super().heal()
+
+
+class WrongPassword(NoWifi):
+    """The access point knows another password."""
+
+    status = "202"
+
+
+class FlappingWifi(NoWifi):
+    """The access point comes and goes every second and a half."""
+
+    def fail(self) -> None:
+        self.ended = threading.Event()
+        threading.Thread(target=self._flap, daemon=True).start()
+
+    def _flap(self) -> None:
+        while True:
+            for state in ("200", "up"):
+                (self.run.folder / "network").write_text(state)
+                if self.ended.wait(1.5):
+                    return
+
+    def heal(self) -> None:
+        self.ended.set()
+        time.sleep(0.05)
+        super().heal()
+
+
+SCENES: tuple[type[Scene], ...] = (
+    Refused,
+    SilentBroker,
+    HalfOpen,
+    HangingNames,
+    StalledHandshake,
+    NoWifi,
+    WrongPassword,
+    FlappingWifi,
+)
+
+Played = dict[type[Scene], tuple[list[dict[str, Any]], dict[str, Any], set[int]]]
+
+
+@pytest.fixture(scope="module")
+def brokers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str | None], Mosquitto]]:
+    """Starts mosquittos that live as long as this module's tests."""
+    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if program is None:
+        pytest.skip("mosquitto is not installed: apt install mosquitto")
+    started: list[Mosquitto] = []
+
+    def start(configuration: str | None) -> Mosquitto:
+        broker = Mosquitto(program, tmp_path_factory.mktemp("broker"), configuration)
+        started.append(broker)
+        broker.start()
+        return broker
+
+    yield start
+    for broker in started:
+        broker.kill()
+
+
+@pytest.fixture(scope="module")
+def played(
+    tmp_path_factory: pytest.TempPathFactory, brokers: Callable[[str | None], Mosquitto]
+) -> Iterator[Played]:
+    """All scenes at the same time: each node's events, summary, and the frames that arrived."""
+    if micropython.find() is None:
+        pytest.skip("no MicroPython VM on this machine")
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    plain, secure = brokers(None), brokers(authority.mosquitto())
+    scenes: list[Scene] = []
+    piers: list[Pier] = []
+    try:
+        for index, kind in enumerate(SCENES):
+            tls = kind.settings.get("broker_tls")
+            broker = secure if tls else plain
+            proxy = Proxy(broker.port).__enter__()
+            folder = tmp_path_factory.mktemp(kind.__name__)
+            (folder / "ca.der").write_bytes(authority.der)
+            node = NODE + index
+            pier = Pier(broker.port, node, tls=authority.context if tls else None)
+            piers.append(pier.__enter__())
+            settings = {"broker_port": proxy.port, **kind.settings}
+            run = Run(folder, END_S, f"node={node}", *kind.options, **settings)
+            scenes.append(kind(proxy, run))
+        time.sleep(FAULT_AT_S)
+        for scene in scenes:
+            scene.fail()
+        time.sleep(HEALED_AT_S - FAULT_AT_S)
+        for scene in scenes:
+            scene.heal()
+        yield {
+            type(scene): (*scene.run.ended(), pier.seqs(BOOT + 1))
+            for scene, pier in zip(scenes, piers, strict=True)
+        }
+    finally:
+        for scene in scenes:
+            scene.run.process.kill()
+            scene.run.process.wait()
+            scene.proxy.__exit__(None, None, None)
+        for pier in piers:
+            pier.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("kind", SCENES, ids=lambda kind: kind.__name__)
+def test_a_fault_of_the_network_costs_no_sample_and_ends_by_itself(
+    played: Played, kind: type[Scene]
+) -> None:
+    events, summary, arrived = played[kind]
+    assert events[0]["connected"] or events[1]["connected"]
+    assert any(kind.reason in event["reason"] for event in events), events
+    back = [event["at_ms"] for event in events if event["connected"]]
+    assert events[-1]["connected"], events
+    assert back[-1] <= HEALED_AT_S * 1000 + BACK_WITHIN_MS, events
+    assert len(back) >= 2, "the fault was never noticed"
+    assert summary["missed"] == 0
+    assert summary["rows"] >= END_S - 2
+    assert summary["longest_step_ms"] < 500
+    assert arrived >= set(range(1, summary["issued"] - 3))
