@@ -35,7 +35,6 @@ from collector.opening import Head, TagChecker, head_of
 from collector.outline import exact, outline
 from collector.quarantine import UNKNOWN_NODE, Quarantine
 from collector.timeline import Timeline
-from collector.timeline_fit import SOURCES, Knot
 from collector.transports.base import Source
 from collector.writer import WriteFailed, Writer
 from protocol import wire
@@ -205,7 +204,11 @@ class Intake:
         counters = self.counters
         counters.received += 1
         counters.bytes += len(raw)
-        decision = self._decide(raw, source)
+        try:
+            decision = self._decide(raw, source)
+        except sqlite3.Error as error:
+            log.error("a frame is not taken in, its boot's ledger cannot be read: %s", error)
+            decision = Decision(Kind.REFUSED, "storage")
         counters.decisions[decision.kind] += 1
         if decision.reason:
             counters.refused[decision.reason] += 1
@@ -440,7 +443,7 @@ class Intake:
             log.error("the archive cannot be written: %s", error)
             self._wake.set()
             return
-        recovery.take_back(self._ledger, self._hours, rows)
+        recovery.take_back(self._ledger, self._hours, self._timeline, rows)
         self._doubtful = False
 
     def _start_date(self) -> int | None:
@@ -470,7 +473,9 @@ class Intake:
             else:
                 boot.commit(frame.seq, tag, frame.last_ms)
             if waiting.has_clock:
-                self._observe_clocks(frame, boot)
+                recovery.observe_clocks(
+                    self._timeline, frame.node, frame.boot, frame.raw, frame.received_ms
+                )
             if boot.anchor_ms is None:
                 self._set_anchor(boot, self._guessed_anchor(frame))
             assert boot.anchor_ms is not None
@@ -493,18 +498,6 @@ class Intake:
         """Any fixed amount serves the index; near the truth it keeps neighbours together."""
         received_ms = frame.received_ms if frame.received_ms >= 0 else self._clock.unix_ms()
         return received_ms - frame.last_ms
-
-    def _observe_clocks(self, frame: StoredFrame, boot: BootLedger) -> None:
-        try:
-            clocks = decode(frame.raw).clocks
-        except FrameError:
-            return
-        received_ms = frame.received_ms if frame.received_ms >= 0 else None
-        for clock in clocks:
-            if clock.source in SOURCES and clock.source:
-                offset_ms = clock.unix_ms - clock.uptime_ms
-                knot = Knot(clock.uptime_ms, offset_ms, clock.error_ms, clock.source)
-                self._timeline.observe_clock(frame.node, frame.boot, knot, received_ms)
 
     async def _check_unsure(self) -> None:
         """Reads the stored namesakes of resends whose trailers are not in memory any more."""

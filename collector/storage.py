@@ -7,6 +7,7 @@ never ahead of the disk.
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,7 @@ class Storage:
     replayed: int = 0
     restored: bool = False
     snapshots: int = 0
-    _near: sqlite3.Connection | None = None
+    _near: "_Near | None" = None
     _witness: Witness | None = None
     _closed: bool = field(default=False)
 
@@ -134,62 +135,32 @@ def open_storage(
     if str(path) != ":memory:":
         bring_up_to_date(Path(path))
     witness = Witness.beside(path)
-    checkpoint = archive.Checkpoint() if str(path) != ":memory:" else None
-    with_id = archive.open_archive(path, durable=durable)
+    connection = archive.open_archive(path, durable=durable)
+    near = _Near(connection)
     try:
-        ledger, restored = _identity(with_id, witness)
-        start = archive.begin_start(with_id, clock.monotonic_ms())
-        archive.forget_starts(with_id)
-        ledger.find_boot = partial(ledger_store.find_boot, with_id)
-        snapshot_id = ledger_store.load(with_id, ledger)
+        ledger, restored = _identity(connection, witness)
+        ledger.find_boot = near.find_boot
+        times = Timeline(near.anchor_of(ledger), near.knots, earliest_ms)
         hours = HourIndex()
-        replayed = recovery.take_back(ledger, hours, recovery.frames_after(with_id, snapshot_id))
+        start = archive.begin_start(connection, clock.monotonic_ms())
+        archive.forget_starts(connection)
+        snapshot_id = ledger_store.load(connection, ledger)
+        since = recovery.frames_after(connection, snapshot_id)
+        replayed = recovery.take_back(ledger, hours, times, since)
     except BaseException:
-        with_id.close()
+        connection.close()
         raise
-    writer: Writer
-    quarantine_writer: Writer
-    near: sqlite3.Connection | None = None
-    if threaded:
-        with_id.close()
-        writer = ThreadWriter(
-            lambda: archive.open_archive(path, durable=durable),
-            lambda: archive.open_reader(path),
-            after_commit=checkpoint,
-        )
-        quarantine_writer = ThreadWriter(
-            lambda: quarantine.open_quarantine(quarantine_path),
-            lambda: archive.open_reader(quarantine_path),
-        )
-        near = archive.open_reader(path)
+    writer, quarantine_writer = _writers(path, quarantine_path, connection, threaded, durable)
+    if isinstance(writer, InlineWriter):
+        near.follow(writer)
     else:
-        inline = InlineWriter(
-            lambda: archive.open_archive(path, durable=durable),
-            connection=with_id,
-            after_commit=checkpoint,
-        )
-        writer = inline
-        quarantine_writer = InlineWriter(lambda: quarantine.open_quarantine(quarantine_path))
-
-    def reader() -> sqlite3.Connection:
-        return near if near is not None else inline.connection
-
-    def find_boot(node: int, boot: int) -> BootLedger | None:
-        return ledger_store.find_boot(reader(), node, boot)
-
-    def anchor(node: int, boot: int) -> int | None:
-        known = ledger.known_boot(node, boot)
-        return None if known is None else known.anchor_ms
-
-    def load(node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
-        return timeline.load(reader(), node, boot, first_hour, last_hour)
-
-    ledger.find_boot = find_boot
+        connection.close()
+        near.connection = archive.open_reader(path)
     return Storage(
         writer=writer,
         quarantine_writer=quarantine_writer,
         ledger=ledger,
-        timeline=Timeline(anchor, load, earliest_ms),
+        timeline=times,
         hours=hours,
         quarantine=Quarantine(quarantine_writer, clock),
         start=start,
@@ -197,6 +168,58 @@ def open_storage(
         restored=restored,
         _near=near,
         _witness=witness,
+    )
+
+
+class _Near:
+    """Small look-ups of the event loop itself: a boot's ledger row, a boot's knots."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._writer: InlineWriter | None = None
+
+    def follow(self, writer: InlineWriter) -> None:
+        """Uses the writer's own connection, which it may open anew."""
+        self._writer = writer
+
+    def close(self) -> None:
+        if self._writer is None:
+            self.connection.close()
+
+    def find_boot(self, node: int, boot: int) -> BootLedger | None:
+        return ledger_store.find_boot(self._current(), node, boot)
+
+    def knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
+        return timeline.load(self._current(), node, boot, first_hour, last_hour)
+
+    def _current(self) -> sqlite3.Connection:
+        return self.connection if self._writer is None else self._writer.connection
+
+    @staticmethod
+    def anchor_of(ledger: Ledger) -> Callable[[int, int], int | None]:
+        def anchor(node: int, boot: int) -> int | None:
+            known = ledger.known_boot(node, boot)
+            return None if known is None else known.anchor_ms
+
+        return anchor
+
+
+def _writers(
+    path: Path | str,
+    quarantine_path: Path | str,
+    connection: sqlite3.Connection,
+    threaded: bool,
+    durable: bool,
+) -> tuple[Writer, Writer]:
+    checkpoint = archive.Checkpoint() if str(path) != ":memory:" else None
+    open_ = partial(archive.open_archive, path, durable=durable)
+    open_quarantine = partial(quarantine.open_quarantine, quarantine_path)
+    if not threaded:
+        inline = InlineWriter(open_, connection=connection, after_commit=checkpoint)
+        return inline, InlineWriter(open_quarantine)
+    return (
+        ThreadWriter(open_, partial(archive.open_reader, path), after_commit=checkpoint),
+        ThreadWriter(open_quarantine, partial(archive.open_reader, quarantine_path)),
     )
 
 

@@ -17,6 +17,9 @@ HOUR_MS = 3_600_000
 RECENT_HOURS = 72
 """Knots further away cannot move a time: a delay of 10 s is worth 56 h of drift at 50 ppm."""
 
+REACH_HOURS_MAX = 100_000
+"""How far ahead the next knot is looked for: more than ten years."""
+
 LIVE_ERROR_MS = 1_000
 """What a good network may add to the earliest LIVE of an hour, unnoticed."""
 
@@ -79,21 +82,17 @@ class _Hour:
 class _Boot:
     """Recent knots of one boot, by (hour, source), and what follows from them."""
 
-    __slots__ = ("anchor_ms", "fit", "hour", "knots", "unwritten")
+    __slots__ = ("anchor_ms", "hour", "knots", "unwritten")
 
     def __init__(self, anchor_ms: int) -> None:
         self.anchor_ms = anchor_ms
         self.knots: dict[tuple[int, int], Knot] = {}
         self.unwritten: set[tuple[int, int]] = set()
         self.hour: _Hour | None = None
-        self.fit: Fit | None = None
 
-    def put(self, hour: int, knot: Knot, *, written: bool = False) -> None:
-        key = hour, knot.source
-        self.knots[key] = knot
-        self.fit = None
-        if not written:
-            self.unwritten.add(key)
+    def put(self, hour: int, knot: Knot) -> None:
+        self.knots[hour, knot.source] = knot
+        self.unwritten.add((hour, knot.source))
 
     def trim(self) -> None:
         newest = max((hour for hour, _ in self.knots), default=0)
@@ -142,8 +141,7 @@ class Timeline:
                 known.hour = _Hour(hour, uptime_ms, offset_ms)
         else:
             known.hour.add(uptime_ms, offset_ms)
-        known.put(hour, known.hour.knot())
-        self._forget_blocks(node, boot, hour)
+        self._put(known, node, boot, hour, known.hour.knot())
         if undated:
             self._note_move(node, boot, hour, uptime_ms, None)
 
@@ -161,8 +159,7 @@ class Timeline:
         before = known.knots.get((hour, knot.source))
         if before is None or knot.error_ms <= before.error_ms:
             old = self.time_of(node, boot, knot.uptime_ms)
-            known.put(hour, knot)
-            self._forget_blocks(node, boot, hour)
+            self._put(known, node, boot, hour, knot)
             self._note_move(node, boot, hour, knot.uptime_ms, old)
 
     def _note_move(
@@ -282,48 +279,72 @@ class Timeline:
 
     def _fit(self, known: _Boot, node: int, boot: int, uptime_ms: int) -> Fit:
         """The fit around an uptime: recent knots from memory, older ones from the archive."""
-        hour = (known.anchor_ms + uptime_ms) // HOUR_MS
-        block = hour // RECENT_HOURS
+        block = (known.anchor_ms + uptime_ms) // HOUR_MS // RECENT_HOURS
         key = node, boot, block
         found = self._blocks.get(key)
         if found is not None:
             self._blocks.move_to_end(key)
             return found
-        first = (block - 1) * RECENT_HOURS
-        last = (block + 2) * RECENT_HOURS
-        stored = {
-            ((known.anchor_ms + knot.uptime_ms) // HOUR_MS, knot.source): knot
-            for knot in self._load(node, boot, first, last)
-        }
-        near = {key: knot for key, knot in known.knots.items() if first <= key[0] <= last}
-        knots = (stored | near) or known.knots
-        if not knots:
-            knots = self._nearest(known, node, boot, hour)
-        found = fit(list(knots.values()))
+        found = fit(self._knots_around(known, node, boot, block))
         self._blocks[key] = found
         while len(self._blocks) > BLOCKS_MAX:
             self._blocks.popitem(last=False)
         return found
 
-    def _nearest(
-        self, known: _Boot, node: int, boot: int, hour: int
-    ) -> dict[tuple[int, int], Knot]:
-        """Knots of a boot that has none near: the widest search, for rare long gaps."""
-        reach = RECENT_HOURS
-        while reach < 100_000:
-            found = self._load(node, boot, hour - reach, hour + reach)
-            if found:
-                return {
-                    ((known.anchor_ms + knot.uptime_ms) // HOUR_MS, knot.source): knot
-                    for knot in found
-                }
-            reach *= 8
-        return {}
+    def _knots_around(self, known: _Boot, node: int, boot: int, block: int) -> list[Knot]:
+        """Knots of a block and its neighbours, and where there are none the next ones beyond."""
+        first, last = (block - 1) * RECENT_HOURS, (block + 2) * RECENT_HOURS - 1
+        found = self._between(known, node, boot, first, last)
+        hours = [self._hour(known, knot) for knot in found]
+        begin = known.anchor_ms // HOUR_MS
+        if not hours or min(hours) > block * RECENT_HOURS:
+            reach = RECENT_HOURS
+            while first > begin:
+                before = self._between(known, node, boot, max(begin, first - reach), first - 1)
+                if before:
+                    found.append(max(before))
+                    break
+                first -= reach
+                reach *= 2
+        if not hours or max(hours) < (block + 1) * RECENT_HOURS - 1:
+            reach = RECENT_HOURS
+            while reach < REACH_HOURS_MAX:
+                after = self._between(known, node, boot, last + 1, last + reach)
+                if after:
+                    found.append(min(after))
+                    break
+                last += reach
+                reach *= 2
+        return found
 
-    def _forget_blocks(self, node: int, boot: int, hour: int) -> None:
+    def _between(
+        self, known: _Boot, node: int, boot: int, first_hour: int, last_hour: int
+    ) -> list[Knot]:
+        stored = {
+            (self._hour(known, knot), knot.source): knot
+            for knot in self._load(node, boot, first_hour, last_hour)
+        }
+        near = {k: knot for k, knot in known.knots.items() if first_hour <= k[0] <= last_hour}
+        return list((stored | near).values())
+
+    @staticmethod
+    def _hour(known: _Boot, knot: Knot) -> int:
+        return (known.anchor_ms + knot.uptime_ms) // HOUR_MS
+
+    def _put(self, known: _Boot, node: int, boot: int, hour: int, knot: Knot) -> None:
+        """Keeps a knot and forgets the fits that it touches: up to its neighbours on both sides."""
+        is_new = (hour, knot.source) not in known.knots
+        earlier = [h for h, _ in known.knots if h < hour] if is_new else []
+        known.put(hour, knot)
         block = hour // RECENT_HOURS
         for near in (block - 1, block, block + 1):
             self._blocks.pop((node, boot, near), None)
+        if not is_new:
+            return
+        oldest = max(earlier) // RECENT_HOURS - 1 if earlier else None
+        for key in [k for k in self._blocks if k[:2] == (node, boot)]:
+            if oldest is None or key[2] >= oldest:
+                del self._blocks[key]
 
 
 def write(connection: sqlite3.Connection, rows: Iterable[KnotRow]) -> None:

@@ -73,8 +73,12 @@ class Fit(NamedTuple):
         span_ms = right.uptime_ms - left.uptime_ms
         past_ms = uptime_ms - left.uptime_ms
         offset_ms = left.offset_ms + (right.offset_ms - left.offset_ms) * past_ms // span_ms
-        nearest_ms = min(past_ms, span_ms - past_ms)
-        error_ms = max(left.error_ms, right.error_ms) + drift_ms(nearest_ms, self.drift_ppm)
+        between_ms = 2 * past_ms * (span_ms - past_ms) // span_ms
+        error_ms = (
+            left.error_ms
+            - (left.error_ms - right.error_ms) * past_ms // span_ms
+            + drift_ms(between_ms, self.drift_ppm)
+        )
         nearer = left if past_ms <= span_ms - past_ms else right
         return Bound(uptime_ms, offset_ms, error_ms, nearer.source)
 
@@ -97,10 +101,12 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
     ordered = sorted(knots)
     live = [knot for knot in ordered if knot.source == LIVE]
     clocks = [knot for knot in ordered if knot.source != LIVE]
-    for ppm in (drift_ppm, SLEEPING_DRIFT_PPM):
-        kept, left_out = _consistent(live, ppm)
-        if left_out * _OUTLIERS_IN <= len(live):
-            break
+    ppm = drift_ppm
+    kept, left_out = _consistent(live, ppm)
+    if left_out * _OUTLIERS_IN > len(live):
+        awake, still_out = _consistent(live, SLEEPING_DRIFT_PPM)
+        if still_out < left_out:
+            kept, ppm = awake, SLEEPING_DRIFT_PPM
     if not kept and clocks:
         kept, ppm = _believable(clocks, drift_ppm)
     else:
@@ -129,14 +135,15 @@ def _near(first: Knot, second: Knot, ppm: int) -> bool:
 
 def _believable(clocks: list[Knot], drift_ppm: int) -> tuple[list[Knot], int]:
     """Clock knots that fit together, the newest first: a clock is set again to mend it."""
+    found = []
     for ppm in (drift_ppm, SLEEPING_DRIFT_PPM):
         kept: list[Knot] = []
         for knot in reversed(clocks):
             if _agrees(knot, kept, ppm):
                 kept.append(knot)
-        if len(kept) == len(clocks):
-            break
-    return sorted(kept), ppm
+        found.append((len(kept), -ppm, kept))
+    _, minus_ppm, kept = max(found)
+    return sorted(kept), -minus_ppm
 
 
 def _agrees(knot: Knot, others: Sequence[Knot], ppm: int) -> bool:
