@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from collector import archive, ledger_store, lookup, schema, timeline
+from collector import archive, ledger_store, lookup, recovery, schema, timeline
 from collector.archive import StoredFrame
+from collector.hour_index import HourIndex
 from collector.ledger import Ledger
 from collector.ledger_boot import BootLedger
 from collector.nodes import NodeRegistry
 from collector.settings import Config
 from collector.timeline import Timeline
+from collector.timeline_fit import Knot
 
 
 class NoArchive(RuntimeError):
@@ -24,8 +26,10 @@ class ArchiveView:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.ledger = Ledger(archive.collector_id(connection), self._find_boot)
-        ledger_store.load(connection, self.ledger)
+        snapshot_id = ledger_store.load(connection, self.ledger)
         self.timeline = Timeline(self._anchor, self._knots)
+        rows = recovery.frames_after(connection, snapshot_id)
+        recovery.take_back(self.ledger, HourIndex(), self.timeline, rows)
 
     def boots(self, node: int) -> list[BootLedger]:
         """Every boot of a node that the archive knows, in order."""
@@ -62,7 +66,7 @@ class ArchiveView:
         known = self.ledger.known_boot(node, boot)
         return None if known is None else known.anchor_ms
 
-    def _knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[timeline.Knot]:
+    def _knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
         return timeline.load(self.connection, node, boot, first_hour, last_hour)
 
 
