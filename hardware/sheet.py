@@ -66,19 +66,40 @@ def sheet(
     wiring: Path | None,
 ) -> str:
     """The HTML page; it holds no key and no place. Everything is inside the file."""
-    drawing = ""
-    if wiring is not None and wiring.exists():
-        source = wiring.read_text(encoding="utf-8")
-        drawing = f"<h2>Wiring</h2><figure>{source[source.index('<svg') :]}</figure>"
-    return (
-        "<!DOCTYPE html>\n"
-        f'<html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title>'
-        f"<style>{STYLE}</style><h1>{html.escape(name)}</h1>"
-        f"<p>Board <strong>{html.escape(board)}</strong></p>"
-        f"{_label(label)}"
-        f"<h2>Acceptance</h2>{_table(results)}"
-        f"{drawing}<h2>Pins</h2>{_table(pins)}</html>\n"
+    return _page(
+        name,
+        f"<p>Board <strong>{html.escape(board)}</strong></p>{_label(label)}"
+        f"<h2>Acceptance</h2>{_table(results)}{_wiring(wiring)}<h2>Pins</h2>{_table(pins)}",
     )
+
+
+def board_sheet(
+    board: str,
+    title: str,
+    pins: Sequence[Mapping[str, str]],
+    parts: Sequence[Mapping[str, str]],
+    wiring: Path | None,
+) -> str:
+    """The HTML page of a type of board, for the bench."""
+    return _page(
+        f"{board}: {title}",
+        f"{_wiring(wiring)}<h2>Pins</h2>{_table(pins)}<h2>Parts</h2>{_table(parts)}",
+    )
+
+
+def _page(title: str, body: str) -> str:
+    name = html.escape(title)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{name}</title>'
+        f"<style>{STYLE}</style><h1>{name}</h1>{body}</html>\n"
+    )
+
+
+def _wiring(picture: Path | None) -> str:
+    if picture is None or not picture.exists():
+        return ""
+    source = picture.read_text(encoding="utf-8")
+    return f"<h2>Wiring</h2><figure>{source[source.index('<svg') :]}</figure>"
 
 
 def _label(label: Label) -> str:

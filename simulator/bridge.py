@@ -42,3 +42,4 @@ WLAN_RSSI = 24  # reply status: dBm
 LINK_SEND = 25  # payload: a frame for the simulated network
 LINK_RECEIVE = 26  # reply: a frame, empty when there is none
 LINK_CONNECTED = 27  # reply status: 1 or 0
+RESYNC = 28  # payload: 8 random bytes; reply: the same, after all that is stale

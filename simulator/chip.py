@@ -120,6 +120,8 @@ class Chip:
                 "rtc_memory": self.rtc_memory.hex(),
             }
             return self._reply(0, json.dumps(facts).encode())
+        if operation == bridge.RESYNC:
+            return self._reply(0, payload)
         if operation == bridge.PIN_WRITE:
             self.pins[unit] = value
         elif operation == bridge.PIN_READ:

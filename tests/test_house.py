@@ -1,16 +1,14 @@
 """The rules of the house: who may import whom, and a place for each new thing."""
 
-import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hardware.cross import PROTOCOL_ON_BOARD
+from hardware import cross
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("protocol", "firmware", "collector", "hardware", "simulator")
-BOARD_HALF = {f"protocol.{name}" for name in PROTOCOL_ON_BOARD if name != "__init__"}
 MAY_IMPORT = {
     "protocol": {"protocol"},
     "firmware": {"firmware", "protocol"},
@@ -31,26 +29,7 @@ def modules(room: str) -> list[Path]:
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Dotted names that a file imports, with their lines; those for types alone are left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If)
-        and isinstance(node.test, ast.Name)
-        and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module, node.lineno
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}", node.lineno
+    yield from cross.imports(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -64,22 +43,13 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert not strangers
 
 
-def board_sources() -> list[Path]:
-    return [ROOT / "protocol" / f"{name}.py" for name in PROTOCOL_ON_BOARD] + modules("firmware")
-
-
 def test_the_board_imports_only_what_micropython_has() -> None:
-    strangers = []
-    for path in board_sources():
-        for name, line in imports(path):
-            top = name.split(".")[0]
-            ours = (
-                top == "firmware"
-                or name == "protocol"
-                or ".".join(name.split(".")[:2]) in BOARD_HALF
-            )
-            if not ours and top not in MICROPYTHON:
-                strangers.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    strangers = [
+        f"{path}:{line} imports {name}"
+        for path in cross.board_files()
+        for name, line in imports(ROOT / path)
+        if name.split(".")[0] not in {"firmware", "protocol", *MICROPYTHON}
+    ]
     assert not strangers
 
 

@@ -16,8 +16,7 @@ _request = bytearray(bridge.REQUEST_BYTES)
 _up = None
 _down = None
 _boot = None
-_got = 0
-_body = None
+_stale = False
 now_ms = 0
 
 
@@ -27,50 +26,58 @@ def _open():
     _down = open(NODE_FOLDER + "/" + bridge.DOWN, "rb")
 
 
-def _receive():
-    """The rest of a reply; what Ctrl-C cuts short goes on where it stopped at the next call."""
-    global _got, _body
-    while _got < bridge.REPLY_BYTES:
-        _got += _read(memoryview(_reply)[_got:])
-    if _body is None:
-        _body = bytearray(struct.unpack(bridge.REPLY, _reply)[1])
-    while _got < bridge.REPLY_BYTES + len(_body):
-        _got += _read(memoryview(_body)[_got - bridge.REPLY_BYTES :])
+def _read_all(buffer):
+    view = memoryview(buffer)
+    got = 0
+    while got < len(view):
+        count = _down.readinto(view[got:])
+        if not count:
+            raise SystemExit("the host of this node has gone")
+        got += count
 
 
-def _read(view):
-    count = _down.readinto(view)
-    if not count:
-        raise SystemExit("the host of this node has gone")
-    return count
+def _send(operation, unit, value, payload):
+    struct.pack_into(bridge.REQUEST, _request, 0, operation, unit, len(payload), value)
+    _up.write(bytes(_request) + bytes(payload) if payload else _request)
+
+
+def _resync():
+    """Read up to a mark that the host sends: before it lies what Ctrl-C kept us from reading."""
+    mark = os.urandom(8)
+    _send(bridge.RESYNC, 0, 0, mark)
+    seen = bytes(8)
+    byte = bytearray(1)
+    while seen != mark:
+        _read_all(byte)
+        seen = seen[1:] + byte
 
 
 def call(operation, unit=0, value=0, payload=b"", answer=True):
-    """Ask the host; returns (status, payload). Raises OSError for a negative status."""
-    global now_ms, _got, _body
+    """Ask the host; returns (status, payload). Raises OSError for a negative status.
+
+    On the VM Ctrl-C may strike between any two machine instructions.
+    """
+    global now_ms, _stale
     with _lock:
-        if _up is None:
+        if _down is None:
             _open()
-        struct.pack_into(bridge.REQUEST, _request, 0, operation, unit, len(payload), value)
-        _up.write(bytes(_request) + bytes(payload) if payload else _request)
+        if _stale:
+            _resync()
+        _stale = True
+        _send(operation, unit, value, payload)
         if not answer:
             return 0, b""
-        _got = 0
-        _body = None
-        interrupted = None
-        while True:
-            try:
-                _receive()
-                break
-            except KeyboardInterrupt as stopped:
-                interrupted = stopped
-        status, _, low, high = struct.unpack(bridge.REPLY, _reply)
+        _read_all(_reply)
+        status, length, low, high = struct.unpack(bridge.REPLY, _reply)
         now_ms = low | high << 32
-    if interrupted is not None:
-        raise interrupted
+        data = b""
+        if length:
+            data = bytearray(length)
+            _read_all(data)
+        _stale = False
     if status < 0:
         raise OSError(-status)
-    return status, _body
+    return status, data
 
 
 def boot():

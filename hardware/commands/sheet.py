@@ -1,0 +1,63 @@
+"""osn-board sheet, osn-board boards"""
+
+import json
+from pathlib import Path
+
+import click
+
+from hardware import boardfile, sheet
+from hardware.commands import common
+
+
+@click.command("sheet")
+@click.argument("board_name", metavar="BOARD")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; BOARD.html."
+)
+def sheet_command(board_name: str, output: Path | None) -> None:
+    """Write the wiring, pins and parts of a type of board as a page to print.
+
+    \b
+    Example:
+      osn-board sheet street
+    """
+    with common.reported():
+        board = common.board(board_name)
+    target = output or Path(f"{board.name}.html")
+    parts = [
+        {"part": item.what, "maker": item.maker, "number": item.number, "count": str(item.count)}
+        for item in board.bill
+    ]
+    target.write_text(
+        sheet.board_sheet(board.name, board.title, board.pin_rows(), parts, board.wiring_picture()),
+        encoding="utf-8",
+    )
+    click.echo(f"{target}: print it")
+
+
+@click.command("boards")
+@common.json_option
+def boards_command(as_json: bool) -> None:
+    """List the types of boards.
+
+    \b
+    Example:
+      osn-board boards
+    """
+    with common.reported(as_json):
+        found = [common.board(name) for name in boardfile.names()]
+    if as_json:
+        for board in found:
+            click.echo(json.dumps(board.board_json()))
+        return
+    common.table(
+        [
+            {
+                "board": board.name,
+                "chip": board.chip,
+                "what": board.title,
+                "sensors": ", ".join(placed.driver for placed in board.sensors),
+            }
+            for board in found
+        ]
+    )

@@ -1,0 +1,104 @@
+"""The whole bench on simulated boards: install, provision, test, print."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hardware import bench, boardfile, selftest, sheet
+from hardware.bench import Plan
+from hardware.faults import BenchError
+from hardware.selftest import authentic, judge
+from hardware.session import session
+from tests.hardware.conftest import MakeBoard
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return Plan(
+        board=boardfile.load("classic"),
+        records=tmp_path / "boards.jsonl",
+        sheets=tmp_path / "sheets",
+        join_address="https://example.org/join",
+    )
+
+
+def test_a_good_board_passes_and_gets_its_papers(plug_in: MakeBoard, plan: Plan) -> None:
+    with plug_in(board=plan.board.board_json()) as board:
+        bench.put_firmware(board.path, plan)
+        identity = bench.give_identity(board.path, plan, "Carrer Gran 7")
+        results = bench.run_selftest(board.path, plan)
+        facts = bench.facts(board.path)
+        page = bench.paper(plan, identity, "Carrer Gran 7", results, facts)
+    states = {result.check: result.state for result in results}
+    assert states == {
+        "sds011 on uart:dust": "passed",
+        "bme280 on i2c:main": "passed",
+        "Wi-Fi": "skipped",
+        "broker": "skipped",
+        "flash": "passed",
+    }, results
+    text = page.read_text(encoding="utf-8")
+    assert sheet.claim_code(identity.key) in text
+    assert identity.key.hex() not in text
+    record = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    assert record["passed"]
+    assert authentic(record, identity.key)
+    record["results"][0]["state"] = "failed"
+    assert not authentic(record, identity.key)
+
+
+def test_a_missing_sensor_fails_and_the_others_are_still_tested(
+    plug_in: MakeBoard, plan: Plan
+) -> None:
+    wired = plan.board.board_json()
+    wired["sensors"] = [entry for entry in wired["sensors"] if entry["driver"] != "bme280"]
+    with plug_in(board=wired) as board:
+        bench.put_firmware(board.path, plan)
+        with session(board.path) as opened:
+            results = list(selftest.sensors(opened, plan.board.board_json()))
+    assert [(result.check[:6], result.state) for result in results] == [
+        ("sds011", "passed"),
+        ("bme280", "failed"),
+    ]
+    assert "check its plug" in results[1].detail
+
+
+def test_an_implausible_value_fails() -> None:
+    assert judge("bme280", [[16, None, 2150, 0]], 0, 0).state == "passed"
+    assert judge("bme280", [[16, None, 2150, 8]], 0, 0).state == "failed"
+    assert judge("neo6m", [[128, None, 0, 6]], 0, 0).detail == "answers, no fix yet"
+    assert judge("neo6m", [[128, None, 0, 6]], 1, 0).state == "failed"
+
+
+def test_one_failing_board_does_not_disturb_the_others(plug_in: MakeBoard, plan: Plan) -> None:
+    wired = plan.board.board_json()
+    boards = [plug_in(f"board{n}", wired) for n in range(3)]
+    paths = [board.path for board in boards]
+    with boards[0], boards[1], boards[2]:
+        boards[1].unplug_after(30_000)
+        ends: list[str] = []
+        outcomes = bench.in_parallel(
+            paths, lambda port: bench.put_firmware(port, plan), lambda port, end: ends.append(port)
+        )
+    assert isinstance(outcomes[paths[1]], BenchError)
+    assert isinstance(outcomes[paths[0]], int)
+    assert isinstance(outcomes[paths[2]], int)
+    assert sorted(ends) == sorted(paths)
+
+
+def test_an_image_for_another_chip_is_refused_before_anything_is_erased(
+    plan: Plan, tmp_path: Path
+) -> None:
+    from hardware.images import Image
+
+    wrong = replace(plan, image=Image(tmp_path / "s3.bin", "esp32s3", None, "", 1))
+    with pytest.raises(BenchError, match="board classic has an esp32"):
+        bench.flash("/dev/null", wrong)
+
+
+def test_the_claim_code_has_eighty_bits_in_groups() -> None:
+    code = sheet.claim_code(bytes(32))
+    assert re.fullmatch(r"(?:[0-9a-f]{4}-){4}[0-9a-f]{4}", code)
