@@ -6,9 +6,16 @@ from collections.abc import Mapping
 import click
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
-    "run": ("run", "Receive, archive, acknowledge and forward, until told to stop."),
+    "broker-config": ("broker", "Write what mosquitto needs, access list included."),
     "check-config": ("run", "Name every fault of a configuration file."),
-    "nodes": ("nodes", "List, import, adopt, revoke, rotate and erase nodes."),
+    "decode": ("evidence", "Explain a frame field by field."),
+    "export": ("export", "Write readings as CSV, JSON lines, SQLite or Parquet."),
+    "ledger": ("status", "Account for every frame and reading."),
+    "nodes": ("nodes", "List, import, adopt, set, revoke, rotate, resolve and erase nodes."),
+    "quarantine": ("evidence", "List, explain and submit again what was refused."),
+    "run": ("run", "Receive, archive, acknowledge and forward, until told to stop."),
+    "sinks": ("sinks", "Explain, provision and replay networks."),
+    "status": ("status", "Show nodes, readings, networks, backlog and storage."),
     "trace": ("trace", "Show one reading's whole way."),
 }
 """Command -> (module in collector.commands, one line of help)."""

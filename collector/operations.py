@@ -1,14 +1,14 @@
 """What an operator may ask of the running collector, by name; see `control`."""
 
-import asyncio
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from collector import delivery, quarantine, retention, status
+from collector import delivery, quarantine, status
 from collector.app import Collector
 from collector.control import Handler
+from collector.leaving import erase_frames
 from collector.nodes import NodeError, node_text, parse_node
+from collector.status_books import book_counts
 from collector.transports.base import Source
 
 
@@ -31,7 +31,7 @@ class Operations:
 
     async def status(self, request: Mapping[str, Any]) -> Any:
         """The whole status."""
-        counts = await self._collector.storage.writer.read(status.book_counts)
+        counts = await self._collector.storage.writer.read(book_counts)
         return status.of_collector(self._collector, counts)
 
     async def erase(self, request: Mapping[str, Any]) -> Any:
@@ -45,25 +45,8 @@ class Operations:
         if node in collector.keys:
             raise NodeError(f"node {node_text(node)} still has its key")
         await collector.intake.flush()
-        await collector.storage.snapshot(everything=True)
-        removed = 0
-        writer = collector.storage.writer
-        while step := await writer.write(lambda db: retention.erase_node(db, node), urgent=True):
-            removed += step
-            await asyncio.sleep(0)
-
-        def finish(connection: sqlite3.Connection) -> int:
-            erased = retention.erase_traces(connection, node)
-            retention.forget_in_memory(collector.storage.ledger, node)
-            return erased
-
-        erased = await writer.write(finish, urgent=True)
+        removed, erased = await erase_frames(collector.storage, node)
         collector.intake.latest.pop(node, None)
-        await collector.storage.snapshot()
-        await writer.maintain(retention.vacuum)
-        await collector.storage.quarantine_writer.write(
-            lambda db: quarantine.release(db, node), urgent=True
-        )
         return {"removed": removed, "erased": erased}
 
     async def resubmit(self, request: Mapping[str, Any]) -> Any:

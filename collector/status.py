@@ -18,6 +18,7 @@ from collector.ledger_boot import Account, BootLedger
 from collector.nodes import NodeRegistry
 from collector.observation import quality_name
 from collector.settings import Config
+from collector.status_books import book_counts, counted
 from collector.timeline import Timeline
 from protocol.decoder import decode
 from protocol.reading import Reading, readings
@@ -92,7 +93,7 @@ def of_collector(
             "newest_frame": storage.ledger.newest_id,
         },
         "sinks": [
-            {**asdict(forwarder.status()), **_counted(counts.get(forwarder.sink.name, {}))}
+            {**asdict(forwarder.status()), **counted(counts.get(forwarder.sink.name, {}))}
             for forwarder in collector.forwarders
         ],
         "alarms": [asdict(alarm) for alarm in collector.alarms[-50:]],
@@ -131,7 +132,7 @@ def of_archive(view: ArchiveView, config: Config, nodes: NodeRegistry, now_ms: i
             {
                 "name": name,
                 "open_frames": newest - _done(view, name),
-                **_counted(counts.get(name, {})),
+                **counted(counts.get(name, {})),
             }
             for name in sinks
         ],
@@ -216,24 +217,6 @@ def latest_frame(view: ArchiveView, node: int, newest: int) -> StoredFrame | Non
         (newest - LATEST_SEARCH_FRAMES, node),
     ).fetchone()
     return None if row is None else archive.frame_by_id(view.connection, row[0])
-
-
-def book_counts(connection: Any) -> dict[str, dict[delivery.Count, int]]:
-    """The sinks' books; empty while no sink has ever run."""
-    row = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'delivery_count'").fetchone()
-    return delivery.counts(connection) if row else {}
-
-
-def _counted(counts: Mapping[delivery.Count, int]) -> dict[str, Any]:
-    """Readings of one sink by outcome, and by outcome and reason."""
-    readings_by: dict[str, int] = {}
-    reasons: dict[str, dict[str, int]] = {}
-    for count, number in counts.items():
-        readings_by[count.outcome] = readings_by.get(count.outcome, 0) + number
-        if count.reason:
-            by_reason = reasons.setdefault(count.outcome, {})
-            by_reason[count.reason] = by_reason.get(count.reason, 0) + number
-    return {"readings": readings_by, "reasons": reasons}
 
 
 def _done(view: ArchiveView, sink: str) -> int:

@@ -1,0 +1,126 @@
+"""export: readings for everybody's tools."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TextIO, cast
+
+import click
+
+from collector.archive_view import NoArchive, open_view
+from collector.commands.common import config_option, fail, load_config
+from collector.commands.nodes import find_node, open_nodes
+from collector.commands.tables import progress_bar
+from collector.corrections import NodeCorrections, bind
+from collector.export import (
+    Choice,
+    Exporter,
+    ExportError,
+    Row,
+    Values,
+    Write,
+    csv_writer,
+    json_writer,
+    new_file,
+    parquet_writer,
+    sqlite_writer,
+    write_all,
+)
+from collector.times import parse_time
+from protocol.registry import by_name
+
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".db": "sqlite", ".sqlite": "sqlite",
+           ".parquet": "parquet"}  # fmt: skip
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "jsonl", "sqlite", "parquet"]),
+    help="Form of the file.  [default: by its ending; csv for -]",
+)
+@click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
+@click.option("--quantity", "quantities", multiple=True, help="Only this quantity; repeatable.")
+@click.option("--from", "start", help="Not before this time (UTC unless it says otherwise).")
+@click.option("--to", "end", help="Before this time.")
+@click.option(
+    "--values",
+    type=click.Choice(["raw", "corrected", "both"]),
+    default="raw",
+    show_default=True,
+    help="Raw, corrected by the configuration's formulas (those readings only), or both.",
+)
+@click.option(
+    "--grid-m",
+    type=click.IntRange(0, 100_000),
+    default=1_000,
+    show_default=True,
+    help="Cell size for positions of mobile nodes; 0 is exact.",
+)
+@config_option
+def export(
+    file: Path,
+    kind: str | None,
+    nodes: tuple[str, ...],
+    quantities: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    values: str,
+    grid_m: int,
+    config_file: Path,
+) -> None:
+    """Write readings to FILE, one a row; - is standard output.
+
+    \b
+    Example:
+      osn-collector export plaza.csv --node Plaza --quantity pm2_5 --from 2026-03-01
+      osn-collector export - --format jsonl --values both
+    """
+    config = load_config(config_file)
+    registry, _ = open_nodes(config)
+    kind = kind or ("csv" if str(file) == "-" else FORMATS.get(file.suffix, ""))
+    if not kind:
+        fail(f"{file}: say --format, or end the name in {', '.join(FORMATS)}")
+    if str(file) == "-" and kind not in ("csv", "jsonl"):
+        fail(f"{kind} needs a file")
+    try:
+        choice = Choice(
+            nodes=frozenset(find_node(registry, text) for text in nodes),
+            quantities=frozenset(by_name(name).id for name in quantities),
+            from_ms=None if start is None else parse_time(start),
+            to_ms=None if end is None else parse_time(end),
+            values=cast(Values, values),
+            grid_m=grid_m,
+        )
+    except KeyError as error:
+        fail(f"{error.args[0]!r} is not a quantity of the registry")
+    except ValueError as error:
+        fail(str(error))
+    corrections = NodeCorrections([bind(each) for each in config.corrections], registry)
+    try:
+        with open_view(config) as view, progress_bar("exporting") as advance:
+            rows = Exporter(view, registry, corrections, choice).rows(advance)
+            if str(file) == "-":
+                written = write_all(rows, _stream_writer(kind, sys.stdout))
+            else:
+                with new_file(file) as unfinished:
+                    written = _to_file(rows, kind, unfinished)
+    except (NoArchive, ExportError) as error:
+        fail(str(error))
+    click.echo(f"{written} readings", err=True)
+
+
+def _to_file(rows: Iterator[Row], kind: str, file: Path) -> int:
+    if kind == "sqlite":
+        return write_all(rows, sqlite_writer(file))
+    if kind == "parquet":
+        return write_all(rows, parquet_writer(file))
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        return write_all(rows, _stream_writer(kind, stream))
+
+
+def _stream_writer(kind: str, stream: TextIO) -> AbstractContextManager[Write]:
+    return csv_writer(stream) if kind == "csv" else json_writer(stream)
