@@ -33,7 +33,11 @@ def fail(message: str, code: int = 2) -> NoReturn:
     help="Leave archive.db and delivered.jsonl here.",
 )
 @click.option("--vm", is_flag=True, help="Run the firmware on the MicroPython VM; one day.")
-@click.option("--days", type=click.FloatRange(min=0.01), help="Only so many days from the start.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0.01),
+    help="Only the first days, from midnight to midnight UTC.",
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 def replay_command(
     folder: Path,
@@ -54,14 +58,14 @@ def replay_command(
     """
     from simulator.recordings import RecordingError, cut, read_sensor_community
 
-    try:
-        recording = read_sensor_community(folder)
-    except RecordingError as error:
-        fail(str(error))
     if vm and days is None:
         days = 1.0
-    if days is not None:
-        recording = cut(recording, round(days * 86_400_000))
+    try:
+        recording = read_sensor_community(folder)
+        if days is not None:
+            recording = cut(recording, days)
+    except RecordingError as error:
+        fail(str(error))
     from simulator.replay import ReplayOptions, replay
     from simulator.replay_table import progress_bar, show
 

@@ -7,7 +7,7 @@ from protocol import quantity
 from protocol.wire import Q_OK
 from simulator.world import hashed
 
-IDLE_MAX_MS = 60_000
+IDLE_MAX_MS = 30_000
 QUIET_MS = 1_000
 
 FEED_CHANNELS = (
@@ -102,9 +102,12 @@ class PatientNode(Node):
         if wait_ms < QUIET_MS:
             return wait_ms
         now_ms = self.clock.uptime_ms()
-        due_ms = min(self.sampler._instant, self._report_due, self._hello_due)
-        if self.spool.unsynced:
-            due_ms = min(due_ms, self._sync_due)
-        if self._connected:
-            due_ms = min(due_ms, self._live_due, now_ms + self.uplink.wait_ms(now_ms))
-        return max(1, min(due_ms - now_ms, IDLE_MAX_MS))
+        outbox = self.outbox
+        due_ms = min(self._hello_due, now_ms + IDLE_MAX_MS)
+        if self.sampler is not None:
+            due_ms = min(due_ms, self.sampler._instant, self._report_due)
+        if outbox.spool.unsynced:
+            due_ms = min(due_ms, outbox._sync_due)
+        if self.link.connected:
+            due_ms = min(due_ms, self.link.live_due, now_ms + outbox.uplink.wait_ms(now_ms))
+        return max(1, due_ms - now_ms)

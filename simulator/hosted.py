@@ -4,14 +4,16 @@
 runs the firmware's steps when they are due, and takes the power away.
 """
 
+import asyncio
 from collections.abc import Callable
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from firmware.node import Node
 from simulator.faults.filesystem import PowerCut
-from simulator.network import Network
-from simulator.virtual_loop import VirtualLoop
+
+if TYPE_CHECKING:
+    from firmware.types import Nvs
 
 TICKS_PERIOD = 1 << 30
 TICKS_HALF = TICKS_PERIOD >> 1
@@ -80,6 +82,44 @@ class MemoryNvs:
         self._open.clear()
 
 
+class Timers(Protocol):
+    """Where time comes from: a VirtualLoop, or RealTime."""
+
+    @property
+    def now_ms(self) -> int: ...
+
+    def call_at_ms(self, when_ms: int, callback: Callable[..., object], *arguments: Any) -> Any: ...
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> Any: ...
+
+
+class RealTime:
+    """This machine's clock and the running event loop, for boards hosted in real time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._start_s = self._loop.time()
+
+    @property
+    def now_ms(self) -> int:
+        """Milliseconds since this was made."""
+        return int((self._loop.time() - self._start_s) * 1000)
+
+    def call_at_ms(self, when_ms: int, callback: Callable[..., object], *arguments: Any) -> Any:
+        """Call back at a millisecond."""
+        return self._loop.call_at(self._start_s + when_ms / 1000, callback, *arguments)
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> Any:
+        """Call back as soon as can be."""
+        return self._loop.call_soon(callback, *arguments)
+
+
+class Links(Protocol):
+    """Where a node's connection comes from: the simulated network, or a real broker."""
+
+    def link(self, node: int) -> Any: ...
+
+
 class Buses(Protocol):
     """The sensors on a board, behind its buses; see simulator/wiring.py."""
 
@@ -126,15 +166,16 @@ class HostedHal:
 
     def __init__(
         self,
-        loop: VirtualLoop,
+        loop: Timers,
         board: HostedBoard,
         buses: Buses,
         link: Callable[[], Any],
         cause: int,
         seed: int,
     ) -> None:
+        self.board = board.board
         self.files = board.files
-        self.nvs = board.nvs
+        self.nvs: Nvs = board.nvs
         self.ahead_ms = 0
         self.drift_ppm = 0
         self.watchdog_ms: int | None = None
@@ -142,7 +183,7 @@ class HostedHal:
         self.rtc_unix_s: int | None = None
         self.board = board.board
         self._loop = loop
-        self._board = board
+        self._hardware = board
         self._buses = buses
         self._link = link
         self._cause = cause
@@ -173,7 +214,7 @@ class HostedHal:
         return self._random.getrandbits(count)
 
     def unique_id(self) -> bytes:
-        return self._board.unique_id
+        return self._hardware.unique_id
 
     def reset(self) -> None:
         raise Reset
@@ -205,8 +246,8 @@ class HostedHal:
 
     def rtc_memory(self, data: bytes | None = None) -> bytes:
         if data is not None:
-            self._board.rtc_memory = bytes(data)
-        return self._board.rtc_memory
+            self._hardware.rtc_memory = bytes(data)
+        return self._hardware.rtc_memory
 
     def uart(self, name: str, **spec: int) -> Any:
         return self._buses.uart(name)
@@ -218,7 +259,7 @@ class HostedHal:
         return self._buses.i2s(spec)
 
     def pin(self, number: int) -> Pin:
-        return Pin(self._board.pins, number)
+        return Pin(self._hardware.pins, number)
 
     def link(self, settings: Any) -> Any:
         return self._link()
@@ -237,8 +278,8 @@ class HostedNode:
 
     def __init__(
         self,
-        loop: VirtualLoop,
-        network: Network,
+        loop: Timers,
+        network: Links,
         address: int,
         board: HostedBoard,
         buses: BusesOf,

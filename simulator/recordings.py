@@ -15,6 +15,7 @@ from typing import TextIO
 
 FAULTS_KEPT_MAX = 1000
 ROWS_MAX = 5_000_000
+DAY_MS = 86_400_000
 
 SENSOR_COMMUNITY_COLUMNS = {
     "P0": "pm1",
@@ -194,9 +195,10 @@ def parse_time(text: str) -> int:
     return round(stamp.timestamp() * 1000)
 
 
-def cut(recording: Recording, duration_ms: int) -> Recording:
-    """The first duration_ms of a recording."""
-    end_ms = recording.first_ms + duration_ms
+def cut(recording: Recording, days: float) -> Recording:
+    """The first days of a recording, each from midnight to midnight UTC."""
+    first_ms = recording.first_ms
+    end_ms = first_ms - first_ms % DAY_MS + round(days * DAY_MS)
     tracks = []
     for track in recording.tracks:
         rows = [row for row in track.rows if row.time_ms < end_ms]
@@ -211,6 +213,8 @@ def cut(recording: Recording, duration_ms: int) -> Recording:
                     rows,
                 )
             )
+    if not tracks:
+        raise RecordingError(f"the first {days:g} day(s) of this recording hold no row")
     return Recording(tracks, recording.files, recording.faults, recording.faults_total)
 
 

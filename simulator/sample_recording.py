@@ -29,7 +29,7 @@ class Quirks:
 
 
 CLEAN = Quirks()
-ROUGH = Quirks(0.02, 0.01, 0.02, 0.005, unsorted=True)
+ROUGH = Quirks(0.02, 0.01, 0.02, 0.02, unsorted=True)
 
 
 def write_recording(

@@ -94,7 +94,8 @@ class Upstream:
 def origin_of(observation: Observation) -> Origin:
     """The reading's identity."""
     frame = observation.frame
-    return Origin(frame.node, frame.boot, frame.seq, observation.index)
+    number: int = observation[6]  # its field `index`, which tuples have a method of that name for
+    return Origin(frame.node, frame.boot, frame.seq, number)
 
 
 class ModelSink(Sink):

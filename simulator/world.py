@@ -228,6 +228,7 @@ class World:
             "voc_raw": 30_000 - 900 * traffic * stay,
             "nox_raw": 16_000 + 500 * traffic * stay,
             "laeq": self.level_db(time_ms, place),
+            "unix_ms": float(time_ms),
             "latitude": latitude,
             "longitude": longitude,
             "altitude": place.altitude_m,

@@ -73,9 +73,12 @@ def test_a_folder_without_a_recording_says_what_was_looked_for(tmp_path: Path) -
 def test_cut_keeps_the_first_part(tmp_path: Path) -> None:
     write_recording(tmp_path, seed=1, days=3)
     whole = read_sensor_community(tmp_path)
-    day = cut(whole, 86_400_000)
+    day = cut(whole, 1)
     assert day.first_ms == whole.first_ms
-    assert day.last_ms < whole.first_ms + 86_400_000
+    midnight_ms = parse_time("2019-02-02T00:00:00")
+    assert midnight_ms - 3_600_000 < day.last_ms < midnight_ms
+    with pytest.raises(RecordingError, match="no row"):
+        cut(whole, 0.00001)
 
 
 def test_rows_of_one_second_get_instants_of_their_own_within_it(tmp_path: Path) -> None:
