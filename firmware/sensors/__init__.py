@@ -25,8 +25,8 @@ _DRIVERS = (
     ("scd40", "sensors.scd4x", 32),
     ("scd41", "sensors.scd4x", 32),
     ("sgp41", "sensors.sgp41", 34),
-    ("inmp441", "noise.meter", 48),
-    ("ics43434", "noise.meter", 49),
+    ("inmp441", "sensors.microphone", 48),
+    ("ics43434", "sensors.microphone", 49),
     ("neo6m", "sensors.neo6m", 64),
     ("ds3231", "sensors.ds3231", 65),
 )

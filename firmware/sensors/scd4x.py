@@ -69,7 +69,7 @@ class Scd4x(WordSensor):
         self.send(STOP)
         yield STOP_MS
         self.send(SERIAL)
-        yield 1
+        yield 2
         self.words(3)
         options = self.options
         for name, code in (
@@ -78,10 +78,10 @@ class Scd4x(WordSensor):
         ):
             if name in options:
                 self.send(code, int(options[name]))
-                yield 1
+                yield 2
         if "offset_centi" in options:
             self.send(SET_OFFSET, options["offset_centi"] * 65535 // 17500)
-            yield 1
+            yield 2
         self._heard = 0
         self._heard_ms = self.now_ms
         if self.mode != "single_shot":
@@ -94,7 +94,7 @@ class Scd4x(WordSensor):
             yield SHOT_MS + 50
         self._tell_pressure()
         self.send(READY)
-        yield 1
+        yield 2
         if self.words(1)[0] & 0x7FF == 0:
             if self.now_ms - self._heard_ms > 3 * self.period_ms:
                 raise OSError(ETIMEDOUT)
@@ -103,7 +103,7 @@ class Scd4x(WordSensor):
                     self.qualities[index] = Q_STALE
             return
         self.send(READ)
-        yield 1
+        yield 2
         co2, raw_t, raw_h = self.words(3)
         self._heard_ms = self.now_ms
         self._heard += 1

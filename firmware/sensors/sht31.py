@@ -12,6 +12,8 @@ from protocol.wire import Q_MAINTENANCE, Q_OK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from firmware.sensors.bus import Entry, Hal, Work
 
 RESET = 0x30A2
@@ -44,29 +46,32 @@ class Sht31(WordSensor):
         self.send(RESET)
         yield 3
         self.send(STATUS)
-        yield 1
+        yield 2
         self.words(1)
         self.send(CLEAR_STATUS)
 
     def measure(self) -> "Work":
-        """A single shot; a word whose CRC is wrong is asked for once more."""
-        self.send(STATUS)
-        yield 1
-        flag = Q_MAINTENANCE if self.words(1)[0] & HEATER_ON else Q_OK
-        for attempt in range(2):
-            self.send(SINGLE_SHOT)
-            yield 17
-            try:
-                raw_t, raw_h = self.words(2)
-            except OSError as fault:
-                if attempt or fault.errno != EIO:
-                    raise
-                continue
-            break
+        """A single shot; one whose CRC is wrong is repeated once."""
+        try:
+            status, raw_t, raw_h = yield from self._shot()
+        except OSError as fault:
+            if fault.args[0] != EIO:
+                raise
+            status, raw_t, raw_h = yield from self._shot()
+        flag = Q_MAINTENANCE if status & HEATER_ON else Q_OK
         flag = first_flag(flag, self.stuck((raw_t, raw_h), STUCK_AFTER))
         value = temperature(raw_t)
         self.put(0, value, first_flag(range_quality(value, -4000, 12500), flag))
         self.put(1, humidity(raw_h), flag)
+
+    def _shot(self) -> "Any":
+        self.send(STATUS)
+        yield 2
+        status = self.words(1)[0]
+        self.send(SINGLE_SHOT)
+        yield 17
+        raw_t, raw_h = self.words(2)
+        return status, raw_t, raw_h
 
 
 def from_board(entry: "Entry", hal: "Hal", now_ms: int = 0) -> Sht31:

@@ -52,7 +52,7 @@ class Sht4x(WordSensor):
             try:
                 raw_t, raw_h = self.words(2)
             except OSError as fault:
-                if attempt or fault.errno != EIO:
+                if attempt or fault.args[0] != EIO:
                     raise
                 continue
             break
