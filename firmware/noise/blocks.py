@@ -32,9 +32,10 @@ THRESHOLD = 23  # key
 CLASS_BASE = 24  # linear key of the histogram's lower end
 OVERS = 25  # blocks at full scale in the second
 QUIET = 26  # blocks in a row that would fit the next narrower range
-OFFSET_SUM = 27  # of the blocks' offsets (DC) in the second, in units of the quietest range
-SCRATCH = 28  # 4
-WORDS = 32
+OFFSET_SUM = 27  # of OFFSETS blocks' DC, in units of the quietest range
+OFFSETS = 28
+SCRATCH = 29  # 4
+WORDS = 33
 
 KEY_BITS = 13
 KEY_MAX = 0x7FFFF
@@ -53,17 +54,15 @@ _CLASS_BASE = const(24)
 _OVERS = const(25)
 _QUIET = const(26)
 _OFFSET_SUM = const(27)
-_SCRATCH = const(28)
+_OFFSETS = const(28)
+_SCRATCH = const(29)
 
 _SHIFT = const(0)
 _SLOW_1 = const(1)
-_SLOW_2 = const(2)
-_TOP = const(3)
-_SLOW_3 = const(4)
-_SLOW_4 = const(5)
-_OVER = const(6)
-_PEAK = const(7)
-_ENERGY = const(8)
+_LAST_SCALED = const(8)
+_OVER = const(9)
+_PEAK = const(10)
+_ENERGY = const(11)
 _SHIFT_MIN = const(9)
 
 _FAST_STEP = const(5039)  # (1 - exp(-10 / 125)) << 16
@@ -173,9 +172,6 @@ def fold(state: ptr32, book: ptr32, curve: ptr16, classes: ptr16, counted: int) 
         if int(state[_OVER]):
             book[_OVERS] = int(book[_OVERS]) + 1
         book[_BLOCKS] = int(book[_BLOCKS]) + 1
-        # Signed 14 bits, whatever the loads of this machine make of the sign.
-        offset = ((int(state[_SLOW_1]) >> 17) & 0x3FFF) ^ 0x2000
-        book[_OFFSET_SUM] = int(book[_OFFSET_SUM]) + ((offset - 0x2000) << (shift - _SHIFT_MIN))
         place = int(book[_TENTH]) + 1
         if place >= 10:
             place = key + int(curve[(key >> 7) & 63]) - int(book[_CLASS_BASE])
@@ -187,17 +183,20 @@ def fold(state: ptr32, book: ptr32, curve: ptr16, classes: ptr16, counted: int) 
             classes[place] = int(classes[place]) + 1
             place = 0
         book[_TENTH] = place
+    # Signed 14 bits, whatever the loads of this machine make of the sign.
+    offset = ((int(state[_SLOW_1]) >> 17) & 0x3FFF) ^ 0x2000
+    book[_OFFSET_SUM] = int(book[_OFFSET_SUM]) + ((offset - 0x2000) << (shift - _SHIFT_MIN))
+    book[_OFFSETS] = int(book[_OFFSETS]) + 1
     # A narrower range, once half a second has been quiet enough.
     if shift > _SHIFT_MIN and int(state[_PEAK]) < _QUIET_PEAK:
         place = int(book[_QUIET]) + 1
         if place >= _QUIET_BLOCKS:
-            place = 0
             state[_SHIFT] = shift - 2
-            state[_SLOW_1] = int(state[_SLOW_1]) << 2
-            state[_SLOW_2] = int(state[_SLOW_2]) << 2
-            state[_TOP] = int(state[_TOP]) << 2
-            state[_SLOW_3] = int(state[_SLOW_3]) << 2
-            state[_SLOW_4] = int(state[_SLOW_4]) << 2
+            place = _SLOW_1
+            while place <= _LAST_SCALED:
+                state[place] = int(state[place]) << 2
+                place += 1
+            place = 0
         book[_QUIET] = place
     else:
         book[_QUIET] = 0

@@ -1,10 +1,10 @@
 """A, C and Z weighting of 10 ms of sound in machine code, with 32-bit integers alone.
 
 weigh() is firmware.noise.reference.weigh() for MicroPython's viper emitter: the same arithmetic,
-written so that the emitter, which keeps only the first two locals in registers, spends few
-instructions. Each pole is a one-multiplier section: low = state >> G; state += (x - low) * K. The
-two poles at 20.6 Hz run once for two samples; the sign of the last two sections' signal is turned
-around, which saves instructions and changes no energy.
+written so that the emitter, which keeps only the first two locals in registers and likes a
+register as the right operand, spends few instructions. A group of four samples is written out; the
+sign of the last two sections' signal is turned around, which saves instructions and changes no
+energy.
 """
 
 import micropython
@@ -18,16 +18,23 @@ if TYPE_CHECKING:
 _SHIFT = const(0)
 _SLOW_1 = const(1)
 _SLOW_2 = const(2)
-_TOP = const(3)
-_SLOW_3 = const(4)
-_SLOW_4 = const(5)
-_OVER = const(6)
-_PEAK = const(7)
-_ENERGY = const(8)
-_POLE = const(14)
-_ZERO = const(15)
+_LOW = const(3)
+_TOP_1 = const(4)
+_TOP_2 = const(5)
+_SLOW_3 = const(6)
+_SLOW_4 = const(7)
+_OFFSET = const(8)
+_OVER = const(9)
+_PEAK = const(10)
+_ENERGY = const(11)
+_POLE = const(17)
+_ZERO_1 = const(18)
+_ZERO_2 = const(19)
+_BASS_1 = const(20)
+_BASS_2 = const(21)
 
-_SHIFT_MAX = const(19)
+_SHIFT_FULL = const(19)
+_SHIFT_MAX = const(21)
 _PEAK_MAX = const(134217728)
 
 
@@ -35,7 +42,7 @@ _PEAK_MAX = const(134217728)
 def weigh(d: int, q: int, samples: ptr32, state: ptr32) -> int:
     """Weigh the next 480 samples; d and q are the two registers: pass 0.
 
-    When a sample leaves the range, the block is done again in the next wider one.
+    When the sound leaves the range, the block is done again in the next wider one.
     """
     again = 1
     while again:
@@ -43,11 +50,17 @@ def weigh(d: int, q: int, samples: ptr32, state: ptr32) -> int:
         shift = state[_SHIFT]
         slow_1 = int(state[_SLOW_1])
         slow_2 = int(state[_SLOW_2])
-        top = int(state[_TOP])
+        low = int(state[_LOW])
+        top_1 = int(state[_TOP_1])
+        top_2 = int(state[_TOP_2])
         slow_3 = int(state[_SLOW_3])
         slow_4 = int(state[_SLOW_4])
-        pole = state[_POLE]
-        zero = state[_ZERO]
+        offset = int(state[_OFFSET])
+        pole = int(state[_POLE])
+        zero_1 = int(state[_ZERO_1])
+        zero_2 = int(state[_ZERO_2])
+        bass_1 = int(state[_BASS_1])
+        bass_2 = int(state[_BASS_2])
         over = 0
         peak = 0
         a_low = 0
@@ -56,204 +69,122 @@ def weigh(d: int, q: int, samples: ptr32, state: ptr32) -> int:
         c_high = 0
         z_low = 0
         z_high = 0
-        kept = 0
         p = ptr32(int(samples))
         end = int(p) + 1920
         while int(p) != end:
-            q = shift
-            d = p[0] >> q
-            kept = d
-            z_low = d * d + z_low
-            d = p[1] >> q
-            z_low = d * d + z_low
-            q = kept + d
-            over = (8190 + q) | over
-            q = (slow_1 >> 16) - q
-            slow_1 = -356 * q + slow_1
-            q = (slow_1 + slow_2) >> 17
-            d = d - q
-            kept = kept - q
-            q = kept
-            slow_2 = (q + d) * 356 + slow_2
-            kept = d
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
-            q = kept
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
-            q = shift
-            d = p[2] >> q
-            kept = d
-            z_low = d * d + z_low
-            d = p[3] >> q
-            z_low = d * d + z_low
-            q = kept + d
-            over = (8195 + q) | over
-            q = (slow_1 >> 16) - q
-            slow_1 = -356 * q + slow_1
-            q = (slow_1 + slow_2) >> 17
-            d = d - q
-            kept = kept - q
-            q = kept
-            slow_2 = (q + d) * 356 + slow_2
-            kept = d
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
-            q = kept
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
-            q = shift
-            d = p[4] >> q
-            kept = d
-            z_low = d * d + z_low
-            d = p[5] >> q
-            z_low = d * d + z_low
-            q = kept + d
-            over = (8190 + q) | over
-            q = (slow_1 >> 16) - q
-            slow_1 = -356 * q + slow_1
-            q = (slow_1 + slow_2) >> 17
-            d = d - q
-            kept = kept - q
-            q = kept
-            slow_2 = (q + d) * 356 + slow_2
-            kept = d
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
-            q = kept
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
-            q = shift
-            d = p[6] >> q
-            kept = d
-            z_low = d * d + z_low
-            d = p[7] >> q
-            z_low = d * d + z_low
-            q = kept + d
-            over = (8195 + q) | over
-            q = (slow_1 >> 16) - q
-            slow_1 = -356 * q + slow_1
-            q = (slow_1 + slow_2) >> 17
-            d = d - q
-            kept = kept - q
-            q = kept
-            slow_2 = (q + d) * 356 + slow_2
-            kept = d
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
-            q = kept
-            d = top
-            top = ((pole * d) >> 12) + q
-            q = ((zero * d) >> 12) + top
-            d = (slow_3 >> 15) - q
-            slow_3 = -459 * d + slow_3
-            d = (slow_4 >> 12) - d
-            slow_4 = -377 * d + slow_4
-            a_low = d * d + a_low
-            d = q
-            d = q * d
-            c_low = c_low + d
-            if peak < d:
-                peak = d
+            stop = int(p) + 64
+            while int(p) != stop:
+                q = shift
+                d = p[0] >> q
+                s_0 = d
+                z_low = d * d + z_low
+                d = p[1] >> q
+                s_1 = d
+                z_low = d * d + z_low
+                d = p[2] >> q
+                s_2 = d
+                z_low = d * d + z_low
+                d = p[3] >> q
+                s_3 = d
+                z_low = d * d + z_low
+                q = s_2 + d
+                over = (8195 + q) | over
+                d = q
+                q = s_0 + s_1
+                over = (8190 + q) | over
+                q = q + d
+                q = (slow_1 >> 15) - q
+                slow_1 = -355 * q + slow_1
+                slow_2 = ((slow_1 - slow_2) >> 15) * 355 + slow_2
+                q = (slow_1 >> 9) * bass_1 + (slow_2 >> 9) * bass_2 + offset
+                d = (low + q) >> 17
+                s_0 = s_0 + d
+                s_1 = s_1 + d
+                low = q
+                q = q >> 16
+                s_2 = s_2 + q
+                s_3 = s_3 + q
+                d = top_1
+                q = (zero_1 * d + zero_2 * top_2) >> 12
+                top_2 = ((pole * d) >> 12) + s_0
+                q = top_2 + q
+                d = (slow_3 >> 15) - q
+                slow_3 = -459 * d + slow_3
+                d = (slow_4 >> 12) - d
+                slow_4 = -377 * d + slow_4
+                a_low = d * d + a_low
+                d = q * q
+                c_low = c_low + d
+                if peak < d:
+                    peak = d
+                d = top_2
+                q = (zero_1 * d + zero_2 * top_1) >> 12
+                top_1 = ((pole * d) >> 12) + s_1
+                q = top_1 + q
+                d = (slow_3 >> 15) - q
+                slow_3 = -459 * d + slow_3
+                d = (slow_4 >> 12) - d
+                slow_4 = -377 * d + slow_4
+                a_low = d * d + a_low
+                d = q * q
+                c_low = c_low + d
+                if peak < d:
+                    peak = d
+                d = top_1
+                q = (zero_1 * d + zero_2 * top_2) >> 12
+                top_2 = ((pole * d) >> 12) + s_2
+                q = top_2 + q
+                d = (slow_3 >> 15) - q
+                slow_3 = -459 * d + slow_3
+                d = (slow_4 >> 12) - d
+                slow_4 = -377 * d + slow_4
+                a_low = d * d + a_low
+                d = q * q
+                c_low = c_low + d
+                if peak < d:
+                    peak = d
+                d = top_2
+                q = (zero_1 * d + zero_2 * top_1) >> 12
+                top_1 = ((pole * d) >> 12) + s_3
+                q = top_1 + q
+                d = (slow_3 >> 15) - q
+                slow_3 = -459 * d + slow_3
+                d = (slow_4 >> 12) - d
+                slow_4 = -377 * d + slow_4
+                a_low = d * d + a_low
+                d = q * q
+                c_low = c_low + d
+                if peak < d:
+                    peak = d
+                p = ptr32(int(p) + 16)
             a_high = ((a_low >> 16) & 0xFFFF) + a_high
             a_low = a_low & 0xFFFF
             c_high = ((c_low >> 16) & 0xFFFF) + c_high
             c_low = c_low & 0xFFFF
             z_high = ((z_low >> 16) & 0xFFFF) + z_high
             z_low = z_low & 0xFFFF
-            p = ptr32(int(p) + 32)
-        if shift < _SHIFT_MAX:
-            if (over >> 14) != 0 or peak > _PEAK_MAX:
-                state[_SHIFT] = shift + 2
-                state[_SLOW_1] = int(state[_SLOW_1]) >> 2
-                state[_SLOW_2] = int(state[_SLOW_2]) >> 2
-                state[_TOP] = int(state[_TOP]) >> 2
-                state[_SLOW_3] = int(state[_SLOW_3]) >> 2
-                state[_SLOW_4] = int(state[_SLOW_4]) >> 2
-                again = 1
+        over = over >> 14
+        if shift >= _SHIFT_FULL:
+            if peak > _PEAK_MAX:
+                over = 1
+                if shift < _SHIFT_MAX:
+                    again = 1
+        elif over != 0 or peak > _PEAK_MAX:
+            again = 1
+        if again:
+            state[_SHIFT] = shift + 2
+            d = _SLOW_1
+            while d <= _OFFSET:
+                state[d] = int(state[d]) >> 2
+                d += 1
     state[_SLOW_1] = slow_1
     state[_SLOW_2] = slow_2
-    state[_TOP] = top
+    state[_LOW] = low
+    state[_TOP_1] = top_1
+    state[_TOP_2] = top_2
     state[_SLOW_3] = slow_3
     state[_SLOW_4] = slow_4
-    state[_OVER] = over >> 14
+    state[_OVER] = over
     state[_PEAK] = peak
     state[_ENERGY] = a_high
     state[_ENERGY + 1] = a_low

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from firmware.types import Row
 
 START_BLOCKS = 50  # not counted after power-on: the microphone and the filters settle
+OFFSET_BLOCKS = 20  # of them, from which the first DC is taken
+SETTLE_BLOCKS = 10  # of them, after that
 GAP_BLOCKS = 5  # not counted after lost sound: the filters ring
 CHECK_BLOCKS = 150  # flagged as warming up: by then rate, offset and own noise have been seen
 SECOND_BLOCKS = 100
@@ -75,7 +77,7 @@ class Meter:
         self.checksum_errors = 0
         self.reasons = 0  # bits of the period read last; texts: firmware.noise.checks.names()
         self._weigh = weigh or load()
-        self._state = state.new_state(microphone.pole, microphone.zero)
+        self._state = state.new_state(microphone.coefficients)
         self._book = blocks.new_book()
         self._curve = blocks.bend()
         self._classes = array("H", [0] * blocks.CLASSES)
@@ -110,8 +112,8 @@ class Meter:
         microphone = self._microphone
         # a sine of 94 dB in units of the quietest range
         sine_db = microphone.sensitivity_db + 20 * log10(1 << 31 - state.SHIFT_MIN) - 10 * log10(2)
-        self._a_offset_db = 94 + calibration_db - sine_db - microphone.a_gain_db
-        self._c_offset_db = 94 + calibration_db - sine_db - microphone.c_gain_db
+        self._a_offset_db = 94 + calibration_db - sine_db - microphone.gain_db[0]
+        self._c_offset_db = 94 + calibration_db - sine_db - microphone.gain_db[1]
         block_db = 10 * log10(state.BLOCK)
         self._key_offset_db = self._a_offset_db - block_db
         book = self._book
@@ -180,6 +182,10 @@ class Meter:
         counted = 0
         if self._skip:
             self._skip -= 1
+            if self._skip == SETTLE_BLOCKS + OFFSET_BLOCKS:
+                self._book[blocks.OFFSET_SUM] = self._book[blocks.OFFSETS] = 0
+            elif self._skip == SETTLE_BLOCKS:
+                self._track_offset()
         else:
             counted = 1
             self._counted += 1
@@ -209,7 +215,7 @@ class Meter:
         count = book[blocks.BLOCKS]
         if not count:
             return
-        offset = book[blocks.OFFSET_SUM] // count
+        offset = self._track_offset()
         if offset > OFFSET_MAX or offset < -OFFSET_MAX:
             self._seen |= 1 << checks.OFFSET
         if book[blocks.OVERS]:
@@ -222,7 +228,21 @@ class Meter:
             self._found[0] = self._found[1] = self._found[2] = 0
         if self._rate.wrong():
             self._seen |= 1 << checks.RATE
-        book[blocks.BLOCKS] = book[blocks.OVERS] = book[blocks.OFFSET_SUM] = 0
+        book[blocks.BLOCKS] = book[blocks.OVERS] = 0
+
+    def _track_offset(self) -> int:
+        """Have the kernel take away the DC that was seen, as far as its filters let it through.
+
+        Returns that DC, in units of the quietest range.
+        """
+        book = self._book
+        here = self._state
+        offset = book[blocks.OFFSET_SUM] // max(1, book[blocks.OFFSETS])
+        book[blocks.OFFSET_SUM] = book[blocks.OFFSETS] = 0
+        share = 256 + here[state.BASS_1] + here[state.BASS_2]
+        seen = max(-OFFSET_MAX, min(OFFSET_MAX, offset)) >> here[state.SHIFT] - state.SHIFT_MIN
+        here[state.OFFSET] = -share * max(-1023, min(1023, seen)) << 8
+        return offset
 
     def _close(self) -> None:
         """End the period: its levels and its quality."""

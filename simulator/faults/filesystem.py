@@ -1,8 +1,8 @@
 """A flash file system in memory that can lose power at any operation and lose what was not synced.
 
 It has the interface of the firmware's Files. Two behaviours: COPY_ON_WRITE is littlefs (a file has
-its old content until it is flushed or closed), IN_PLACE is harsher (opening for writing truncates at
-once, and any part of what was written may have reached the flash).
+its old content until it is flushed or closed), IN_PLACE is harsher (opening for writing truncates
+at once, and any part of what was written may have reached the flash).
 """
 
 import errno
@@ -32,7 +32,7 @@ class Outcome(Enum):
 
 @dataclass
 class Faults:
-    """What is to go wrong: power at operation cut_at (1 is the first), or all writes from full_at."""
+    """What is to go wrong: power at operation cut_at (1 is the first), all writes, all reads."""
 
     cut_at: int | None = None
     outcome: Outcome = Outcome.NOTHING

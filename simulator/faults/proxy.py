@@ -18,7 +18,7 @@ _TICK_S = 0.02
 class Mode(Enum):
     """What the network does with connections."""
 
-    PASS = "pass"
+    OPEN = "passes everything"
     SILENT = "accepts, answers nothing, and swallows what comes"
     REFUSE = "refuses new connections and resets the old"
     CUT_UP = "what the client sends is lost, what the server sends arrives"
@@ -40,7 +40,7 @@ class Proxy:
     """
 
     def __init__(self, target_port: int, port: int = 0) -> None:
-        self.mode = Mode.PASS
+        self.mode = Mode.OPEN
         self.stall_after_bytes: int | None = None
         self.accepted = 0
         self._target_port = target_port

@@ -5,8 +5,9 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -87,14 +88,14 @@ FAULT_AT_S = 4
 HEALED_AT_S = 17
 END_S = 30
 BACK_WITHIN_MS = 10_000
-WIFI = {"wifi_ssid": "street", "wifi_password": "secret"}
+WIFI = MappingProxyType({"wifi_ssid": "street", "wifi_password": "secret"})
 
 
 class Scene:
     """A node behind a proxy of its own, a fault of its own, and how it is healed."""
 
     options: tuple[str, ...] = ()
-    settings: dict[str, Any] = {}
+    settings: Mapping[str, Any] = MappingProxyType({})
     reason = ""
 
     def __init__(self, proxy: Proxy, run: Run) -> None:
@@ -105,7 +106,7 @@ class Scene:
         self.proxy.mode = Mode.REFUSE
 
     def heal(self) -> None:
-        self.proxy.mode = Mode.PASS
+        self.proxy.mode = Mode.OPEN
 
 
 class Refused(Scene):
@@ -139,7 +140,7 @@ class HangingNames(Scene):
     """DNS blocks for 30 s while nothing can be reached."""
 
     options = ("dns=30",)
-    settings = {"broker_host": "localhost"}
+    settings = MappingProxyType({"broker_host": "localhost"})
     reason = "dns"
 
     def fail(self) -> None:
@@ -150,14 +151,14 @@ class HangingNames(Scene):
 class StalledHandshake(Scene):
     """TLS begins and never ends."""
 
-    settings = {"broker_host": "localhost", "broker_tls": 1}
+    settings = MappingProxyType({"broker_host": "localhost", "broker_tls": 1})
     reason = "tls"
 
     def fail(self) -> None:
         self.proxy.stall_after_bytes = 40
         self.proxy.mode = Mode.REFUSE
         time.sleep(0.1)
-        self.proxy.mode = Mode.PASS
+        self.proxy.mode = Mode.OPEN
 
     def heal(self) -> None:
         self.proxy.stall_after_bytes = None
