@@ -9,6 +9,8 @@ from enum import Enum
 
 AHEAD_MAX = 65_536
 RANGES_MAX = 1_024
+CONFLICTS_MAX = 64
+VERSIONS_MAX = 4
 MASK_BITS = 32
 
 Range = tuple[int, int]
@@ -24,6 +26,7 @@ class Verdict(Enum):
     ERASED = "erased"
     TOO_FAR = "too far"
     TOO_SCATTERED = "too scattered"
+    TOO_MANY_CONFLICTS = "too many conflicts"
 
 
 class Numbers:
@@ -88,6 +91,7 @@ class Boot:
     stored: dict[int, bytes] = field(default_factory=dict)
     pending: dict[int, bytes] = field(default_factory=dict)
     conflicts: dict[int, list[bytes]] = field(default_factory=dict)
+    pending_conflicts: list[tuple[int, bytes]] = field(default_factory=list)
     received: Numbers = field(default_factory=Numbers)
     dropped: Numbers = field(default_factory=Numbers)
     lost: Numbers = field(default_factory=Numbers)
@@ -115,16 +119,12 @@ class Settlement:
     def receive(self, boot: int, seq: int, trailer: bytes) -> Verdict:
         """Decide on an authentic frame; STORE and CONFLICT wait for commit()."""
         state = self._boot(boot)
-        if seq in state.pending and state.pending[seq] == trailer:
-            return Verdict.PENDING
-        if seq in state.stored and trailer == state.stored[seq]:
-            return Verdict.AGAIN
-        if seq in state.pending or seq in state.stored:
-            others = state.conflicts.setdefault(seq, [])
-            if trailer in others:
-                return Verdict.AGAIN
-            others.append(trailer)
-            return Verdict.CONFLICT
+        if seq in state.pending:
+            same = state.pending[seq] == trailer
+            return Verdict.PENDING if same else self._conflict(state, seq, trailer)
+        if seq in state.stored:
+            same = state.stored[seq] == trailer
+            return Verdict.AGAIN if same else self._conflict(state, seq, trailer)
         if seq in state.erased:
             return Verdict.ERASED
         settled = state.settled()
@@ -136,6 +136,18 @@ class Settlement:
         state.pending[seq] = trailer
         return Verdict.STORE
 
+    @staticmethod
+    def _conflict(state: Boot, seq: int, trailer: bytes) -> Verdict:
+        known = state.conflicts.get(seq, [])
+        if trailer in known:
+            return Verdict.AGAIN
+        if (seq, trailer) in state.pending_conflicts:
+            return Verdict.PENDING
+        if len(known) >= VERSIONS_MAX or (not known and len(state.conflicts) >= CONFLICTS_MAX):
+            return Verdict.TOO_MANY_CONFLICTS
+        state.pending_conflicts.append((seq, trailer))
+        return Verdict.CONFLICT
+
     def commit(self) -> None:
         """All pending frames are durable now; one that was given up moves back."""
         for state in self.boots.values():
@@ -145,23 +157,34 @@ class Settlement:
                     gone.remove(seq, seq)
             state.stored.update(state.pending)
             state.pending.clear()
+            for seq, trailer in state.pending_conflicts:
+                state.conflicts.setdefault(seq, []).append(trailer)
+            state.pending_conflicts.clear()
 
     def fail(self) -> None:
         """The commit failed: nothing pending was ever there."""
         for state in self.boots.values():
             state.pending.clear()
+            state.pending_conflicts.clear()
 
     def live(
-        self, boots: Sequence[tuple[int, int, int]], dropped: int, unlisted: int = 0
+        self,
+        boots: Sequence[tuple[int, int, int]],
+        dropped: int,
+        unlisted: int = 0,
+        ours: bool = True,
     ) -> list[tuple[int, int, int]]:
         """Take in a LIVE: (boot, lowest kept, highest issued) and the sum of its drop counters.
+
+        ours: it names this collector as the one whose ACK it had last.
 
         Numbers below the lowest kept that never came are dropped as far as the counters have
         grown, the oldest first; the rest was acknowledged once and is lost: (boot, first, last).
         """
-        first_contact = self._drops is None
-        left = self._carried + max(0, dropped - (self._drops or 0)) if not first_contact else 0
-        self._drops = max(dropped, self._drops or 0)
+        first_contact = self._drops is None and not ours
+        known = dropped if self._drops is None else self._drops
+        left = self._carried + max(0, dropped - known)
+        self._drops = max(dropped, known)
         kept = {boot: (lowest, highest) for boot, lowest, highest in boots}
         newest = max(kept, default=0)
         if not unlisted:
