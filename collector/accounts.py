@@ -36,7 +36,7 @@ class SinkAccount:
     possible_duplicates: int = 0
     to_send: int = 0
     unaccounted: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
 
     @property
     def settled(self) -> int:
@@ -127,7 +127,8 @@ def _booked(counts: Mapping[delivery.Count, int], node: int) -> SinkAccount:
         elif count.outcome == delivery.POSSIBLE_DUPLICATE:
             account.possible_duplicates += readings
         if count.outcome in (delivery.REJECTED, delivery.LEFT_OUT, delivery.EXPIRED):
-            account.reasons[f"{count.outcome}: {count.reason}"] += readings
+            reason = f"{count.outcome}: {count.reason}"
+            account.reasons[reason] = account.reasons.get(reason, 0) + readings
     return account
 
 

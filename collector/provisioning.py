@@ -25,7 +25,8 @@ def channels_sent(config: Config, nodes: Sequence[PublicNode]) -> list[Channel]:
     try:
         with open_view(config) as view:
             newest = archive.newest_id(view.connection)
-            for frame in archive.frames(view.connection, newest - SAMPLE_FRAMES, newest):
+            first = max(1, newest - SAMPLE_FRAMES + 1)
+            for frame in archive.frames(view.connection, first, newest, SAMPLE_FRAMES):
                 if frame.node not in by_link or frame.type != wire.T_DATA:
                     continue
                 with suppress(Undecodable):

@@ -134,11 +134,11 @@ async def test_a_node_cannot_push_another_off_by_its_client_id(site: Site) -> No
 
 
 async def test_nothing_is_retained_and_nothing_large_passes(site: Site) -> None:
-    async with site.node(GOOD) as node:
+    async with site.node(GOOD, timeout=2) as node:
         with pytest.raises(aiomqtt.MqttError):
             await node.publish("osn/1/a1b2c3d4/u", bytes(100_000), qos=1)
     with suppress(aiomqtt.MqttError):
-        async with site.node(GOOD) as node:
+        async with site.node(GOOD, timeout=2) as node:
             await node.publish("osn/1/a1b2c3d4/u", b"kept?", qos=1, retain=True)
     async with listening(site.collector(), "osn/1/+/u") as collector:
         assert await received(collector, SILENCE_S) is None

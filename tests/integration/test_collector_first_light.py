@@ -191,7 +191,7 @@ def daemon(tmp_path: Path, mosquitto: Callable[..., Any]) -> Iterator[tuple[Daem
 
 async def until(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
     deadline_s = asyncio.get_running_loop().time() + within_s
-    while not holds():  # noqa: ASYNC110 - what is awaited happens in another process
+    while not holds():
         if asyncio.get_running_loop().time() > deadline_s:
             raise TimeoutError("it never came true")
         await asyncio.sleep(0.05)

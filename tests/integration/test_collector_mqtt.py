@@ -18,7 +18,7 @@ NODE = 0xA1B2C3D4
 
 async def until(holds: Callable[[], Any]) -> None:
     deadline_s = asyncio.get_running_loop().time() + WITHIN_S
-    while not holds():  # noqa: ASYNC110 - what is awaited happens in another process
+    while not holds():
         assert asyncio.get_running_loop().time() < deadline_s, "it never came true"
         await asyncio.sleep(0.01)
 
