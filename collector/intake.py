@@ -34,6 +34,7 @@ from collector.ledger_boot import BootLedger, Verdict
 from collector.opening import Head, TagChecker, head_of
 from collector.outline import exact, outline
 from collector.quarantine import UNKNOWN_NODE, Quarantine
+from collector.recovery import guess_anchor
 from collector.timeline import Timeline
 from collector.transports.base import Source
 from collector.writer import WriteFailed, Writer
@@ -477,7 +478,13 @@ class Intake:
                     self._timeline, frame.node, frame.boot, frame.raw, frame.received_ms
                 )
             if boot.anchor_ms is None:
-                self._set_anchor(boot, self._guessed_anchor(frame))
+                known_ms = self._timeline.anchor_ms(frame.node, frame.boot)
+                self._set_anchor(
+                    boot,
+                    guess_anchor(frame.boot, frame.received_ms, frame.last_ms)
+                    if known_ms is None
+                    else known_ms,
+                )
             assert boot.anchor_ms is not None
             self._hours.add(
                 frame_id,
@@ -493,11 +500,6 @@ class Intake:
             answers.note(frame.node, frame.boot, waiting.source)
         self._ledger.newest_id = max(self._ledger.newest_id, first_id + len(group) - 1)
         self.counters.committed += len(group)
-
-    def _guessed_anchor(self, frame: StoredFrame) -> int:
-        """Any fixed amount serves the index; near the truth it keeps neighbours together."""
-        received_ms = frame.received_ms if frame.received_ms >= 0 else self._clock.unix_ms()
-        return received_ms - frame.last_ms
 
     async def _check_unsure(self) -> None:
         """Reads the stored namesakes of resends whose trailers are not in memory any more."""

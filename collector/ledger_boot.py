@@ -162,9 +162,12 @@ class BootLedger:
         if seq > last + SEQ_AHEAD_MAX:
             return Verdict.TOO_FAR
         scattered = len(self.settled) + len(self.pending) >= RANGES_MAX
-        if scattered and seq not in self.settled and seq - 1 not in self.settled:
+        if scattered and seq not in self.settled and not self._touches(seq):
             return Verdict.TOO_SCATTERED
         return Verdict.NEW
+
+    def _touches(self, seq: int) -> bool:
+        return seq - 1 in self.settled or seq - 1 in self.pending
 
     def wait(self, seq: int, tag: bytes) -> None:
         """Notes a new frame that the next commit will hold."""

@@ -131,9 +131,6 @@ class Quarantine:
 def _write(
     connection: sqlite3.Connection, held: list[Held], counts: Counter[tuple[int, str]], unix_ms: int
 ) -> None:
-    for node in {frame.node for frame in held}:
-        if not _node_has_room(connection, node):
-            held = [frame for frame in held if frame.node != node]
     connection.executemany(
         "INSERT INTO held (node, reason, source, received_ms, raw) VALUES (?, ?, ?, ?, ?)",
         [(f.node, f.reason, f.source, f.received_ms, f.raw) for f in held],
@@ -151,14 +148,17 @@ def _write(
             " (SELECT id FROM held WHERE node = ?1 ORDER BY id DESC LIMIT ?2)",
             (node, FRAMES_PER_NODE),
         )
+    _keep_to_nodes(connection)
     _keep_to_ring(connection)
 
 
-def _node_has_room(connection: sqlite3.Connection, node: int) -> bool:
-    if connection.execute("SELECT 1 FROM held WHERE node = ? LIMIT 1", (node,)).fetchone():
-        return True
-    (nodes,) = connection.execute("SELECT count(DISTINCT node) FROM held").fetchone()
-    return bool(nodes < NODES_MAX)
+def _keep_to_nodes(connection: sqlite3.Connection) -> None:
+    """Forgets the claimed nodes that were silent for longest when there are too many."""
+    connection.execute(
+        "DELETE FROM held WHERE node IN (SELECT node FROM held GROUP BY node"
+        " ORDER BY max(id) DESC LIMIT -1 OFFSET ?)",
+        (NODES_MAX,),
+    )
 
 
 def _counter_has_room(connection: sqlite3.Connection, node: int, reason: str) -> bool:

@@ -31,14 +31,25 @@ def take_back(ledger: Ledger, hours: HourIndex, timeline: Timeline, rows: Iterab
     frames = 0
     for frame_id, node, boot, seq, state, received, first_ms, last_ms, raw in rows:
         known = ledger.replay(frame_id, node, boot, seq, state == CONFLICT, last_ms, raw)
-        if known.anchor_ms is None:
-            known.anchor_ms = abs(received) - last_ms
-            known.dirty = True
-        hours.add(frame_id, node, boot, seq, known.anchor_ms, first_ms, last_ms)
         if outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES]).has_clock:
             observe_clocks(timeline, node, boot, raw, received)
+        if known.anchor_ms is None:
+            dated_ms = timeline.anchor_ms(node, boot)
+            known.anchor_ms = (
+                guess_anchor(boot, received, last_ms) if dated_ms is None else dated_ms
+            )
+            known.dirty = True
+        hours.add(frame_id, node, boot, seq, known.anchor_ms, first_ms, last_ms)
         frames += 1
     return frames
+
+
+def guess_anchor(boot: int, received: int, last_ms: int) -> int:
+    """An hour shift for a boot that nothing dates: any serves, one near the truth serves best.
+
+    A boot's number starts at the Unix second of its board's provisioning.
+    """
+    return received - last_ms if received >= 0 else boot * 1_000
 
 
 def observe_clocks(timeline: Timeline, node: int, boot: int, raw: bytes, received: int) -> None:

@@ -110,8 +110,11 @@ def _forget_hours(connection: sqlite3.Connection, last_id: int) -> None:
 
 
 def vacuum(connection: sqlite3.Connection) -> None:
-    """Gives some free pages back to the file system; not inside a transaction."""
-    connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+    """Gives some free pages back to the file system; not inside a transaction.
+
+    `execute` would step this pragma once, which is one page.
+    """
+    connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
 
 
 def erase_node(connection: sqlite3.Connection, node: int, limit: int = REMOVED_PER_STEP) -> int:

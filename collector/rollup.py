@@ -25,6 +25,8 @@ from protocol.wire import FrameError
 GRACE_MS = 600_000
 HOURS_PER_PASS = 500
 SAMPLE_MS_MAX = HOUR_MS
+SLACK_MS = 400 * 24 * HOUR_MS
+BOOTS_MAX = 200
 
 AnchorOf = Callable[[int, int], int | None]
 HourlyRow = tuple[int, int, int, int, int, float | None, float | None, float | None, int]
@@ -58,8 +60,13 @@ def aggregate(how: str, values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values)
 
 
-def hours_touched(timeline: Timeline, key: Key, anchor_ms: int | None) -> set[int]:
-    """Unix hours in which an index hour's frames lie; none while the boot is undated."""
+def hours_touched(
+    timeline: Timeline, key: Key, anchor_ms: int | None, shift_ms: int = 0
+) -> set[int]:
+    """Unix hours in which an index hour's frames lie; none while the boot is undated.
+
+    `shift_ms` moves them to where they lay under an earlier time mapping.
+    """
     hour, node, boot = key
     if anchor_ms is None:
         return set()
@@ -68,17 +75,19 @@ def hours_touched(timeline: Timeline, key: Key, anchor_ms: int | None) -> set[in
     end = timeline.time_of(node, boot, first_ms + HOUR_MS - 1)
     if start is None or end is None:
         return set()
-    return set(range(start.unix_ms // HOUR_MS, end.unix_ms // HOUR_MS + 1))
+    first, last = (start.unix_ms + shift_ms) // HOUR_MS, (end.unix_ms + shift_ms) // HOUR_MS
+    return set(range(first, last + 1))
 
 
 def dirty_hours(
-    timeline: Timeline, anchor_of: AnchorOf, keys: Iterable[Key]
+    timeline: Timeline, anchor_of: AnchorOf, keys: Iterable[tuple[Key, int]]
 ) -> set[tuple[int, int]]:
-    """(hour, node) that frames indexed under these keys make dirty."""
+    """(hour, node) that frames indexed under these keys make dirty, now and before their shift."""
     return {
         (hour, key[1])
-        for key in keys
-        for hour in hours_touched(timeline, key, anchor_of(key[1], key[2]))
+        for key, shift_ms in keys
+        for moved_ms in {0, shift_ms}
+        for hour in hours_touched(timeline, key, anchor_of(key[1], key[2]), moved_ms)
     }
 
 
@@ -90,15 +99,16 @@ def mark(connection: sqlite3.Connection, hours: Iterable[tuple[int, int]], marke
     )
 
 
-def moved_keys(connection: sqlite3.Connection, moved: Iterable[Moved]) -> list[Key]:
-    """Index rows of boots whose times have changed."""
-    keys: list[Key] = []
-    for node, boot, first_hour, last_hour in moved:
-        keys += connection.execute(
+def moved_keys(connection: sqlite3.Connection, moved: Iterable[Moved]) -> list[tuple[Key, int]]:
+    """Index rows of boots whose times have changed, and by how much."""
+    keys: list[tuple[Key, int]] = []
+    for node, boot, first_hour, last_hour, shift_ms in moved:
+        rows = connection.execute(
             "SELECT hour, node, boot FROM hour WHERE hour BETWEEN ? AND ?"
             " AND node = ? AND boot = ?",
             (first_hour, last_hour, node, boot),
-        ).fetchall()
+        )
+        keys += [(row, shift_ms) for row in rows]
     return keys
 
 
@@ -136,12 +146,12 @@ class Rollup:
 
     async def _compute(self, hour: int, node: int) -> list[HourlyRow]:
         start_ms = hour * HOUR_MS
-        boots = await self._writer.read(lambda connection: boots_near(connection, node, hour))
+        boots = await self._writer.read(lambda connection: boots_near(connection, node, start_ms))
         cells: dict[tuple[int, int], _Cell] = {}
-        for boot, anchor_ms in boots:
+        for boot, anchor_ms, end_ms in boots:
             first_ms = self._timeline.uptime_at(node, boot, start_ms)
             last_ms = self._timeline.uptime_at(node, boot, start_ms + HOUR_MS)
-            if first_ms is None or last_ms is None:
+            if first_ms is None or last_ms is None or last_ms < 0 or first_ms > end_ms:
                 continue
             search = partial(
                 _frames,
@@ -168,17 +178,18 @@ def _frames(
     return list(lookup.by_uptime(connection, node, boot, anchor_ms, first_ms, last_ms))
 
 
-def boots_near(connection: sqlite3.Connection, node: int, hour: int) -> list[tuple[int, int]]:
-    """(boot, anchor) of a node's boots that may have frames in a Unix hour, oldest first.
+def boots_near(
+    connection: sqlite3.Connection, node: int, start_ms: int
+) -> list[tuple[int, int, int]]:
+    """(boot, anchor, last uptime) of a node's boots that may have samples in an hour.
 
-    A better time mapping moves a boot by days at the very most.
+    A boot that nothing dated at first is indexed by its receipt, which may be a year late.
     """
     return connection.execute(
-        "SELECT DISTINCT hour.boot, ledger.anchor_ms FROM hour"
-        " JOIN ledger ON ledger.node = hour.node AND ledger.boot = hour.boot"
-        " WHERE hour.hour BETWEEN ? AND ? AND hour.node = ? AND ledger.anchor_ms IS NOT NULL"
-        " ORDER BY hour.boot",
-        (hour - 48, hour + 48, node),
+        "SELECT boot, anchor_ms, max(last_ms, live_ms) FROM ledger WHERE node = ?"
+        " AND anchor_ms - ? <= ? AND anchor_ms + max(last_ms, live_ms) + ? >= ?"
+        " ORDER BY boot DESC LIMIT ?",
+        (node, SLACK_MS, start_ms + HOUR_MS, SLACK_MS, start_ms, BOOTS_MAX),
     ).fetchall()
 
 

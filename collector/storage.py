@@ -63,7 +63,7 @@ class Storage:
         knots = self.timeline.take_rows(closed_only=not everything)
         moved = self.timeline.take_moved()
         marked = self.snapshots + 1
-        keys = [*rows, *(await self._moved_keys(moved))]
+        keys = [(key, 0) for key in rows] + await self._moved_keys(moved)
         dirty = rollup.dirty_hours(self.timeline, self.timeline.anchor_ms, keys)
 
         def write(connection: sqlite3.Connection) -> None:
@@ -86,7 +86,7 @@ class Storage:
             self._witness.write(self.ledger.collector, taken.newest_id)
         return True
 
-    async def _moved_keys(self, moved: set[Moved]) -> list[hour_index.Key]:
+    async def _moved_keys(self, moved: set[Moved]) -> list[tuple[hour_index.Key, int]]:
         if not moved:
             return []
         try:

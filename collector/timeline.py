@@ -31,8 +31,8 @@ _ENOUGH_LIVE = 8
 KnotRow = tuple[int, int, int, int, int, int, int]
 """(hour, node, boot, source, uptime_ms, offset_ms, error_ms), as in the table `knot`."""
 
-Moved = tuple[int, int, int, int]
-"""(node, boot, first hour, last hour), by the boot's index hours."""
+Moved = tuple[int, int, int, int, int]
+"""(node, boot, first hour, last hour, old minus new time), by the boot's index hours."""
 
 MOVED_MS = 1_000
 MOVED_MAX = 10_000
@@ -168,7 +168,9 @@ class Timeline:
         new = self.time_of(node, boot, uptime_ms)
         still = old is not None and new is not None and abs(new.unix_ms - old.unix_ms) <= MOVED_MS
         if not still and len(self.moved) < MOVED_MAX:
-            self.moved.add((node, boot, hour - RECENT_HOURS, hour + RECENT_HOURS))
+            shift_ms = old.unix_ms - new.unix_ms if old is not None and new is not None else 0
+            reach = hour - RECENT_HOURS, hour + RECENT_HOURS
+            self.moved.add((node, boot, *reach, shift_ms))
 
     def take_moved(self) -> set[Moved]:
         """What `moved` holds, once."""
