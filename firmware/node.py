@@ -2,6 +2,7 @@
 
 from firmware import health, reports
 from firmware import identity as identities
+from firmware import sensors as sensor_drivers
 from firmware.clock import Clock
 from firmware.downlink import Downlink
 from firmware.link import Link
@@ -30,12 +31,12 @@ class NotProvisioned(Exception):
 
 def load_sensors(board: "dict[str, Any]", hal: "Hal", now_ms: int) -> "list[tuple[Any, int]]":
     """(sensor, instance) for each entry of board.json's "sensors"."""
-    from firmware import sensors
-
-    return [
-        (sensors.from_board(entry, hal, now_ms), entry.get("instance", 0))
+    found = [
+        (sensor_drivers.from_board(entry, hal, now_ms), entry.get("instance", 0))
         for entry in board.get("sensors", [])
     ]
+    sensor_drivers.link([sensor for sensor, _ in found])
+    return found
 
 
 class Node:
@@ -74,6 +75,7 @@ class Node:
             self.sampler = Sampler(
                 self.sensors, schedule or Grid(interval_ms), interval_ms, settings["batch_rows"]
             )
+        self._clocks = [sensor for sensor, _ in self.sensors if hasattr(sensor, "take_time")]
         self.live = Live(self.sampler)
         self.deadlines = health.Deadlines()
         self.restart_wanted = False
@@ -119,6 +121,7 @@ class Node:
         if self.sampler is not None:
             wait = min(wait, self.sampler.step(now))
             self.deadlines.met("sampling", self.sampler.last_ms)
+            sensor_drivers.hear_clocks(self._clocks, self.clock, now)
         self._report(now)
         if self.outbox.step(now):
             self.deadlines.met("spool", now)

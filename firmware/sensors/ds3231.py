@@ -18,6 +18,7 @@ TEMPERATURE = 0x11
 STOOD_STILL = 0x80
 YEAR_MIN = 2024
 ERROR_MS = 10000
+SET_EVERY_MS = 86400000
 
 
 def number(bcd: int) -> int:
@@ -72,6 +73,7 @@ class Ds3231(Sensor):
     def __init__(self, bus: "I2c", options: "Options", now_ms: int = 0) -> None:
         self.address = options.get("address", 0x68)
         self._time: "tuple[int, int, int, int] | None" = None
+        self._set_due_ms = now_ms
         super().__init__(bus, options, now_ms)
 
     def setup(self) -> "Work":
@@ -95,8 +97,13 @@ class Ds3231(Sensor):
         time, self._time = self._time, None
         return time
 
+    def wants_time(self, now_ms: int) -> bool:
+        """Whether it was not set for a day, and has nothing else to do."""
+        return self._task is None and self.configured and now_ms >= self._set_due_ms
+
     def set_time(self, unix_ms: int, now_ms: int) -> None:
         """Set it; that happens at the next full second."""
+        self._set_due_ms = now_ms + SET_EVERY_MS
         self._task = self._write_time(unix_ms - now_ms)
         self._measuring = False
         self._due_ms = self.now_ms = now_ms

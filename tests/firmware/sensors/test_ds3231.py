@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware import sensors
+from firmware.clock import Clock
 from firmware.sensors import ds3231
 from protocol import wire
 from simulator.devices.base import Steady
@@ -73,3 +75,34 @@ def test_without_it_the_temperature_is_missing_and_comes_back() -> None:
     bench.device.mend()
     assert bench.sample(120_000)["chip_temperature"].quality == wire.Q_OK
     assert bench.sensor.take_time() is not None
+
+
+class Ticks:
+    """What a clock asks of the hardware."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def ticks_ms(self) -> int:
+        return self._bench.now_ms
+
+    def ticks_diff(self, a: int, b: int) -> int:
+        return a - b
+
+
+def test_it_sets_the_nodes_clock_and_is_set_by_the_collectors_time() -> None:
+    bench = Bench("ds3231", Steady(), options={"drift_ppm": 0})
+    clock = Clock(Ticks(bench))
+    bench.advance(3_000)
+    sensors.hear_clocks([bench.sensor], clock, bench.now_ms)
+    assert clock.source == wire.CLOCK_RTC
+    assert abs(clock.unix_ms(3_000) - (START_UNIX_MS + 3_000)) <= 1_000
+
+    right_ms = START_UNIX_MS + 7_200_250
+    clock.set(right_ms, 3_000, 20, wire.CLOCK_TIME)
+    for _ in range(3):
+        sensors.hear_clocks([bench.sensor], clock, bench.now_ms)
+        bench.advance(bench.now_ms + 2_000)
+    assert abs(bench.device.unix_ms(bench.now_ms) - clock.unix_ms(bench.now_ms)) <= 5
+    assert not bench.sensor.wants_time(bench.now_ms)
+    assert bench.sensor.wants_time(bench.now_ms + 86_400_000)
