@@ -8,6 +8,8 @@ except ImportError:
     import firmware.noise.plain as micropython  # type: ignore[no-redef]
     from firmware.noise.plain import ptr16, ptr32
 
+from protocol.wire import Q_ABOVE, Q_BELOW, Q_FAULT, Q_MISSING, Q_OK, Q_SUSPECT, Q_WARMING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +107,28 @@ class RateCheck:
         for slip_ms in self._slips:
             total += slip_ms
         return abs(total) > RATE_SLIP_MS
+
+
+# The quality that a reason gives, the gravest first, and whether its levels mean nothing.
+_QUALITIES = (
+    (NO_SOUND, Q_MISSING, True),
+    (RATE, Q_FAULT, True),
+    (SILENT, Q_FAULT, True),
+    (SHIFTED, Q_FAULT, True),
+    (OFFSET, Q_FAULT, False),
+    (OVERLOAD, Q_ABOVE, False),
+    (STARTING, Q_WARMING, False),
+    (GAPS, Q_SUSPECT, False),
+    (TOO_QUIET, Q_BELOW, False),
+)
+
+
+def quality(reasons: int) -> "tuple[int, bool]":
+    """Quality code for a set of reasons (bit 1 << reason), and whether levels are given at all."""
+    for reason, code, hopeless in _QUALITIES:
+        if reasons >> reason & 1:
+            return code, not hopeless
+    return Q_OK, True
 
 
 def names(reasons: int) -> "Any":

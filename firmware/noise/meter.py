@@ -4,10 +4,10 @@ from array import array
 from math import log10
 
 from firmware.noise import blocks, checks, levels, microphones, state
+from firmware.noise.channels import LEVELS, SCALARS, channels
 from firmware.noise.loader import load
 from firmware.noise.stream import BUFFER_MS, DMA_BYTES, Stream
-from protocol import quantity
-from protocol.wire import Q_ABOVE, Q_BELOW, Q_FAULT, Q_MISSING, Q_OK, Q_SUSPECT, Q_WARMING
+from protocol.wire import Q_MISSING, Q_OK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,34 +24,8 @@ CHECK_BLOCKS = 150  # flagged as warming up: by then rate, offset and own noise 
 SECOND_BLOCKS = 100
 SNAP_MS = 60  # an instant this close to a whole second after the last one is that second
 OFFSET_MAX = 209715  # 5 % of full scale, in units of the quietest range
-CLASS_WIDTH = blocks.CLASSES
 
-SCALARS = (
-    quantity.LAEQ,
-    quantity.LAFMAX,
-    quantity.LAFMIN,
-    quantity.LA10,
-    quantity.LA50,
-    quantity.LA90,
-    quantity.LCEQ,
-    quantity.LCPEAK,
-    quantity.VALID_TIME,
-)
-_LEVELS = 8
-_VALID_TIME = 8
-
-# The quality that a reason gives, the gravest first; 0.0 dB where no level can be true.
-_QUALITIES = (
-    (checks.NO_SOUND, Q_MISSING, True),
-    (checks.RATE, Q_FAULT, True),
-    (checks.SILENT, Q_FAULT, True),
-    (checks.SHIFTED, Q_FAULT, True),
-    (checks.OFFSET, Q_FAULT, False),
-    (checks.OVERLOAD, Q_ABOVE, False),
-    (checks.STARTING, Q_WARMING, False),
-    (checks.GAPS, Q_SUSPECT, False),
-    (checks.TOO_QUIET, Q_BELOW, False),
-)
+_VALID_TIME = len(LEVELS)
 
 
 class Meter:
@@ -71,7 +45,7 @@ class Meter:
         self._microphone = microphone
         self._threshold_db = options.get("threshold_db")
         self._with_classes = bool(options.get("histogram"))
-        self.CHANNELS = self._channels()
+        self.CHANNELS = channels(options)
         self.ready = False
         self.bus_errors = 0
         self.checksum_errors = 0
@@ -97,15 +71,6 @@ class Meter:
         self._heard = 0
         self.calibrate(options.get("calibration_db", 0.0))
         self._stream = Stream(i2s, now_ms)
-
-    def _channels(self) -> "tuple[tuple[int | None, ...], ...]":
-        channels = [(name, None) for name in SCALARS]
-        if self._threshold_db is not None:
-            channels.append((quantity.TIME_ABOVE, None))
-        result: "list[tuple[int | None, ...]]" = list(channels)
-        if self._with_classes:
-            result.append((quantity.LEVEL_HISTOGRAM, None, CLASS_WIDTH, 0))
-        return tuple(result)
 
     def calibrate(self, calibration_db: float) -> None:
         """Take a new calibration constant: what is added to all levels."""
@@ -261,7 +226,7 @@ class Meter:
             levels.key_level(book[blocks.PEAK_KEY], self._c_offset_db),
         )
         trusted = self._judge(a_db)
-        for index in range(_LEVELS):
+        for index in range(len(LEVELS)):
             self._values[index] = round(found[index] * 10) if trusted else 0
         self._values[_VALID_TIME] = counted * state.BLOCK_MS
         if self._threshold_db is not None:
@@ -292,18 +257,19 @@ class Meter:
         if 2 * self._counted * state.BLOCK_MS < period_ms:
             seen |= 1 << checks.GAPS
         self.reasons = seen
-        self._quality = Q_OK
-        for reason, quality, hopeless in _QUALITIES:
-            if seen >> reason & 1:
-                self._quality = quality
-                return not hopeless
-        return True
+        self._quality, trusted = checks.quality(seen)
+        return trusted
 
 
-def from_board(entry: "Entry", hal: "Any", now_ms: int = 0) -> Meter:
-    """Build it from an entry of board.json, such as {"driver": "ics43434", "bus": "i2s:mic"}."""
-    port = dict(hal.board["i2s"][entry["bus"].split(":")[1]])
-    port["buffer"] = DMA_BYTES
+def from_board(entry: "Entry", hal: "Any", now_ms: int = 0) -> "Any":
+    """Build it from an entry of board.json, such as {"driver": "ics43434", "bus": "i2s:mic"}.
+
+    A port that measures levels by itself brings its meter(options, now_ms).
+    """
+    spec = dict(hal.board["i2s"][entry["bus"].split(":")[1]])
+    spec["buffer"] = DMA_BYTES
     options = dict(entry.get("options", {}))
     options.setdefault("microphone", entry["driver"])
-    return Meter(hal.i2s(port), options, now_ms)
+    port = hal.i2s(spec)
+    ready_made = getattr(port, "meter", None)
+    return ready_made(options, now_ms) if ready_made else Meter(port, options, now_ms)

@@ -2,12 +2,12 @@
 
 Boards whose MicroPython has no machine code emitter, or whose kernel fails its self-test, run this.
 
-All poles of A and C weighting are real, so each is a section with one multiplier, a low pass whose
-output is taken away: low = state >> G; state += (x - low) * K. The double pole at 20.6 Hz runs
-once for four samples (SLOW_1, and SLOW_2 after it): x - 2 low_1 + low_2 for a flat microphone; other
-shares of the two also raise the bass of one that rolls off. Its correction moves in two steps a
-group, which keeps its images below the weighted signal. At the top end the double pole at 12.2 kHz
-and the microphone's resonance become one pole and two zeros.
+All poles of A and C weighting are real, so each is a section with one multiplier, a low pass
+whose output is taken away: low = state >> G; state += (x - low) * K. The double pole at 20.6 Hz
+runs once for four samples (SLOW_1, and SLOW_2 after it): x - 2 low_1 + low_2 for a flat
+microphone; other shares of the two also raise the bass of one that rolls off. Its correction moves
+in two steps a group, which keeps its images below the weighted signal. At the top end the double
+pole at 12.2 kHz and the microphone's resonance become one pole and two zeros.
 """
 
 from firmware.noise.state import (

@@ -23,8 +23,8 @@ _MODELS = {
     "bme280": ("bme280", "Bme280"),
     "bmp280": ("bme280", "Bmp280"),
     "ds3231": ("ds3231", "Ds3231"),
-    "ics43434": ("microphone", "Microphone"),
-    "inmp441": ("microphone", "Microphone"),
+    "ics43434": ("microphone", "Ics43434"),
+    "inmp441": ("microphone", "Inmp441"),
     "neo6m": ("neo6m", "Neo6m"),
 }
 

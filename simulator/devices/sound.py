@@ -1,9 +1,12 @@
 """Sounds with a level that is known exactly."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float64]
+Response = Callable[[Samples], NDArray[np.complex128]]
 
 RATE_HZ = 48_000
 LOOP = 1 << 17
@@ -38,11 +41,11 @@ def _c_db(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
 class Noise:
     """Traffic-like noise (pink above 50 Hz, to 16 kHz) that repeats every 2.7 s.
 
-    samples() are scaled so that an A-weighted level of 0 dB re a full-scale sine results; the
-    stretches of one loop have the loop's spectrum, so levels over some seconds are exact.
+    Before response, a microphone's gain by frequency, its A-weighted level is 0 dB re a full-scale
+    sine. Levels over some seconds are exact, shorter ones fluctuate as noise does.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, response: Response | None = None) -> None:
         randomness = np.random.default_rng(seed)
         frequency_hz: Samples = np.fft.rfftfreq(LOOP, 1 / RATE_HZ).astype(np.float64)
         with np.errstate(divide="ignore"):
@@ -53,6 +56,8 @@ class Noise:
         weighted = amplitude * 10 ** (a_weighting_db(frequency_hz) / 20)
         power = 2 * np.sum(weighted**2) / LOOP**2
         spectrum = amplitude / np.sqrt(2 * power) * np.exp(1j * phases)
+        if response is not None:
+            spectrum = spectrum * response(frequency_hz)
         self._loop: Samples = np.fft.irfft(spectrum, LOOP)
 
     def samples(self, first: int, count: int) -> Samples:
