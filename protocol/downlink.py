@@ -68,9 +68,9 @@ def time_answer(data: memoryview) -> "tuple[int, int, int, int]":
 
 
 def request_id(data: memoryview) -> int:
-    """The id of CONFIG, COMMAND or UPDATE, for the RESULT that answers it."""
+    """The id of CONFIG, COMMAND or UPDATE, for the RESULT; raises FrameError section without."""
     if len(data) < 2:
-        raise FrameError("id")
+        raise FrameError("section")
     return data[0] | data[1] << 8
 
 
@@ -78,6 +78,8 @@ def settings(data: memoryview) -> "Iterator[tuple[int, memoryview]]":
     """(key, value) of each setting of CONFIG; raises FrameError config on an overrun."""
     at = 2
     end = len(data)
+    if end < at:
+        raise FrameError("config")
     while at < end:
         if end - at < 3:
             raise FrameError("config")
