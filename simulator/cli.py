@@ -80,3 +80,35 @@ def replay_command(
         report_file.write_text(report.as_json(), encoding="utf-8")
     show(report)
     sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=60, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Empty this folder and leave everything in it.",
+)
+@click.option("--cpython", is_flag=True, help="Run the firmware under CPython, not on the VM.")
+@click.option("--embedded-broker", is_flag=True, help="Use amqtt although mosquitto is there.")
+def demo(
+    seconds: float, seed: int, keep: Path | None, cpython: bool, embedded_broker: bool
+) -> None:
+    """Show the whole way, live: three boards, broker, collector, an open network.
+
+    Ends by itself with the ledger, and with 1 when the ledger does not add up.
+
+    \b
+    Example:
+      osn-simulator demo --seconds 60
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from simulator.demo.run import DemoOptions, demonstrate
+
+    options = DemoOptions(seconds, seed, keep, cpython, embedded_broker)
+    account = asyncio.run(demonstrate(options, Console()))
+    sys.exit(0 if account.adds_up else 1)

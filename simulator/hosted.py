@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from firmware.node import Node
+from simulator.devices.microphone_levels import LevelPort
 from simulator.faults.filesystem import PowerCut
 
 if TYPE_CHECKING:
@@ -255,8 +256,8 @@ class HostedHal:
     def i2c(self, name: str) -> Any:
         return self._buses.i2c(name)
 
-    def i2s(self, spec: dict[str, int]) -> Any:
-        return self._buses.i2s(spec)
+    def i2s(self, spec: dict[str, int]) -> LevelPort:
+        return LevelPort(self._buses.i2s(spec))
 
     def pin(self, number: int) -> Pin:
         return Pin(self._hardware.pins, number)

@@ -88,6 +88,7 @@ class MqttLink(asyncio.Protocol):
         self.reason = "not started"
         self.on_frame: Callable[[], None] | None = None
         self.connects = 0
+        self.blocked = False
         name = f"{node:08x}"
         self._host = host
         self._port = port
@@ -130,6 +131,12 @@ class MqttLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self.connected = False
+
+    def block(self, blocked: bool) -> None:
+        """Take the network away, or give it back."""
+        self.blocked = blocked
+        if blocked and self._transport is not None:
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -180,6 +187,8 @@ class MqttLink(asyncio.Protocol):
         while True:
             self._lost.clear()
             try:
+                if self.blocked:
+                    raise OSError("no Wi-Fi")
                 await loop.create_connection(lambda: self, self._host, self._port)
             except OSError as error:
                 self.reason = str(error)

@@ -42,6 +42,7 @@ class VmNode(ABC):
         self.process: VmProcess | None = None
         self.starts = 0
         self.on_end: Callable[[str], None] | None = None
+        self.on_start: Callable[[], None] | None = None
         self._make_buses = make_buses
         self._unique_id = unique_id
         self._script = script
@@ -88,6 +89,8 @@ class VmNode(ABC):
             stepped=self.stepped,
             env=self._env,
         )
+        if self.on_start is not None:
+            self.on_start()
         return self.process
 
     def power_off(self) -> None:
