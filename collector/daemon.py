@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sqlite3
+from functools import partial
 
 from collector import archive
 from collector.app import Collector, all_transports, disk_free, supervised
@@ -61,11 +62,17 @@ async def _run(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, collector.stop)
-    control = ControlServer(settings.data, Operations(collector).handlers())
+    operations = Operations(collector)
+    control = ControlServer(settings.data, operations.handlers())
     beside = [
         asyncio.create_task(_serve_manager(collector)),
         asyncio.create_task(supervised("control", control.run)),
     ]
+    if config.web.enabled:
+        from collector import metrics
+
+        serve = partial(metrics.serve, config.web, partial(operations.status, {}))
+        beside.append(asyncio.create_task(supervised("metrics", serve)))
     log.info(
         "collector %s %08x: %d nodes, %d frames replayed into the ledger",
         settings.name,

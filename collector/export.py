@@ -5,6 +5,7 @@ cells of a grid, as to a network; raw frames, which hold them exactly, are not e
 """
 
 import csv
+import importlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -248,8 +249,8 @@ def sqlite_writer(file: Path) -> Iterator[Write]:
 def parquet_writer(file: Path) -> Iterator[Write]:
     """Apache Parquet; needs the extra `parquet`."""
     try:
-        import pyarrow
-        import pyarrow.parquet as parquet
+        pyarrow: Any = importlib.import_module("pyarrow")
+        parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise ExportError(
             "Parquet needs pyarrow: install opencities-osn[parquet] (no wheel for 32-bit ARM)"

@@ -200,6 +200,11 @@ class Intake:
         """Frames in memory that no commit holds yet."""
         return len(self._waiting)
 
+    @property
+    def doubtful(self) -> bool:
+        """True after a failed commit, until the storage works again."""
+        return self._doubtful
+
     def receive(self, raw: bytes, source: Source) -> Decision:
         """Decides about one frame; never blocks and never raises for what it holds."""
         counters = self.counters

@@ -28,7 +28,8 @@ from protocol.wire import FrameError
 Status = dict[str, Any]
 
 LATEST_SEARCH_FRAMES = 200_000
-BYTES_PER_GIGABYTE = 1_000_000_000
+WEAR_AFTER_MS = 60_000
+DAY_MS = 86_400_000
 DROP_REASONS = {1: "spool full", 2: "flash unwritable", 3: "corrupt", 4: "by command"}
 HEALTH = ("battery_voltage", "rssi", "free_heap", "queue_depth", "bus_errors", "chip_temperature")
 
@@ -89,8 +90,10 @@ def of_collector(
             **_disk(data, collector.config.collector.archive),
             "commits": writer.commits,
             "failures": writer.failures,
+            "failing": intake.doubtful,
             "last_failure": writer.last_failure,
             "newest_frame": storage.ledger.newest_id,
+            **_written(collector),
         },
         "sinks": [
             {**asdict(forwarder.status()), **counted(counts.get(forwarder.sink.name, {}))}
@@ -148,7 +151,10 @@ def node_status(
     latest: StoredFrame | None,
     boots: Iterable[BootLedger],
 ) -> Status:
-    """One node: who, when last heard, last readings, time quality, and its frames by fate."""
+    """One node: who, when last heard, last readings, time quality, and its frames by fate.
+
+    Positions are left out: status and metrics are read by more people than may know them.
+    """
     info = nodes.get(node)
     owner = ledger.nodes.get(node)
     account = Account()
@@ -187,7 +193,7 @@ def _add_readings(status: Status, latest: StoredFrame, timeline: Timeline) -> No
         return
     for reading in newest.values():
         row = REGISTRY.get(reading.quantity)
-        if row is None or reading.band is not None:
+        if row is None or reading.band is not None or row.kind == "position":
             continue
         if row.name in HEALTH:
             status["health"][row.name] = reading.value
@@ -231,6 +237,19 @@ def _boots_in_memory(ledger: Ledger, node: int) -> list[BootLedger]:
 
 def _all_nodes(nodes: NodeRegistry, ledger: Ledger) -> list[int]:
     return sorted({info.node for info in nodes} | set(ledger.nodes))
+
+
+def _written(collector: Collector) -> dict[str, Any]:
+    """Bytes that this process has sent to the disk, and how many a day that makes."""
+    try:
+        lines = Path("/proc/self/io").read_text().splitlines()
+        written = int(next(line for line in lines if line.startswith("write_bytes")).split()[1])
+    except (OSError, StopIteration, ValueError):
+        return {}
+    uptime_ms = collector.clock.monotonic_ms() - collector.started_ms
+    if uptime_ms < WEAR_AFTER_MS:
+        return {"written_bytes": written}
+    return {"written_bytes": written, "written_per_day_bytes": written * DAY_MS // uptime_ms}
 
 
 def _disk(folder: Path, archive_file: Path) -> dict[str, Any]:
