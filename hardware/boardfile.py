@@ -84,7 +84,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class BoardFile:
-    """A type of board. allow gives, for a strapping or console pin, why it may be used."""
+    """A type of board. allow gives, for a strapping or console pin, why it may be used.
+
+    led_wired: the LED is not on the module but has to be wired, with its resistor.
+    """
 
     name: str
     title: str
@@ -98,6 +101,7 @@ class BoardFile:
     i2c: Mapping[str, I2c] = field(default_factory=dict)
     i2s: Mapping[str, I2s] = field(default_factory=dict)
     led: int | None = None
+    led_wired: bool = False
     mobile: bool = False
     allow: Mapping[str, str] = field(default_factory=dict)
     notes: str = ""

@@ -19,7 +19,10 @@ NEEDED = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sensor: registry names that it measures, currents in mA, pins (number, name, role)."""
+    """A sensor: registry names that it measures, currents in mA, pins (number, name, role).
+
+    page is its page below docs/sensors, where that has not the driver's name.
+    """
 
     title: str
     measures: tuple[str, ...]
@@ -33,6 +36,7 @@ class Part:
     baud: int = 0
     addresses: tuple[int, ...] = ()
     hz_max: int = 0
+    page: str = ""
 
     def faults(self) -> list[str]:
         """What is wrong with this entry."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import serial
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
@@ -18,6 +17,7 @@ from hardware.faults import BenchError, Exit
 BAUD = 115_200
 CHUNK_BYTES = 512
 MPY_VERSION = 6
+PROMPT_ATTEMPTS = 3
 LISTING = """
 import os
 def walk(path):
@@ -131,11 +131,11 @@ class Session:
 
     def leave(self, run_main: bool) -> None:
         """Close; with run_main the board starts its firmware."""
-        with contextlib.suppress(OSError, TransportError, serial.SerialException):
+        with contextlib.suppress(OSError, TransportError):
             self._transport.exit_raw_repl()
             if run_main:
                 self._transport.serial.write(b"\x04")
-            self._transport.close()
+        _close(self._transport)
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -171,18 +171,34 @@ def open_port(port: str, baud: int = BAUD) -> SerialTransport:
         raise faults.port_busy(port) from fault
 
 
+def _at_prompt(port: str, timeout_s: float) -> SerialTransport:
+    """Open the port and get to the raw prompt; a board that is just starting is asked again."""
+    for attempt in range(1, PROMPT_ATTEMPTS + 1):
+        transport = open_port(port)
+        try:
+            transport.serial.timeout = timeout_s / PROMPT_ATTEMPTS
+            transport.enter_raw_repl(soft_reset=False, timeout_overall=timeout_s / PROMPT_ATTEMPTS)
+        except (TransportError, OSError) as fault:
+            _close(transport)
+            if attempt == PROMPT_ATTEMPTS:
+                raise faults.board_silent(port) from fault
+        else:
+            transport.serial.timeout = timeout_s
+            return transport
+    raise faults.board_silent(port)
+
+
+def _close(transport: SerialTransport) -> None:
+    """Let the port go, also when its modem lines cannot be set any more."""
+    with contextlib.suppress(OSError):
+        transport.close()
+    transport.serial.close()
+
+
 @contextmanager
 def session(port: str, run_main: bool = False, timeout_s: float = 10) -> Iterator[Session]:
     """Interrupt what runs on the board and hold its prompt; afterwards start main.py if wanted."""
-    transport = open_port(port)
-    try:
-        transport.serial.timeout = timeout_s
-        transport.enter_raw_repl(soft_reset=False, timeout_overall=timeout_s)
-    except (TransportError, OSError) as fault:
-        with contextlib.suppress(OSError):
-            transport.close()
-        raise faults.board_silent(port) from fault
-    opened = Session(transport, port)
+    opened = Session(_at_prompt(port, timeout_s), port)
     try:
         yield opened
     finally:

@@ -64,7 +64,7 @@ class PtyBoard:
         self._line = SerialLine(self._from_computer, baud=baud)
         self.path = self._line.path
         self._master, self._slave = pty.openpty()
-        self._set_up_terminal()
+        tty.setraw(self._slave)
         self._vm: _ConsoleVm | None = None
         self._raw_prompt = False
         self._flashed = flashed
@@ -138,12 +138,6 @@ class PtyBoard:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.process.pid, signal.SIGINT)
 
-    def _set_up_terminal(self) -> None:
-        tty.setraw(self._slave)
-        attributes = termios.tcgetattr(self._slave)
-        attributes[3] |= termios.ISIG
-        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
-
     def _serve(self) -> None:
         try:
             while not self._stop.is_set():
@@ -170,8 +164,9 @@ class PtyBoard:
             return
         if running.requests_fd in readable:
             self._answer(running)
-        if running.process.poll() is not None and not readable:
-            self._restart(SOFT_RESET_CAUSE)
+        status = running.process.poll()
+        if status is not None and not readable:
+            self._restart(SOFT_RESET_CAUSE if status >= 0 else HARD_RESET)
 
     def _answer(self, running: "_ConsoleVm") -> None:
         running.receive()
@@ -222,7 +217,8 @@ class PtyBoard:
     def _read_until(self, ending: bytes) -> bytes:
         seen = b""
         assert self._vm is not None
-        while not seen.endswith(ending) and not self._stop.is_set():
+        deadline_s = time.monotonic() + START_WAIT_S
+        while not seen.endswith(ending) and time.monotonic() < deadline_s:
             readable, _, _ = select.select([self._master, self._vm.requests_fd], [], [], 0.5)
             if self._master in readable:
                 seen += os.read(self._master, 4096)
