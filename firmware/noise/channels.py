@@ -17,7 +17,7 @@ LEVELS = (
     quantity.LCEQ,
     quantity.LCPEAK,
 )
-SCALARS = (*LEVELS, quantity.VALID_TIME)
+SCALARS = LEVELS + (quantity.VALID_TIME,)
 
 
 def channels(options: "Options") -> "tuple[tuple[int | None, ...], ...]":
