@@ -19,7 +19,7 @@ from simulator.broker import Broker
 from simulator.demo.boards import DemoBoard, make_boards, records
 from simulator.demo.collector import SINK, CollectorProcess
 from simulator.demo.keys import keys
-from simulator.demo.ledger import Account, take_account
+from simulator.demo.ledger import Account, flash_frames, take_account
 from simulator.demo.view import Status, ledger_table, screen
 from simulator.demo.watch import Watch
 from simulator.upstream.sensorthings import SensorThings
@@ -158,6 +158,10 @@ class _Demonstration:
         status.boards = "CPython" if self.hosted else "MicroPython"
         if not self.wifi:
             status.boards += ", no Wi-Fi"
+        for board in self.boards:
+            traffic = self.watch.boards.get(board.address)
+            if traffic is not None:
+                traffic.note_made(flash_frames(board.folder / "flash"))
 
     # --- keys ---
 

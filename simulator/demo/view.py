@@ -40,7 +40,11 @@ class Status:
 def values_text(traffic: Traffic) -> Text:
     """The newest values, the most telling first."""
     text = Text()
-    by_name = {name_of(*channel): (channel, told) for channel, told in traffic.values.items()}
+    by_name = {
+        name_of(*channel): (channel, told)
+        for channel, told in traffic.values.items()
+        if told[1] != wire.Q_MISSING
+    }
     ordered = [name for name in SHOWN if name in by_name]
     for name in ordered:
         (quantity, _), (value, quality) = by_name[name]
@@ -90,7 +94,13 @@ def screen(
 
 def ledger_table(account: Account) -> RenderableType:
     """Readings produced, stored, delivered; and why the rest was not."""
-    table = Table(title="Ledger", title_justify="left", show_footer=True, box=box.SIMPLE_HEAD)
+    table = Table(
+        title="Ledger",
+        title_justify="left",
+        show_footer=True,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     rows = list(account.boards.values())
 
     def total(numbers: Sequence[int]) -> str:

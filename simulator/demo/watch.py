@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import aiomqtt
@@ -45,6 +46,11 @@ class Traffic:
             known[boot] = max(known.get(boot, 0), seq)
         return sum(known.values())
 
+    def note_made(self, positions: Iterable[tuple[int, int]]) -> None:
+        """Frames that were found on the board."""
+        for boot, seq in positions:
+            self.highest[boot] = max(self.highest.get(boot, 0), seq)
+
 
 class Watch:
     """Listens to all topics of a broker for as long as it runs, over its restarts."""
@@ -61,8 +67,8 @@ class Watch:
                 async with aiomqtt.Client("127.0.0.1", self._port) as client:
                     await client.subscribe("osn/1/#")
                     async for message in client.messages:
-                        if isinstance(message.payload, bytes) and not message.retain:
-                            self.take(str(message.topic), message.payload)
+                        if not message.retain:
+                            self.take(str(message.topic), bytes(message.payload))
             await asyncio.sleep(RECONNECT_S)
 
     def take(self, topic: str, raw: bytes) -> None:
