@@ -1,7 +1,8 @@
 """Runs first on the board: picks the folder, a or b, that holds the firmware to run.
 
-NVS "slot" is 3 bytes: the good slot, the slot on trial (or 0), and how many starts the trial has
-left. It is counted down before the trial starts, so that a build that cannot live ends by itself.
+NVS "slot" is 5 bytes: the good slot, the slot on trial (or 0), how many starts the trial has left,
+and the u16 id of its update. The starts are counted down before the trial starts, so that a build
+that cannot live ends by itself.
 """
 
 import os
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def pick(nvs: "NVS") -> str:
     """The slot to run, after counting a start of a trial."""
-    record = bytearray(3)
+    record = bytearray(5)
     try:
         nvs.get_blob("slot", record)
     except OSError:

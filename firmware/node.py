@@ -9,6 +9,8 @@ from firmware.link import Link
 from firmware.live import Live
 from firmware.outbox import Outbox
 from firmware.sampling import Grid, Sampler
+from firmware.slots import BuildTrial, Slots
+from firmware.version import VERSION
 from protocol import wire
 
 TYPE_CHECKING = False
@@ -23,6 +25,7 @@ CLOCK_EVERY_MS = 21_600_000
 STEP_MAX_MS = 1_000
 SAFE_MODE_MS = 3_600_000  # then sampling is tried again
 BLINK_MS = 250
+UPDATE_RECORD = "update"  # see update.py
 
 
 class NotProvisioned(Exception):
@@ -81,6 +84,7 @@ class Node:
         self.restart_wanted = False
         self._identify_until = 0
         self._led: "Any" = None
+        self._trial: "BuildTrial | None" = None
         self._good = False
         self._greeted = False
         self._hello_due = HELLO_AFTER_MS
@@ -102,7 +106,26 @@ class Node:
         self.deadlines.expect("spool", self.outbox.sync_ms, now)
         self.deadlines.expect("link", STEP_MAX_MS, now)
         self._report_due = now + self._report_ms
+        self._take_up_update()
         self.link.open(now)
+
+    def _take_up_update(self) -> None:
+        """A build on trial, a trial that failed, or a fetch that was interrupted."""
+        slots = Slots(self.hal)
+        if slots.trial:
+            self._trial = BuildTrial(self, slots)
+        elif slots.id:
+            self.tell_update(slots.id, False)
+            slots.told()
+        for slot in (".0", ".1"):
+            try:
+                self.hal.files.stat(UPDATE_RECORD + slot)
+            except OSError:
+                continue
+            from firmware import update
+
+            update.resume(self)
+            return
 
     def configure(self) -> None:
         """Take over from the settings what may change while running."""
@@ -129,6 +152,8 @@ class Node:
         if not getattr(self.link.transport, "stuck", False):
             self.deadlines.met("link", now)
         self.downlink.step(now)
+        if self._trial is not None and not self._trial.step(now):
+            self._trial = None
         self._look_after(now)
         if self._identify_until:
             wait = min(wait, self._blink(now))
@@ -187,6 +212,11 @@ class Node:
         """Answer a COMMAND, CONFIG or UPDATE."""
         reports.outcome(self.outbox.begin(wire.T_RESULT), type, id, code, status, data)
         self.outbox.commit()
+
+    def tell_update(self, id: int, good: bool) -> None:
+        """Tell what became of an update, with the version that runs."""
+        status = wire.R_DONE if good else wire.R_FAILED
+        self.result(wire.T_UPDATE, id, 0, status, VERSION.encode())
 
     # --- health ---
 

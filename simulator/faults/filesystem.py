@@ -70,8 +70,9 @@ class MemoryFiles:
         if path and path not in self.folders:
             raise OSError(errno.ENOENT, path)
         prefix = path + "/" if path else ""
-        names = [name for name in self.content if name.startswith(prefix)]
-        return [name[len(prefix) :] for name in names if "/" not in name[len(prefix) :]]
+        names = [*self.content, *self.folders]
+        inside = [name[len(prefix) :] for name in names if name.startswith(prefix)]
+        return [name for name in inside if name and "/" not in name]
 
     def open(self, path: str, mode: str) -> "MemoryFile":
         self._alive()
@@ -108,6 +109,13 @@ class MemoryFiles:
         for happens in self._operation():
             if happens is not Outcome.NOTHING:
                 self.folders.add(path)
+
+    def rmdir(self, path: str) -> None:
+        if path not in self.folders or self.listdir(path):
+            raise OSError(errno.ENOTEMPTY, path)
+        for happens in self._operation():
+            if happens is not Outcome.NOTHING:
+                self.folders.remove(path)
 
     def stat(self, path: str) -> tuple[int, ...]:
         self._alive()

@@ -1,5 +1,6 @@
 """The uplink: what goes out when, and what an ACK frees."""
 
+import itertools
 import random
 
 import pytest
@@ -79,7 +80,7 @@ def test_resends_wait_ten_seconds_and_double_to_five_minutes() -> None:
         if bench.send_all():
             times.append(bench.now)
         bench.now += 100
-    gaps = [second - first for first, second in zip(times, times[1:], strict=False)]
+    gaps = [second - first for first, second in itertools.pairwise(times)]
     assert RESEND_FIRST_MS <= gaps[0] <= RESEND_FIRST_MS * 5 // 4 + 200
     for index, gap in enumerate(gaps):
         least = min(RESEND_LAST_MS, RESEND_FIRST_MS << index)
