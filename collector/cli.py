@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import click
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
+    "backup": ("backup", "Write the whole collector into one file, while it runs."),
     "broker-config": ("broker", "Write what mosquitto needs, access list included."),
     "check-config": ("run", "Name every fault of a configuration file."),
     "decode": ("evidence", "Explain a frame field by field."),
@@ -13,6 +14,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "ledger": ("status", "Account for every frame and reading."),
     "nodes": ("nodes", "List, import, adopt, set, revoke, rotate, resolve and erase nodes."),
     "quarantine": ("evidence", "List, explain and submit again what was refused."),
+    "restore": ("backup", "Put a backup in place, here or on a new machine."),
     "run": ("run", "Receive, archive, acknowledge and forward, until told to stop."),
     "sinks": ("sinks", "Explain, provision and replay networks."),
     "status": ("status", "Show nodes, readings, networks, backlog and storage."),

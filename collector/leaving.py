@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from collector import archive, delivery, quarantine, retention
+from collector.backup_log import backups_made
 from collector.clock import SystemClock
 from collector.control import ControlError, NotRunning, ask
 from collector.keys import KeyRing
@@ -47,7 +48,7 @@ def leave(config: Config, registry: NodeRegistry, keys: KeyRing, node: int) -> I
     except ControlError as error:
         raise NodeError(str(error)) from error
     yield f"{removed} frames removed and overwritten; {erased} numbers stay as erased"
-    yield "backups made until now still hold it: make a new one and destroy those"
+    yield from _backups(config)
     yield from _networks(config, node)
 
 
@@ -103,6 +104,16 @@ def erase_in_files(config: Config, node: int) -> tuple[int, int]:
         return asyncio.run(erase())
     finally:
         lock.release()
+
+
+def _backups(config: Config) -> Iterator[str]:
+    made = backups_made(config)
+    if not made:
+        yield "backups made elsewhere may still hold it"
+        return
+    yield "these backups still hold it; make a new one and destroy them:"
+    for entry in made:
+        yield f"  {entry.get('file')} of {entry.get('made')}"
 
 
 def _networks(config: Config, node: int) -> Iterator[str]:
