@@ -11,6 +11,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "check-config": ("run", "Name every fault of a configuration file."),
     "decode": ("evidence", "Explain a frame field by field."),
     "export": ("export", "Write readings as CSV, JSON lines, SQLite or Parquet."),
+    "init": ("init", "Ask a few questions and write the first configuration."),
     "ledger": ("status", "Account for every frame and reading."),
     "nodes": ("nodes", "List, import, adopt, set, revoke, rotate, resolve and erase nodes."),
     "quarantine": ("evidence", "List, explain and submit again what was refused."),

@@ -1,0 +1,119 @@
+"""init: from a bare machine to a configuration that works."""
+
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from collector.commands.common import config_option, fail, load_config
+from collector.setup import Answers, SetupError, make_answers, read_answers, write_configuration
+
+MOSQUITTO = Path("/etc/mosquitto/conf.d")
+SYSTEMD = Path("/run/systemd/system")
+SERVICE = "osn-collector.service"
+
+
+@click.command()
+@click.option(
+    "--answers",
+    "answers_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML file with name, data, broker, serial; nothing is asked then.",
+)
+@click.option(
+    "--nodes",
+    "records",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Records of provisioned boards to import.",
+)
+@config_option
+@click.pass_context
+def init(
+    context: click.Context, answers_file: Path | None, records: Path | None, config_file: Path
+) -> None:
+    """Ask a few questions and write configuration, broker files and the first nodes.
+
+    \b
+    Example:
+      osn-collector init
+      osn-collector init --answers answers.toml --nodes tray-7.jsonl
+    """
+    if config_file.exists():
+        fail(f"{config_file} exists; edit it, or move it away first")
+    try:
+        answers = read_answers(answers_file) if answers_file else _ask()
+        write_configuration(config_file, answers)
+    except (SetupError, OSError) as error:
+        fail(str(error))
+    click.echo(f"{config_file} written")
+    if answers.broker == "here":
+        _broker(context, config_file, records)
+    elif records is not None:
+        _import(context, config_file, records)
+    config = load_config(config_file)
+    config.collector.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for line in _what_next(answers, config_file, records):
+        click.echo(line)
+
+
+def _ask() -> Answers:
+    plain = Answers()
+    given = {
+        "name": click.prompt("Name of this collector", default=socket.gethostname()),
+        "data": click.prompt("Folder for its data", default=plain.data),
+        "broker": click.prompt(
+            "MQTT broker: here, none, or another's host name", default=plain.broker
+        ),
+        "serial": click.prompt(
+            "Boards on USB: a port or pattern such as /dev/osn-*, or nothing",
+            default="",
+            show_default=False,
+        ),
+    }
+    assert set(given) == set(asdict(plain))
+    return make_answers(given, "answers")
+
+
+def _broker(context: click.Context, config_file: Path, records: Path | None) -> None:
+    from collector.commands.broker import broker_config
+
+    folder = config_file.parent / "broker"
+    folder.mkdir(parents=True, exist_ok=True)
+    password = folder / "collector.password"
+    if not password.exists():
+        password.touch(0o600)
+        password.write_text(os.urandom(24).hex() + "\n")
+    if records is not None:
+        _import(context, config_file, records)
+    context.invoke(
+        broker_config, folder=folder, hosts=(), tls_port=8883, local_port=1883,
+        config_file=config_file,
+    )  # fmt: skip
+    link = MOSQUITTO / "osn.conf"
+    if MOSQUITTO.is_dir() and not link.exists() and os.access(MOSQUITTO, os.W_OK):
+        shutil.copy(folder / "mosquitto.conf", link)
+        click.echo(f"{link} written; restart mosquitto")
+
+
+def _import(context: click.Context, config_file: Path, records: Path) -> None:
+    from collector.commands.nodes import import_nodes
+
+    with records.open(encoding="utf-8") as opened:
+        context.invoke(import_nodes, file=opened, config_file=config_file)
+
+
+def _what_next(answers: Answers, config_file: Path, records: Path | None) -> list[str]:
+    lines = ["next:"]
+    if records is None:
+        lines.append("  osn-collector nodes import FILE    boards that osn-board has provisioned")
+    if answers.broker == "here":
+        lines.append(f"  boards need {config_file.parent / 'broker' / 'ca.crt'} for TLS")
+    if SYSTEMD.is_dir() and shutil.which("systemctl") and os.geteuid() == 0:
+        done = subprocess.run(["systemctl", "enable", "--now", SERVICE], check=False)
+        if done.returncode == 0:
+            return [*lines, f"  {SERVICE} is running: osn-collector status"]
+    return [*lines, f"  systemctl enable --now {SERVICE}", "  osn-collector status"]
