@@ -19,7 +19,6 @@ UNDECODED = 1
 CONFLICT = 2
 STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict"}
 
-COLLECTOR_KEY = "collector"
 FORMER_KEY = "former_collectors"
 FORMER_MAX = 64
 
@@ -76,8 +75,7 @@ def open_archive(path: Path | str, *, durable: bool = True) -> sqlite3.Connectio
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         if schema.is_empty(connection):
-            schema.create(connection)
-            put_meta(connection, COLLECTOR_KEY, new_collector())
+            schema.create(connection, new_collector())
         schema.require_current(connection)
     except BaseException:
         connection.close()
@@ -235,7 +233,7 @@ def put_meta(connection: sqlite3.Connection, key: str, value: int | str) -> None
 
 def collector_id(connection: sqlite3.Connection) -> int:
     """The id that this archive's acknowledgements carry."""
-    value = get_meta(connection, COLLECTOR_KEY)
+    value = get_meta(connection, schema.COLLECTOR_KEY)
     if not isinstance(value, int):
         raise schema.SchemaError("the archive has no collector id: run `osn-collector doctor`")
     return value
@@ -249,7 +247,7 @@ def former_collectors(connection: sqlite3.Connection) -> tuple[int, ...]:
 def put_collector(connection: sqlite3.Connection, collector: int, former: Iterable[int]) -> None:
     """Gives the archive an id; the former ones are kept."""
     put_meta(connection, FORMER_KEY, json.dumps(list(former)[-FORMER_MAX:]))
-    put_meta(connection, COLLECTOR_KEY, collector)
+    put_meta(connection, schema.COLLECTOR_KEY, collector)
 
 
 def new_collector(former: Container[int] = ()) -> int:

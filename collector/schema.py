@@ -49,6 +49,9 @@ TABLES = (
         PRIMARY KEY (hour, node)) WITHOUT ROWID""",
 )
 
+COLLECTOR_KEY = "collector"
+"""Key in `meta`: the id that this archive's acknowledgements carry."""
+
 
 class SchemaError(RuntimeError):
     """A database that this program cannot use; the message says what to do."""
@@ -66,11 +69,12 @@ def is_empty(connection: sqlite3.Connection) -> bool:
     return int(tables) == 0
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Makes all tables in an empty database, in one transaction."""
+def create(connection: sqlite3.Connection, collector: int) -> None:
+    """Makes all tables in an empty database, and gives it its id, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     for statement in TABLES:
         connection.execute(statement)
+    connection.execute("INSERT INTO meta VALUES (?, ?)", (COLLECTOR_KEY, collector))
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("COMMIT")

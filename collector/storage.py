@@ -30,7 +30,14 @@ from collector.timeline import Moved, Timeline
 from collector.timeline_fit import Knot
 from collector.upgrade import bring_up_to_date
 from collector.witness import Witness
-from collector.writer import InlineWriter, ThreadWriter, WriteFailed, Writer
+from collector.writer import (
+    Fatal,
+    InlineWriter,
+    ThreadWriter,
+    WriteFailed,
+    Writer,
+    end_process,
+)
 
 log = logging.getLogger(__name__)
 
@@ -126,15 +133,17 @@ def open_storage(
     threaded: bool = True,
     durable: bool = True,
     earliest_ms: int = EARLIEST_UNIX_MS,
+    fatal: Fatal = end_process,
 ) -> Storage:
     """Opens (or makes) both files, replays the ledger, and notes the start.
 
     `threaded` False is for virtual time: one connection, no threads; paths may be ":memory:".
-    Raises SchemaError for a file of another version.
+    `fatal` is called when fsync fails and must not return. Raises SchemaError for a file of another
+    version.
     """
     if str(path) != ":memory:":
         bring_up_to_date(Path(path))
-    witness = Witness.beside(path)
+    witness = Witness.beside(path, durable)
     connection = archive.open_archive(path, durable=durable)
     near = _Near(connection)
     try:
@@ -150,7 +159,9 @@ def open_storage(
     except BaseException:
         connection.close()
         raise
-    writer, quarantine_writer = _writers(path, quarantine_path, connection, threaded, durable)
+    writer, quarantine_writer = _writers(
+        path, quarantine_path, connection, threaded, durable, fatal
+    )
     if isinstance(writer, InlineWriter):
         near.follow(writer)
     else:
@@ -210,15 +221,18 @@ def _writers(
     connection: sqlite3.Connection,
     threaded: bool,
     durable: bool,
+    fatal: Fatal,
 ) -> tuple[Writer, Writer]:
     checkpoint = archive.Checkpoint() if str(path) != ":memory:" else None
     open_ = partial(archive.open_archive, path, durable=durable)
     open_quarantine = partial(quarantine.open_quarantine, quarantine_path)
     if not threaded:
-        inline = InlineWriter(open_, connection=connection, after_commit=checkpoint)
+        inline = InlineWriter(open_, connection=connection, after_commit=checkpoint, fatal=fatal)
         return inline, InlineWriter(open_quarantine)
     return (
-        ThreadWriter(open_, partial(archive.open_reader, path), after_commit=checkpoint),
+        ThreadWriter(
+            open_, partial(archive.open_reader, path), after_commit=checkpoint, fatal=fatal
+        ),
         ThreadWriter(open_quarantine, partial(archive.open_reader, quarantine_path)),
     )
 

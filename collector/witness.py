@@ -15,16 +15,17 @@ log = logging.getLogger(__name__)
 class Witness:
     """What the archive's newest snapshot was: the collector's id and the newest frame id."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durable: bool = True) -> None:
         self.path = path
+        self._durable = durable
         self.collector = 0
         self.newest_id = 0
         self._read()
 
     @classmethod
-    def beside(cls, archive: Path | str) -> "Witness | None":
+    def beside(cls, archive: Path | str, durable: bool = True) -> "Witness | None":
         """The witness of an archive; None for one in memory."""
-        return None if str(archive) == ":memory:" else cls(Path(f"{archive}.witness"))
+        return None if str(archive) == ":memory:" else cls(Path(f"{archive}.witness"), durable)
 
     def is_ahead(self, collector: int, newest_id: int) -> bool:
         """True when this archive has held more than it does now."""
@@ -39,7 +40,8 @@ class Witness:
             with fresh.open("w") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
+                if self._durable:
+                    os.fsync(file.fileno())
             fresh.replace(self.path)
         except OSError as error:
             log.warning("%s: %s", self.path, error.strerror)

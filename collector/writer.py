@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 Open = Callable[[], sqlite3.Connection]
+Fatal = Callable[[BaseException], None]
 
 GROUP_INTERVAL_S = 1.0
 GROUP_FRAMES_MAX = 500
@@ -161,7 +162,7 @@ class ThreadWriter:
         *,
         interval_s: float = GROUP_INTERVAL_S,
         frames_max: int = GROUP_FRAMES_MAX,
-        fatal: Callable[[BaseException], None] = end_process,
+        fatal: Fatal = end_process,
         after_commit: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.counters = WriterCounters()
@@ -332,7 +333,7 @@ class InlineWriter:
         open_connection: Open,
         *,
         connection: sqlite3.Connection | None = None,
-        fatal: Callable[[BaseException], None] = end_process,
+        fatal: Fatal = end_process,
         after_commit: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.counters = WriterCounters()

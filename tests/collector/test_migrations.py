@@ -31,7 +31,7 @@ def test_an_older_archive_gets_todays_tables(version: int, tmp_path: Path) -> No
     before = sqlite3.connect(path).execute("SELECT * FROM frame").fetchall()
     assert migrations.migrate(path) == (version, SCHEMA_VERSION)
     fresh = sqlite3.connect(":memory:", isolation_level=None)
-    schema.create(fresh)
+    schema.create(fresh, 1)
     migrated = sqlite3.connect(path)
     assert migrated.execute(TABLES).fetchall() == fresh.execute(TABLES).fetchall()
     assert migrated.execute("SELECT * FROM frame").fetchall() == before
