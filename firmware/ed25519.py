@@ -69,7 +69,8 @@ def sha512(message: bytes) -> bytes:
             second = s0 + (a & b ^ a & c ^ b & c)
             h, g, f, e, d, c, b = g, f, e, (d + first) & _MASK, c, b, a
             a = (first + second) & _MASK
-        state = [(old + new) & _MASK for old, new in zip(state, (a, b, c, d, e, f, g, h))]
+        for index, word in enumerate((a, b, c, d, e, f, g, h)):
+            state[index] = (state[index] + word) & _MASK
     return pack(">8Q", *state)
 
 

@@ -1,0 +1,55 @@
+"""Firmware bundles: put together here for updates over the link, taken apart on the board."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from struct import pack
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+MAGIC = b"OSNB\x01"
+ENTRY = "firmware/application"
+LABEL = b"osn-update-1"
+SIZE_MAX = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What the collector offers to boards."""
+
+    content: bytes
+    version: str
+    sha256: bytes
+    signature: bytes
+
+
+def compose(architecture: str, version: str, files: Mapping[str, bytes]) -> bytes:
+    """A bundle of a slot's files by their path below it; architecture as mpy-cross names it.
+
+    The entry comes last. Raises ValueError without one, or for a bundle that boards refuse.
+    """
+    entries = [name for name in files if name.rsplit(".", 1)[0] == ENTRY]
+    if len(entries) != 1:
+        raise ValueError(f"a bundle needs one {ENTRY}")
+    names = [*sorted(name for name in files if name not in entries), *entries]
+    parts = [MAGIC, _text(architecture), _text(version), pack("<H", len(names))]
+    for name in names:
+        parts += [_text(name), pack("<I", len(files[name])), files[name]]
+    content = b"".join(parts)
+    if len(content) > SIZE_MAX:
+        raise ValueError(f"{len(content)} bytes; boards take {SIZE_MAX} at most")
+    return content
+
+
+def sign(content: bytes, version: str, key: Ed25519PrivateKey) -> Bundle:
+    """The bundle with its hash and the signature that boards check."""
+    sha256 = hashlib.sha256(content).digest()
+    message = LABEL + pack("<I", len(content)) + sha256 + version.encode()
+    return Bundle(content, version, sha256, key.sign(message))
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    if len(raw) > 255:
+        raise ValueError(f"{text} is longer than 255 bytes")
+    return bytes([len(raw)]) + raw

@@ -1,0 +1,376 @@
+"""Updates: offered, fetched with resume, verified, tried; and a power cut at every step."""
+
+import itertools
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware import bundle as board_bundle
+from firmware import ed25519
+from firmware import slots as board_slots
+from firmware import update as board_update
+from firmware.node import Node
+from firmware.slots import Slots
+from firmware.version import VERSION
+from hardware import bundle
+from protocol import compose, wire
+from protocol.sections import Chunk, Offer
+from simulator.faults.filesystem import Behaviour, Faults, MemoryFiles, Outcome, PowerCut
+from tests.firmware import boards
+from tests.firmware.conversation import Collector
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+FILES = {
+    "firmware/application.py": b"run = None\n" * 40,
+    "firmware/node.py": b"# node\n" * 700,
+    "protocol/wire.py": b"MAGIC = 161\n" * 30,
+}
+NEW = bundle.sign(bundle.compose("", "9.9.9", FILES), "9.9.9", KEY)
+CHUNK = 200
+
+
+def with_key(files: MemoryFiles) -> MemoryFiles:
+    files.content["update.pub"] = PUBLIC
+    return files
+
+
+def start(hal: boards.MemoryHal) -> Node:
+    """The board's start: boot.py's rules, then the node."""
+    slots = Slots(hal)
+    if slots.trial:
+        if slots.left:
+            slots._write(slots.good, slots.trial, slots.left - 1, slots.id)
+        else:
+            slots.go_back()
+    hal.now_ms = 0
+    hal.transport.up.clear()
+    node = boards.make_node(hal, sample_interval_s=30, report_interval_s=60, spool_sync_s=0)
+    node.start()
+    return node
+
+
+class Server(Collector):
+    """A collector that offers a bundle and sends what the board asks for."""
+
+    def __init__(self, node: Node, offered: bundle.Bundle = NEW, id: int = 5) -> None:
+        super().__init__(node)
+        self.offered = offered
+        self.id = id
+        self.chunks = 0
+        self._answered: set[tuple[int, int]] = set()
+
+    def offer(self, **changes: Any) -> None:
+        b = self.offered
+        fields = {
+            "id": self.id,
+            "size": len(b.content),
+            "sha256": b.sha256,
+            "version": b.version,
+            "signature": b.signature,
+            **changes,
+        }
+        self.update(Offer(**fields))
+
+    def update(self, update: Offer | Chunk) -> None:
+        here = self.node.identity.boot
+        self.say(compose.compose_update(boards.DOWN, boards.NODE, here, self.next_seq(), update))
+
+    def serve(self, duration_ms: int, lose: Any = lambda: False, chunks_max: int = 10_000) -> None:
+        """Answer what the board wants for a while, or until it resets."""
+        hal = self.node.hal
+        assert isinstance(hal, boards.MemoryHal)
+        resets, end = hal.resets, hal.now_ms + duration_ms
+        while hal.now_ms < end and hal.resets == resets and self.chunks < chunks_max:
+            boards.run(self.node, 500)
+            self.ack()
+            for frame in self.heard(wire.T_RESULT):
+                outcome = frame.outcome
+                assert outcome is not None
+                name = (frame.boot, frame.seq)
+                if name in self._answered or outcome.status != wire.R_WANTED:
+                    continue
+                if frame.boot != self.node.identity.boot:
+                    continue
+                self._answered.add(name)
+                self._send_from(int.from_bytes(outcome.data, "little"), lose, chunks_max)
+
+    def _send_from(self, offset: int, lose: Any, chunks_max: int) -> None:
+        for at in range(offset, min(offset + 4096, len(self.offered.content)), CHUNK):
+            if self.chunks >= chunks_max:
+                return
+            self.chunks += 1
+            if not lose():
+                piece = self.offered.content[at : at + CHUNK]
+                self.link.down.append(
+                    compose.compose_update(
+                        boards.DOWN,
+                        boards.NODE,
+                        self.node.identity.boot,
+                        self.next_seq(),
+                        Chunk(self.id, at, piece),
+                    )
+                )
+            boards.run(self.node, 30)
+
+    def statuses(self) -> list[tuple[int, int]]:
+        return [
+            (id, status)
+            for kind, id, _, status in self.outcomes()
+            if kind == wire.T_UPDATE and status != wire.R_WANTED
+        ]
+
+
+def installed(files: MemoryFiles, slot: str) -> dict[str, bytes]:
+    prefix = slot + "/"
+    return {k[2:]: v for k, v in files.content.items() if k.startswith(prefix)}
+
+
+def test_the_technicians_tool_and_the_board_speak_of_the_same() -> None:
+    assert bundle.MAGIC == board_bundle.MAGIC
+    assert bundle.ENTRY == board_slots.ENTRY
+    assert bundle.LABEL == board_update.LABEL
+    assert bundle.SIZE_MAX == board_update.SIZE_MAX
+
+
+def test_an_update_is_fetched_installed_tried_and_kept_after_an_ack() -> None:
+    hal = boards.MemoryHal(with_key(MemoryFiles()))
+    node = start(hal)
+    boards.run(node, 1_000)
+    server = Server(node)
+    server.ack(0)
+    server.offer()
+    server.serve(120_000)
+    assert hal.resets == 1
+    assert installed(hal.files, "b") == FILES
+    assert "update.bin" not in hal.files.content
+    assert server.statuses() == [(5, wire.R_PENDING)]
+    again = start(hal)
+    assert Slots(hal).trial == "b"
+    boards.run(again, 70_000)
+    assert Slots(hal).good == "a"
+    there = Server(again)
+    there.ack()
+    boards.run(again, 15_000)
+    assert (Slots(hal).good, Slots(hal).trial) == ("b", "")
+    assert (5, wire.R_DONE) in there.statuses()
+
+
+def test_lost_chunks_are_asked_for_again() -> None:
+    hal = boards.MemoryHal(with_key(MemoryFiles()))
+    node = start(hal)
+    boards.run(node, 1_000)
+    server = Server(node)
+    server.ack(0)
+    server.offer()
+    draw = boards.random.Random(4)
+    server.serve(3_600_000, lambda: draw.random() < 0.1)
+    assert installed(hal.files, "b") == FILES
+
+
+def test_a_fetch_goes_on_after_a_reset() -> None:
+    hal = boards.MemoryHal(with_key(MemoryFiles()))
+    node = start(hal)
+    boards.run(node, 1_000)
+    server = Server(node)
+    server.ack(0)
+    server.offer()
+    server.serve(60_000, chunks_max=12)
+    assert len(hal.files.content["update.bin"]) == 12 * CHUNK
+    again = start(hal)
+    boards.run(again, 1_000)
+    there = Server(again)
+    there.ack(0)
+    there.serve(120_000)
+    assert installed(hal.files, "b") == FILES
+    assert there.chunks <= len(NEW.content) // CHUNK + 1 - 12 + 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"signature": bytes(64)}, b"signature"),
+        ({"version": "9.9.8"}, b"signature"),
+        ({"size": 500_000}, b"too large"),
+        ({"sha256": bytes(32)}, b"signature"),
+    ],
+)
+def test_an_offer_that_is_not_right_is_refused(changes: dict[str, Any], why: bytes) -> None:
+    node = start(boards.MemoryHal(with_key(MemoryFiles())))
+    boards.run(node, 1_000)
+    server = Server(node)
+    server.ack(0)
+    server.offer(**changes)
+    boards.run(node, 1_000)
+    outcome = server.heard(wire.T_RESULT)[0].outcome
+    assert outcome is not None
+    assert outcome.status == wire.R_FAILED
+    assert why in outcome.data
+    assert node.downlink.update is None
+
+
+def test_a_board_without_key_takes_no_update() -> None:
+    node = start(boards.MemoryHal())
+    boards.run(node, 1_000)
+    server = Server(node)
+    server.offer()
+    assert node.downlink.update is None
+
+
+def test_the_running_version_is_answered_at_once() -> None:
+    node = start(boards.MemoryHal(with_key(MemoryFiles())))
+    boards.run(node, 1_000)
+    server = Server(node)
+    server.ack(0)
+    server.offer(version=VERSION)
+    boards.run(node, 1_000)
+    assert server.statuses() == [(5, wire.R_DONE)]
+
+
+def test_a_bundle_that_differs_from_its_hash_is_thrown_away() -> None:
+    hal = boards.MemoryHal(with_key(MemoryFiles()))
+    node = start(hal)
+    boards.run(node, 1_000)
+    damaged = bundle.Bundle(NEW.content[:-1] + b"!", NEW.version, NEW.sha256, NEW.signature)
+    server = Server(node, damaged)
+    server.ack(0)
+    server.offer()
+    server.serve(60_000)
+    assert server.statuses() == [(5, wire.R_FAILED)]
+    assert installed(hal.files, "b") == {}
+    assert hal.resets == 0
+
+
+def trial(hal: boards.MemoryHal) -> Node:
+    Slots(hal).begin_trial(7)
+    return start(hal)
+
+
+def test_a_build_without_ack_goes_back_after_a_day_on_line() -> None:
+    hal = boards.MemoryHal()
+    node = trial(hal)
+    boards.run(node, 86_300_000)
+    assert hal.resets == 0
+    boards.run(node, 200_000)
+    assert hal.resets == 1
+    again = start(hal)
+    assert (Slots(hal).good, Slots(hal).trial) == ("a", "")
+    boards.run(again, 1_000)
+    there = Server(again)
+    there.ack(0)
+    there.ack(99_999, boot=node.identity.boot)
+    boards.run(again, 20_000)
+    assert (7, wire.R_FAILED) in there.statuses()
+    assert Slots(hal).id == 0
+
+
+def test_an_absent_broker_does_not_run_the_clock_of_a_build_that_reached_it() -> None:
+    hal = boards.MemoryHal()
+    node = boards.make_node(hal, sample_interval_s=600, silent_reboot_h=0)
+    Slots(hal).begin_trial(7)
+    node = boards.make_node(hal, sample_interval_s=600, silent_reboot_h=0)
+    node.start()
+    boards.run(node, 60_000)
+    hal.transport.accepts = False
+    boards.run(node, 3 * 86_400_000)
+    assert hal.resets == 0
+    assert Slots(hal).trial == "b"
+
+
+def test_a_build_that_cannot_start_goes_back_after_three_starts() -> None:
+    hal = boards.MemoryHal()
+    Slots(hal).begin_trial(7)
+    for _ in range(3):
+        start(hal)
+        assert Slots(hal).trial == "b"
+    start(hal)
+    assert (Slots(hal).good, Slots(hal).trial) == ("a", "")
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_power_cut_at_any_step_of_an_update_never_bricks(outcome: Outcome) -> None:
+    """After each cut the board starts, the good slot is whole, and the update ends well."""
+    small = {name: content[:150] for name, content in FILES.items()}
+    content = bundle.compose("", "9.9.9", small)
+    offered = bundle.sign(content, "9.9.9", KEY)
+    for cut_at in itertools.count(1):
+        files = with_key(MemoryFiles(Behaviour.COPY_ON_WRITE, Faults(cut_at, outcome)))
+        files.folders |= {"a", "a/firmware"}
+        files.content["a/firmware/application.py"] = b"good"
+        hal = boards.MemoryHal(files)
+        boards.provision(hal.nvs)
+        try:
+            update_to_the_end(hal, offered)
+            done = True
+        except PowerCut:
+            done = False
+        survivors = hal.files.survivors()
+        assert survivors.content["a/firmware/application.py"] == b"good"
+        slots = Slots(hal)
+        if slots.trial or slots.good == "b":
+            assert installed(survivors, "b") == small, cut_at
+        hal = boards.MemoryHal(survivors, hal.nvs)
+        update_to_the_end(hal, offered)
+        assert installed(survivors, "b") == small, cut_at
+        if done:
+            assert cut_at > 30
+            return
+
+
+def update_to_the_end(hal: boards.MemoryHal, offered: bundle.Bundle) -> None:
+    node = start(hal)
+    boards.run(node, 400)
+    server = Server(node, offered)
+    server.ack(0)
+    if Slots(hal).good == "b" or Slots(hal).trial:
+        return
+    server.offer()
+    server.serve(60_000)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=10, deadline=None)
+def test_ed25519_agrees_with_another_implementation(message: bytes) -> None:
+    signature = KEY.sign(message)
+    assert ed25519.verify(PUBLIC, message, signature)
+    assert not ed25519.verify(PUBLIC, message + b"x", signature)
+    for bit in (3, 200, 300, 500):
+        damaged = bytearray(signature)
+        damaged[bit // 8] ^= 1 << bit % 8
+        assert not ed25519.verify(PUBLIC, message, bytes(damaged))
+
+
+def test_ed25519_holds_rfc_8032s_vectors() -> None:
+    vectors = (
+        (
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+            "",
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+            "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+        ),
+        (
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            "72",
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+            "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+        ),
+    )
+    for public, message, signature in vectors:
+        key, told = bytes.fromhex(public), bytes.fromhex(message)
+        assert ed25519.verify(key, told, bytes.fromhex(signature))
+        # The same with s + order, which is another writing of the same number.
+        s = int.from_bytes(bytes.fromhex(signature)[32:], "little") + ed25519._ORDER
+        other = bytes.fromhex(signature)[:32] + s.to_bytes(32, "little")
+        assert not ed25519.verify(key, told, other)
+
+
+def test_sha512_agrees_with_hashlib() -> None:
+    import hashlib
+
+    for length in (0, 1, 111, 112, 127, 128, 300):
+        data = bytes(index & 255 for index in range(length))
+        assert ed25519.sha512(data) == hashlib.sha512(data).digest()
