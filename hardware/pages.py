@@ -165,7 +165,7 @@ def outdated() -> list[Path]:
 
 
 def write(pictures: bool = True) -> None:
-    """Write all pages; with pictures also the drawings. Raises wiring.NoWireviz without its tools."""
+    """Write all pages; with pictures also the drawings. Raises wiring.NoWireviz."""
     for path, text in pages().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -100,7 +100,8 @@ def _colour(end: str, role: str) -> str:
 
 
 def _list(items: list[str]) -> str:
-    return json.dumps(items, ensure_ascii=False)
+    """A YAML list; WireViz takes numbers for numbers, so they are written as such."""
+    return json.dumps([int(item) if item.isdecimal() else item for item in items])
 
 
 class NoWireviz(RuntimeError):
@@ -128,8 +129,14 @@ def draw(text: str) -> str:
         drawing = work / "wiring.svg"
         if result.returncode or not drawing.exists():
             raise NoWireviz(f"wireviz failed: {result.stdout}{result.stderr}".strip())
-        lines = drawing.read_text(encoding="utf-8").splitlines()
-        return "\n".join(line.rstrip() for line in lines) + "\n"
+        return _robust(drawing.read_text(encoding="utf-8"))
+
+
+def _robust(drawing: str) -> str:
+    """Letters a little smaller than their boxes were made for: not every machine has the font."""
+    drawing = drawing.replace('font-size="14.00"', 'font-size="12.50"')
+    drawing = drawing.replace("Helvetica,sans-Serif", "Helvetica,Arial,Liberation Sans,sans-serif")
+    return "\n".join(line.rstrip() for line in drawing.splitlines()) + "\n"
 
 
 def _dot(work: Path, scripts: Path) -> Path:
