@@ -36,6 +36,7 @@ BUSY_GROUPS = 8
 BUSY_WAIT_S = 0.01
 WATCH_FILES_S = 5.0
 WATCH_DISK_S = 10.0
+LOOK_AGAIN_S = 10.0
 RESTART_FIRST_S = 1.0
 RESTART_LONGEST_S = 300.0
 STOP_WITHIN_S = 20.0
@@ -145,6 +146,7 @@ class Collector:
             group.create_task(self.storage.run())
             group.create_task(self._watch_files())
             group.create_task(self._watch_disk())
+            group.create_task(self._look_again())
             if self._housekeeping is not None:
                 group.create_task(supervised("housekeeping", self._housekeeping.run))
 
@@ -217,6 +219,14 @@ class Collector:
                 self.deliver(frame.raw, Source(frame.source, node))
         for forwarder in self.forwarders:
             forwarder.look_again()
+
+    async def _look_again(self) -> None:
+        """Frames that could not be dated may be datable now: a LIVE or a CLOCK has come since."""
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            for forwarder in self.forwarders:
+                if forwarder.status().held_frames:
+                    forwarder.look_again()
 
     async def _watch_disk(self) -> None:
         """Stops taking in while the disk is nearly full; boards keep what is not acknowledged."""
