@@ -7,8 +7,10 @@ frames prove themselves.
 """
 
 import base64
+import grp
 import hashlib
 import hmac
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from collector.nodes import NodeRegistry
 from collector.private_file import write_bytes
 
 COLLECTOR_USER = "osn-collector"
+BROKER_GROUP = "mosquitto"
+BROKER_READS = ("passwords", "access", "server.key")
 HASH_ITERATIONS = 1_000
 """Passwords have 128 random bits, so the hash need not be slow; each connect costs this."""
 SALT_BYTES = 12
@@ -38,7 +42,7 @@ def write_broker_config(
     folder: Path, plan: BrokerPlan, registry: NodeRegistry, keys: KeyRing
 ) -> list[str]:
     """Writes or renews all files; returns the names of those that changed."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     changed = renew_certificates(folder, plan.hosts)
     password = _collector_password(folder / "collector.password", changed)
     for name, content, mode in (
@@ -49,7 +53,29 @@ def write_broker_config(
         if _differs(folder / name, content):
             write_bytes(folder / name, content.encode(), mode)
             changed.append(name)
+    _let_broker_read(folder)
     return changed
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder, owned as its parent is: root and the collector both write here."""
+    folder.mkdir(mode=0o751, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        owner = folder.parent.stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        folder.chmod(0o751)
+
+
+def _let_broker_read(folder: Path) -> None:
+    """Gives what mosquitto must read to its group, where root runs this and the group is there."""
+    if os.geteuid() != 0:
+        return
+    try:
+        group = grp.getgrnam(BROKER_GROUP).gr_gid
+    except KeyError:
+        return
+    for name in BROKER_READS:
+        os.chown(folder / name, -1, group)
 
 
 def configuration(folder: Path, plan: BrokerPlan) -> str:

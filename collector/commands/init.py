@@ -1,6 +1,7 @@
 """init: from a bare machine to a configuration that works."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 
 from collector.commands.common import config_option, fail, load_config
+from collector.private_file import write_bytes
 from collector.setup import Answers, SetupError, make_answers, read_answers, write_configuration
 
 MOSQUITTO = Path("/etc/mosquitto/conf.d")
@@ -79,14 +81,14 @@ def _ask() -> Answers:
 
 
 def _broker(context: click.Context, config_file: Path, records: Path | None) -> None:
+    from collector.broker_config import make_folder
     from collector.commands.broker import broker_config
 
     folder = config_file.parent / "broker"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     password = folder / "collector.password"
     if not password.exists():
-        password.touch(0o600)
-        password.write_text(os.urandom(24).hex() + "\n")
+        write_bytes(password, secrets.token_urlsafe(24).encode() + b"\n", 0o600)
     if records is not None:
         _import(context, config_file, records)
     context.invoke(

@@ -188,3 +188,29 @@ def test_a_new_name_renews_the_server_certificate_only(site: Site, tmp_path: Pat
     plan = BrokerPlan(("127.0.0.1", "new.local"), site.plan.tls_port, site.plan.local_port)
     changed = write_broker_config(site.folder, plan, NodeRegistry(), KeyRing())
     assert set(changed) == {"server.key", "server.crt", "passwords"}
+
+
+async def test_it_works_from_debians_own_configuration(
+    site: Site, mosquitto: Callable[..., Any], free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    tls, local = free_port(), free_port()
+    text = (site.folder / "mosquitto.conf").read_text()
+    text = text.replace(f"listener {site.plan.tls_port}", f"listener {tls}")
+    text = text.replace(f"listener {site.plan.local_port}", f"listener {local}")
+    (folder / "osn.conf").write_text(text)
+    mosquitto(
+        "persistence true\n"
+        f"persistence_location {tmp_path}/\n"
+        f"log_dest file {tmp_path}/mosquitto.log\n"
+        f"include_dir {folder}\n",
+        local,
+    )
+    async with aiomqtt.Client(
+        "127.0.0.1",
+        local,
+        username=COLLECTOR_USER,
+        password=(site.folder / "collector.password").read_text().strip(),
+    ) as client:
+        await client.subscribe("osn/1/+/u")
