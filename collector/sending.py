@@ -130,6 +130,7 @@ class Sender:
                 self._limits.gate.denied(self._now(), refusal.reason)
                 log.warning("%s: cannot be prepared: %s", self._sink.name, refusal.reason)
                 raise NetworkWaits(refusal.reason) from None
+            self._limits.gate.succeeded()
 
     async def read_back(self, lost: Sequence[Observation]) -> Sequence[bool] | None:
         """Which of these the network holds, None when it cannot tell now."""

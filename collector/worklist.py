@@ -60,7 +60,11 @@ class Worklist:
     def take(self, lane: Lane, limit: int, now_s: float) -> Ranges:
         """At most `limit` ids for this lane, oldest first; they are the lane's until given back."""
         self._wake_waiting(now_s)
-        first, last = (self._live_from, self.newest) if lane == "live" else (1, self._live_from - 1)
+        first, last = (
+            (self._live_from, self.newest)
+            if lane == "live"
+            else (1, min(self._live_from - 1, self.newest))
+        )
         taken = _some(self._busy.missing(first, last), limit)
         if not taken and lane == "backlog":
             taken = _some(self._deferred, limit)

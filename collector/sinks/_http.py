@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -117,12 +117,16 @@ class HttpClient:
         sent = {"Content-Type": "application/json", **(headers or {})}
         if body is None:
             del sent["Content-Type"]
+        data: bytes | AsyncIterator[bytes] | None = body
+        if body is not None and method == "PUT":
+            data = _once(body)
+            sent["Content-Length"] = str(len(body))
         session = self._open()
         try:
             async with session.request(
                 method,
                 self._base + path,
-                data=body,
+                data=data,
                 params=query,
                 headers=sent,
                 allow_redirects=False,
@@ -204,6 +208,15 @@ def basic_auth(user: str, password: Secret) -> dict[str, str]:
 def bearer(token: Secret) -> dict[str, str]:
     """The Authorization header of a token."""
     return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    """A body that cannot be sent twice.
+
+    aiohttp sends a PUT again by itself when the connection breaks; what got no answer is for the
+    forwarder to judge.
+    """
+    yield body
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -108,12 +108,14 @@ class Sentilo(Sink):
         missing = [channel for channel in channels if self.sensor_id(channel) not in known]
         for part in self._by_size(missing):
             document = {"sensors": [self._entry(channel) for channel in part]}
+            self._known = None
             answer = await self._http.request(
                 "POST", f"/catalog/{self._config.provider}", document=document
             )
             if not 200 <= answer.status < 300:
                 raise _error(answer)
             known.update(self.sensor_id(channel) for channel in part)
+            self._known = known
 
     def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
         """As many as fit the installation's largest request."""

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from simulator.upstream.base import Upstream
@@ -23,11 +23,12 @@ def names() -> list[str]:
     )
 
 
-def build(name: str, faults: Mapping[str, float] | None = None, seed: int = 0) -> Any:
+def build(name: str, faults: Mapping[str, float] | None = None, seed: int = 0) -> Upstream:
     """The fake network of that name. Raises ValueError when there is none."""
     if name not in names():
         raise ValueError(f"no fake network {name!r}; there are: {', '.join(names())}")
-    return importlib.import_module(f"{__name__}.{name}").build(faults, seed)
+    upstream: Upstream = importlib.import_module(f"{__name__}.{name}").build(faults, seed)
+    return upstream
 
 
 async def serve(
@@ -39,10 +40,8 @@ async def serve(
     ready: Callable[[str, Upstream], None] | None = None,
 ) -> None:
     """Serves a fake network until cancelled; `ready` gets its address and the network itself."""
-    from simulator.upstream.base import Serving
-
     upstream = build(name, faults, seed)
-    async with Serving(upstream, host, port) as url:
+    async with upstream.serving(host, port) as url:
         if ready:
             ready(url, upstream)
         await asyncio.Event().wait()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from aiohttp import web
 
@@ -45,10 +47,14 @@ class Upstream:
             known = ", ".join(self.faults_known)
             raise ValueError(f"unknown fault {', '.join(sorted(unknown))}; known are: {known}")
         self.chance = random.Random(seed)
-        self.stored: Counter[Hashable] = Counter()
-        self.refused: Counter[Hashable] = Counter()
+        self.stored: Counter[tuple[Any, ...]] = Counter()
+        self.refused: Counter[tuple[Any, ...]] = Counter()
         self.requests: Counter[str] = Counter()
         self.faults_made: Counter[str] = Counter()
+
+    def serving(self, host: str = "127.0.0.1", port: int = 0) -> AbstractAsyncContextManager[str]:
+        """Serves on a free port, or the one given, and gives the address."""
+        return Serving(self, host, port)
 
     def app(self) -> web.Application:
         """The application to serve."""
@@ -107,9 +113,9 @@ class Serving:
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> str:
-        self._runner = web.AppRunner(self._upstream.app(), access_log=None)
+        self._runner = web.AppRunner(self._upstream.app(), access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, *self._address, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, *self._address)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         return f"http://{host}:{port}"

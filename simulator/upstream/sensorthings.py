@@ -8,7 +8,6 @@ sent twice is there twice.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+from simulator.upstream._rules import lot
 from simulator.upstream.base import HTTP_FAULTS, Upstream
 
 SETS = (
@@ -152,7 +152,7 @@ class SensorThings(Upstream):
         if feature is None and not self._has_location(datastream):
             return "No FeatureOfInterest provided, and none can be generated."
         share = self.faults.get("row_error", 0.0)
-        if share and _lot(f"{datastream}/{time}") < share:
+        if share and lot(f"{datastream}/{time}") < share:
             return "Data violates constraints."
         return ""
 
@@ -298,11 +298,6 @@ def _holds(time: str, how: str, bound: str) -> bool:
     return {
         "ge": time >= bound, "gt": time > bound, "le": time <= bound, "lt": time < bound
     }[how]  # fmt: skip
-
-
-def _lot(key: str) -> float:
-    """A number from 0 to 1 that is the same for the same key."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest()) / 2**32
 
 
 def _error(status: int, message: str) -> web.Response:
