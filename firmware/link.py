@@ -7,6 +7,7 @@ if TYPE_CHECKING:
 
 SENDS_A_STEP = 4
 POLL_MS = 100
+AWAITED_MS = 3_000  # after something was sent an answer is awaited
 
 
 class Link:
@@ -18,7 +19,8 @@ class Link:
         self.connected = False
         self.live_due = 0
         self.live_ms = 60_000
-        self._poll_ms = POLL_MS
+        self._poll_ms = self._idle_ms = POLL_MS
+        self._sent_ms = 0
 
     def open(self, now: int) -> None:
         """Close the transport, if there is one, and start that of the settings."""
@@ -28,6 +30,7 @@ class Link:
         self.transport = self._node.hal.link(self._node.settings)
         # A transport whose arrivals wake the node (in a simulation) need not be asked so often.
         self._poll_ms = getattr(self.transport, "POLL_MS", POLL_MS)
+        self._idle_ms = getattr(self.transport, "IDLE_MS", self._poll_ms)
         self.transport.start(now)
 
     @property
@@ -55,10 +58,13 @@ class Link:
         for _ in range(SENDS_A_STEP):
             frame = outbox.uplink.next(now)
             if frame is None:
-                return max(1, min(self._poll_ms, self.live_due - now, outbox.uplink.wait_ms(now)))
+                quiet = now - self._sent_ms > AWAITED_MS
+                wait = self._idle_ms if quiet else self._poll_ms
+                return max(1, min(wait, self.live_due - now, outbox.uplink.wait_ms(now)))
             if not transport.send(frame):
                 return POLL_MS // 5
             outbox.uplink.mark_sent(now)
+            self._sent_ms = now
         return 0
 
     def _receive(self, transport: "Transport", now: int) -> None:
@@ -76,5 +82,6 @@ class Link:
         self.live_due = now + self.live_ms
         node.outbox.drops.fresh = False
         uptime = node.clock.uptime_ms()
+        self._sent_ms = now
         if transport.send(node.live.build(node, uptime)):
             node.clock.sent_beacon(node.live.counter, uptime)

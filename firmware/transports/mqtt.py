@@ -34,6 +34,8 @@ _PUBLISH, _PINGRESP = 0x30, 0xD0
 class MqttTransport:
     """firmware.types.Transport over MQTT; wifi says when there is a network."""
 
+    IDLE_MS = 1_000  # how long poll() may wait while nothing is awaited
+
     def __init__(self, settings: "Settings", wifi: "Wifi", hal: "Hal", node: int) -> None:
         self._wifi = wifi
         self._hal = hal

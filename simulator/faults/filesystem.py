@@ -84,7 +84,7 @@ class MemoryFiles:
             return MemoryFile(self, path, mode, self.content[path])
         old = self.content.get(path, b"")
         with_old = old if "a" in mode else b""
-        for happens in self._operation():
+        for happens in self.count_operation():
             fresh = path not in self.content or self.behaviour is Behaviour.IN_PLACE
             if fresh and happens is not Outcome.NOTHING:
                 self.content[path] = with_old
@@ -92,13 +92,13 @@ class MemoryFiles:
 
     def remove(self, path: str) -> None:
         self._exists(path)
-        for happens in self._operation():
+        for happens in self.count_operation():
             if happens is not Outcome.NOTHING:
                 del self.content[path]
 
     def rename(self, old: str, new: str) -> None:
         self._exists(old)
-        for happens in self._operation():
+        for happens in self.count_operation():
             if happens is not Outcome.NOTHING:
                 self.content[new] = self.content.pop(old)
 
@@ -106,14 +106,14 @@ class MemoryFiles:
         self._alive()
         if path in self.folders:
             raise OSError(errno.EEXIST, path)
-        for happens in self._operation():
+        for happens in self.count_operation():
             if happens is not Outcome.NOTHING:
                 self.folders.add(path)
 
     def rmdir(self, path: str) -> None:
         if path not in self.folders or self.listdir(path):
             raise OSError(errno.ENOTEMPTY, path)
-        for happens in self._operation():
+        for happens in self.count_operation():
             if happens is not Outcome.NOTHING:
                 self.folders.remove(path)
 
@@ -143,7 +143,7 @@ class MemoryFiles:
         if self.dead:
             raise PowerCut
 
-    def _operation(self) -> Iterator[Outcome]:
+    def count_operation(self) -> Iterator[Outcome]:
         """Count an operation that changes flash: yields what happens, then the power may go."""
         self._alive()
         if self.faults.unwritable:
@@ -194,7 +194,7 @@ class MemoryFile:
 
     def write(self, data: bytes | bytearray | memoryview | str) -> int:
         raw = data.encode() if isinstance(data, str) else bytes(data)
-        for happens in self._files._operation():
+        for happens in self._files.count_operation():
             if happens is Outcome.PART:
                 self._data += raw[: len(raw) // 2]
             elif happens is Outcome.ALL:
@@ -204,7 +204,7 @@ class MemoryFile:
 
     def flush(self) -> None:
         if self._writing and self._changed:
-            for happens in self._files._operation():
+            for happens in self._files.count_operation():
                 if happens is Outcome.ALL:
                     self._keep(len(self._data))
                 elif happens is Outcome.PART:

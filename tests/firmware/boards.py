@@ -42,6 +42,8 @@ class MemoryNvs:
 class Link:
     """A transport in memory: what the node sent is in up, what it shall receive goes into down."""
 
+    POLL_MS = 1_000
+
     def __init__(self) -> None:
         self.connected = False
         self.reason = ""

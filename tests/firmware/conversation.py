@@ -30,7 +30,7 @@ class Collector:
     def say(self, frame: bytes) -> None:
         """Put a frame on the way down, and let the node hear it."""
         self.link.down.append(frame)
-        run(self.node, 300)
+        run(self.node, 1_100)
 
     def ack(self, upto: int | None = None, mask: int = 0, boot: int | None = None) -> None:
         """Acknowledge; everything that was issued unless told otherwise."""
