@@ -1,5 +1,6 @@
 """What a meter gives, by its options."""
 
+from firmware.noise.bands import BANDS, FIRST_BAND
 from firmware.noise.blocks import CLASSES
 from protocol import quantity
 
@@ -25,6 +26,12 @@ def channels(options: "Options") -> "tuple[tuple[int | None, ...], ...]":
     found: "list[tuple[int | None, ...]]" = [(name, None) for name in SCALARS]
     if options.get("threshold_db") is not None:
         found.append((quantity.TIME_ABOVE, None))
+    bands = options.get("bands")
+    if bands is not None:
+        if bands not in ("z", "a"):
+            raise ValueError('option "bands" is %r; it can be "z" or "a"' % (bands,))
+        name = quantity.BANDS_A_HALF if bands == "a" else quantity.BANDS_Z_HALF
+        found.append((name, None, BANDS, FIRST_BAND))
     if options.get("histogram"):
         found.append((quantity.LEVEL_HISTOGRAM, None, CLASSES, 0))
     return tuple(found)

@@ -14,10 +14,17 @@ CLASS_DB = 0.5
 _OCTAVE_DB = 10 * log10(2)
 
 
-def energy_level(
+def mean_level(
     words: "Sequence[int]", first: int, count: int, blocks: int, offset_db: float
 ) -> float:
-    """Level of an energy summed over blocks of 10 ms, in dB; -100 for none.
+    """Level of an energy that was summed over blocks of 10 ms, in dB; -100 for none."""
+    if blocks <= 0:
+        return -100.0
+    return energy_level(words, first, count) - 10 * log10(BLOCK * blocks) + offset_db
+
+
+def energy_level(words: "Sequence[int]", first: int, count: int) -> float:
+    """10 log10 of an energy; -400 for none.
 
     words[first:first + count] are 16 bits each, the lowest first.
     """
@@ -26,9 +33,7 @@ def energy_level(
     for place in range(count):
         energy += words[first + place] * scale
         scale *= 65536.0
-    if energy <= 0 or blocks <= 0:
-        return -100.0
-    return 10 * log10(energy) - 10 * log10(BLOCK * blocks) + offset_db
+    return 10 * log10(energy) if energy > 0 else -400.0
 
 
 def key_level(key: int, offset_db: float) -> float:

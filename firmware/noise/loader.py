@@ -39,17 +39,44 @@ def proved(weigh: "Any") -> bool:
     return True
 
 
-def _weigh_bytes(_0: int, _1: int, samples: "Any", state: "array[int]") -> int:
-    """The reference for MicroPython, whose memoryviews of bytes cannot be cast."""
-    return reference.weigh(0, 0, array("i", bytes(samples)), state)
+def load() -> "tuple[Any, bool]":
+    """The fastest weighting kernel that is right here, and whether it takes blocks of bytes.
+
+    Where it does not, it is the reference, which wants an array or a view of integers.
+    """
+    if not hasattr(memoryview, "cast"):
+        try:
+            from firmware.noise.kernel import weigh
+
+            if proved(weigh):
+                return weigh, True
+        except (ImportError, SyntaxError, ValueError):
+            pass
+    return reference.weigh, False
 
 
-def load() -> "Any":
-    """The fastest kernel that is right on this machine."""
-    if hasattr(memoryview, "cast"):
-        return reference.weigh
-    try:
-        from firmware.noise.kernel import weigh
-    except (ImportError, SyntaxError, ValueError):
-        return _weigh_bytes
-    return weigh if proved(weigh) else _weigh_bytes
+def load_spectrum() -> "Any":
+    """The module that transforms: in machine code where that proves itself."""
+    from firmware.noise import spectrum_reference
+
+    if not hasattr(memoryview, "cast"):
+        try:
+            from firmware.noise import spectrum_kernel
+
+            if _transforms_equal(spectrum_kernel, spectrum_reference):
+                return spectrum_kernel
+        except (ImportError, SyntaxError, ValueError):
+            pass
+    return spectrum_reference
+
+
+def _transforms_equal(kernel: "Any", wanted: "Any") -> bool:
+    """Whether two modules decimate alike, which needs the sign of loads and the wrap of sums."""
+    samples = test_sound()
+    results = []
+    for module in (kernel, wanted):
+        sums = array("i", [0] * 8)
+        out = array("i", [0] * 60)
+        module.decimate(0, 0, samples, 60, sums, out, 8)
+        results.append((list(sums), list(out)))
+    return results[0] == results[1]

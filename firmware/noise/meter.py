@@ -4,8 +4,9 @@ from array import array
 from math import log10
 
 from firmware.noise import blocks, checks, levels, microphones, state
+from firmware.noise.bands import Bands
 from firmware.noise.channels import LEVELS, SCALARS, channels
-from firmware.noise.loader import load
+from firmware.noise.loader import load, load_spectrum
 from firmware.noise.stream import BUFFER_MS, DMA_BYTES, Stream
 from protocol.wire import Q_MISSING, Q_OK
 
@@ -32,15 +33,14 @@ class Meter:
     """Levels of the sound between one instant and the next.
 
     i2s is a machine.I2S (non-blocking through irq) or a hosted port whose readinto() gives what
-    has come due. options: microphone, calibration_db, threshold_db, histogram.
+    has come due. options: microphone (a name of microphones.KNOWN), calibration_db, threshold_db
+    (adds the time above it), bands ("z" or "a": adds the spectrum), histogram (adds the classes).
     """
 
     LEAD_MS = 0
     ANSWER_MS = 300
 
-    def __init__(
-        self, i2s: "Any", options: "Options", now_ms: int = 0, weigh: "Any" = None
-    ) -> None:
+    def __init__(self, i2s: "Any", options: "Options", now_ms: int = 0) -> None:
         microphone = microphones.by_name(options.get("microphone", "flat"))
         self._microphone = microphone
         self._threshold_db = options.get("threshold_db")
@@ -50,7 +50,10 @@ class Meter:
         self.bus_errors = 0
         self.checksum_errors = 0
         self.reasons = 0  # bits of the period read last; texts: firmware.noise.checks.names()
-        self._weigh = weigh or load()
+        self._weigh, self._takes_bytes = load()
+        self._bands: "Bands | None" = None
+        if options.get("bands") is not None:
+            self._bands = Bands(load_spectrum(), microphone, options["bands"] == "a")
         self._state = state.new_state(microphone.coefficients)
         self._book = blocks.new_book()
         self._curve = blocks.bend()
@@ -75,6 +78,7 @@ class Meter:
     def calibrate(self, calibration_db: float) -> None:
         """Take a new calibration constant: what is added to all levels."""
         microphone = self._microphone
+        self._calibration_db = calibration_db
         # a sine of 94 dB in units of the quietest range
         sine_db = microphone.sensitivity_db + 20 * log10(1 << 31 - state.SHIFT_MIN) - 10 * log10(2)
         self._a_offset_db = 94 + calibration_db - sine_db - microphone.gain_db[0]
@@ -114,6 +118,9 @@ class Meter:
         if self._threshold_db is not None:
             row.put(index, self._values[index], self._quality)
             index += 1
+        if self._bands is not None:
+            row.put_vector(index, self._bands.values, self._quality)
+            index += 1
         if self._with_classes:
             row.put_vector(index, self._vector, self._quality)
         self.ready = False
@@ -142,7 +149,9 @@ class Meter:
                 self._rate.add(stream.slip_ms)
             stream.overrun = False
 
-    def _block(self, block: memoryview) -> None:
+    def _block(self, block: "Any") -> None:
+        if not self._takes_bytes and not hasattr(block, "cast"):
+            block = array("i", bytes(block))
         self._weigh(0, 0, block, self._state)
         counted = 0
         if self._skip:
@@ -157,6 +166,12 @@ class Meter:
             if self._unchecked:
                 self._unchecked -= 1
                 self._seen |= 1 << checks.STARTING
+        bands = self._bands
+        if bands is not None:
+            if counted:
+                bands.add(block)
+            else:
+                bands.reset()
         blocks.fold(self._state, self._book, self._curve, self._classes, counted)
         self._heard += 1
         if self._heard % 20 == 0:
@@ -214,7 +229,7 @@ class Meter:
         self._second()
         book = self._book
         counted = self._counted
-        a_db = levels.energy_level(self._sums, 0, 5, counted, self._a_offset_db)
+        a_db = levels.mean_level(self._sums, 0, 5, counted, self._a_offset_db)
         found = (
             a_db,
             levels.key_level(book[blocks.FAST_MAX], self._key_offset_db),
@@ -222,7 +237,7 @@ class Meter:
             levels.exceeded(self._classes, 10),
             levels.exceeded(self._classes, 50),
             levels.exceeded(self._classes, 90),
-            levels.energy_level(self._sums, 5, 5, counted, self._c_offset_db),
+            levels.mean_level(self._sums, 5, 5, counted, self._c_offset_db),
             levels.key_level(book[blocks.PEAK_KEY], self._c_offset_db),
         )
         trusted = self._judge(a_db)
@@ -231,6 +246,8 @@ class Meter:
         self._values[_VALID_TIME] = counted * state.BLOCK_MS
         if self._threshold_db is not None:
             self._values[len(SCALARS)] = book[blocks.ABOVE] * state.BLOCK_MS
+        if self._bands is not None:
+            self._bands.close(self._calibration_db, trusted)
         for place in range(blocks.CLASSES):
             self._vector[place] = self._classes[place]
             self._classes[place] = 0

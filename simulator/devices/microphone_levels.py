@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from firmware.noise import checks, microphones
+from firmware.noise import bands, checks, microphones
+from firmware.noise.bands import BANDS, FIRST_BAND
 from firmware.noise.channels import LEVELS, channels
 from protocol.wire import Q_OK
 from simulator.devices.microphone import Microphone, SimulatedI2s, full_scale_db
@@ -19,6 +20,7 @@ DISCARDED_MS = 500
 FLUCTUATION_DB = 0.3  # of LAF over shaped noise
 C_ABOVE_A_DB = 1.3  # of the simulated noise
 PEAK_ABOVE_DB = 14.0
+PINK_BELOW_A_DB = 11.8  # a band of the simulated noise, Z-weighted
 _FAULTS = {
     "silent": checks.SILENT,
     "swapped": checks.SILENT,
@@ -59,6 +61,7 @@ class LevelMeter:
         self.checksum_errors = 0
         self.reasons = 0
         self._threshold_db: float | None = options.get("threshold_db")
+        self._bands: str | None = options.get("bands")
         self._calibration_db: float = options.get("calibration_db", 0.0)
         self._microphone = microphone
         self._kind = microphones.by_name(options.get("microphone", "flat"))
@@ -89,6 +92,9 @@ class LevelMeter:
         if self._threshold_db is not None:
             above = sum(level_db >= self._threshold_db for level_db in heard)
             row.put(len(LEVELS) + 1, period_ms * above // max(1, len(heard)), code)
+        index = len(LEVELS) + (1 if self._threshold_db is None else 2)
+        if self._bands is not None:
+            row.put_vector(index, _spectrum(values[0], self._bands == "a", trusted), code)
         self._from_ms = max(self._from_ms, self._to_ms)
         self.ready = False
 
@@ -110,6 +116,19 @@ class LevelMeter:
             if self._microphone.broken(name):
                 self.reasons |= 1 << reason
         return checks.quality(self.reasons)
+
+
+def _spectrum(level_db: float, a_weighted: bool, trusted: bool) -> list[int]:
+    """Half decibels of the bands of the simulated noise: pink from 50 Hz to 16 kHz."""
+    found = []
+    for band in range(FIRST_BAND, FIRST_BAND + BANDS):
+        frequency_hz = bands.center_hz(band)
+        band_db = level_db - PINK_BELOW_A_DB
+        if a_weighted:
+            band_db += bands.a_weighting_db(frequency_hz) - bands.a_weighting_db(1000.0)
+        inside = trusted and 45.0 < frequency_hz < 17_000.0
+        found.append(round(2 * max(0.0, band_db)) if inside else 0)
+    return found
 
 
 def _statistics(levels: Sequence[float]) -> list[float]:

@@ -1,17 +1,17 @@
-"""Lets the noise meter's kernel run on a VM with 64-bit integers.
+"""Lets the noise meter's machine code run on a VM with 64-bit integers.
 
-There viper does not sign-extend a 32-bit load, as every board does. The kernel's own text is
-compiled with the sign put in, and takes its place; nothing else differs.
+There viper does not sign-extend a 32-bit load, as every board does. The modules' own text is
+compiled with the sign put in, and takes their place; nothing else differs.
 """
 
 import re
 import sys
 
 _LOADS = (
-    (re.compile(r"int\((state\[[^\]]+\])\)"), "int((\\1 ^ 0x80000000) - 0x80000000)"),
+    (re.compile(r"int\((\w+\[[^\]]+\])\)"), "int((\\1 ^ 0x80000000) - 0x80000000)"),
     (re.compile(r"= (p\[\d\])"), "= ((\\1 ^ 0x80000000) - 0x80000000)"),
 )
-_MODULE = "firmware.noise.kernel"
+_MODULES = ("kernel", "spectrum_kernel")
 
 
 class _Module:
@@ -28,8 +28,7 @@ def widened(text):
     return "\n".join(lines)
 
 
-def _text():
-    path = "/" + _MODULE.replace(".", "/") + ".py"
+def _text(path):
     for folder in sys.path:
         try:
             with open(folder + path) as file:
@@ -40,18 +39,20 @@ def _text():
 
 
 def install():
-    """Replace the kernel, where integers are wide and it is there as text."""
-    if sys.maxsize <= 0x7FFFFFFF or _MODULE in sys.modules:
-        return
-    text = _text()
-    if text is None:
+    """Replace the modules, where integers are wide and they are there as text."""
+    if sys.maxsize <= 0x7FFFFFFF:
         return
     import firmware.noise
 
-    names = {"__name__": _MODULE}
-    exec(widened(text), names)  # noqa: S102 - the board's own file
-    module = _Module()
-    for key in names:
-        setattr(module, key, names[key])
-    sys.modules[_MODULE] = module
-    firmware.noise.kernel = module
+    for short in _MODULES:
+        name = "firmware.noise." + short
+        text = _text("/firmware/noise/" + short + ".py")
+        if name in sys.modules or text is None:
+            continue
+        names = {"__name__": name}
+        exec(widened(text), names)  # noqa: S102 - the board's own file
+        module = _Module()
+        for key in names:
+            setattr(module, key, names[key])
+        sys.modules[name] = module
+        setattr(firmware.noise, short, module)
