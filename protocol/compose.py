@@ -36,14 +36,15 @@ def compose(
             raise ValueError(f"{value} is outside 0 to 2**32 - 1")
     builder = FrameBuilder(limit, Mac(key) if key is not None else None)
     builder.begin(type, node, boot, seq)
+    for tag, data in sections:
+        builder.open(tag)
+        builder.raw(data)
+        builder.close()
     try:
-        for tag, data in sections:
-            builder.open(tag)
-            builder.raw(data)
-            builder.close()
+        length = builder.finish()
     except Overflow:
         raise ValueError(f"the frame is longer than {limit} bytes") from None
-    return bytes(builder.buf[: builder.finish()])
+    return bytes(builder.buf[:length])
 
 
 def _down(type: int, node: int, boot: int, seq: int, key: bytes | None, data: bytes) -> bytes:

@@ -147,5 +147,5 @@ class Rows:
 
     def drop_rows(self, count: int) -> None:
         """Remove the first count rows; their room is free again when all are gone."""
-        self._first += count
         self.rows -= count
+        self._first = self._first + count if self.rows > 0 else 0

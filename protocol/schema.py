@@ -244,6 +244,10 @@ SECTION = Struct(
 BODY = FocusedSeq("sections", "sections" / GreedyRange(SECTION), Terminated)
 
 
+def _trailer_bytes(frame: Any) -> int:
+    return wire.TAG_BYTES if frame.type_flags & wire.AUTH else wire.CRC_BYTES
+
+
 def _sections_fit(frame: Any) -> bool:
     """Whether the sections are those of the frame's type, and within the frame's limits."""
     type = frame.type_flags & wire.TYPE_MASK
@@ -268,11 +272,12 @@ FRAME = Struct(
     "type_flags" / Int8ub,
     Check(this.type_flags & wire.RESERVED_FLAGS == 0),
     "body_len" / Rebuild(Int16ul, lambda c: len(BODY.build(c.sections))),
+    Check(lambda c: wire.HEADER + c.body_len + _trailer_bytes(c) <= wire.FRAME_MAX_COLLECTOR),
     "node" / Int32ul,
     "boot" / Int32ul,
     "seq" / Int32ul,
     "sections" / FixedSized(this.body_len, BODY),
-    "trailer" / IfThenElse(this.type_flags & wire.AUTH, Bytes(8), Bytes(4)),
+    "trailer" / Bytes(_trailer_bytes),
     Terminated,
     Check(_sections_fit),
 )

@@ -113,11 +113,13 @@ class Bits:
 
     def __init__(self, data: bytes) -> None:
         self.bits = [byte >> (7 - place) & 1 for byte in data for place in range(8)]
+        self.at = 0
 
     def one(self) -> int:
-        if not self.bits:
+        if self.at == len(self.bits):
             raise Refused("bits")
-        return self.bits.pop(0)
+        self.at += 1
+        return self.bits[self.at - 1]
 
     def number(self, count: int) -> int:
         value = 0
@@ -132,7 +134,8 @@ class Bits:
         return self.number(32) if quotient == 15 else quotient * 2**k + self.number(k)
 
     def end(self) -> None:
-        if len(self.bits) > 7 or any(self.bits):
+        rest = self.bits[self.at :]
+        if len(rest) > 7 or any(rest):
             raise Refused("padding")
 
 

@@ -83,7 +83,7 @@ def decoded(recipe: dict[str, Any]) -> dict[tuple[int, int, int, int], tuple[int
                     quality = column.qualities[row] if column.qualities else 0
                     place = (len(found), column.quantity, column.instance, column.first_band + band)
                     place = (samples.times_ms[row], *place[1:])
-                    found[place] = (value, quality)
+                    found[place] = (0 if quality == 6 else value, quality)
     return found
 
 
@@ -97,12 +97,21 @@ def expected(recipe: dict[str, Any]) -> dict[tuple[int, int, int, int], tuple[in
     found = {}
     for column, entries in columns.items():
         quantity, instance, _, bands, first_band = recipe["channels"][column]
-        known = next((values for values, _ in entries if values is not None), None)
-        last = known or [0] * max(1, bands)
-        for instant, (values, quality) in zip(instants, entries, strict=True):
-            last = values or last
-            for band, value in enumerate(last):
+        kept = held([0] * max(1, bands), entries)
+        for instant, (values, quality) in zip(instants, kept, strict=True):
+            for band, value in enumerate(values):
                 found[instant, quantity, instance, first_band + band] = (value, quality)
+    return found
+
+
+def held(
+    start: list[int], entries: list[tuple[list[int] | None, int]]
+) -> list[tuple[list[int], int]]:
+    """What is not there repeats the last; of quality missing (6) no value means anything."""
+    found = []
+    for values, quality in entries:
+        start = start if values is None else values
+        found.append(([0] * len(start) if quality == 6 else start, quality))
     return found
 
 
