@@ -220,3 +220,4 @@ class Bmp280(Bme280):
     """The sensor without humidity."""
 
     CHIP = 0x58
+    FAULTS = Bme280.FAULTS - {"wrong_variant"}
