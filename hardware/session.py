@@ -1,11 +1,12 @@
 """A conversation with the MicroPython prompt of one board, over mpremote's transport."""
 
 import contextlib
-import errno
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mpremote.transport import TransportError, TransportExecError
@@ -18,6 +19,7 @@ BAUD = 115_200
 CHUNK_BYTES = 512
 MPY_VERSION = 6
 PROMPT_ATTEMPTS = 3
+BUSY_S = 1.0
 LISTING = """
 import os
 def walk(path):
@@ -155,20 +157,22 @@ class Session:
 
 
 def open_port(port: str, baud: int = BAUD) -> SerialTransport:
-    """The serial transport. Raises BenchError in a technician's words."""
-    if not os.path.exists(port):  # noqa: PTH110 - a port name is not always a path object
-        raise faults.no_port(port)
-    try:
-        return SerialTransport(port, baudrate=baud)
-    except (OSError, TransportError) as fault:
-        reason = str(fault.__cause__ or fault).lower()
-        if (isinstance(fault, OSError) and fault.errno == errno.EACCES) or "permission" in reason:
-            raise faults.no_permission(port) from fault
-        if "lock" in reason or "busy" in reason:
-            raise faults.port_busy(port) from fault
+    """The serial transport. Raises BenchError in a technician's words.
+
+    A port that is in use is tried again for a second: a program that ends lets it go late.
+    """
+    deadline_s = time.monotonic() + BUSY_S
+    while True:
+        if not Path(port).exists():
+            raise faults.no_port(port)
         if not os.access(port, os.R_OK | os.W_OK):
-            raise faults.no_permission(port) from fault
-        raise faults.port_busy(port) from fault
+            raise faults.no_permission(port)
+        try:
+            return SerialTransport(port, baudrate=baud)
+        except (OSError, TransportError) as fault:
+            if time.monotonic() > deadline_s:
+                raise faults.port_busy(port) from fault
+            time.sleep(0.05)
 
 
 def _at_prompt(port: str, timeout_s: float) -> SerialTransport:

@@ -128,13 +128,13 @@ class PtyBoard:
 
     def _interrupt_unless_read(self) -> None:
         """A prompt reads Ctrl-C by itself; running code has to be interrupted."""
+        running = self._vm
         deadline_s = time.monotonic() + INTERRUPT_WAIT_S
         while time.monotonic() < deadline_s:
             time.sleep(0.005)
             if not struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4))[0]:
                 return
-        running = self._vm
-        if running is not None:
+        if running is not None and running is self._vm and self._listens.is_set():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.process.pid, signal.SIGINT)
 

@@ -5,6 +5,7 @@ DNS a second may use the address that is known.
 """
 
 import _thread
+import sys
 
 from firmware.transports.attempt import CA_FILE, Attempt, Target
 
@@ -26,7 +27,7 @@ RETRY_LAST_MS = 3_000
 QUIET_MS = 4_000  # without a byte from the broker it is asked for one
 ANSWER_MS = 5_000  # and has so long for the answer
 DRAIN_MS = 10_000  # what is written must be taken within
-STACK_BYTES = 12_288  # TLS needs it
+STACK_BYTES = 12_288 if sys.platform == "esp32" else 131_072  # for TLS; for a host's resolver
 IN_BYTES = 384
 _PUBLISH, _PINGRESP = 0x30, 0xD0
 
