@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -58,10 +59,16 @@ class Account:
 
     def record(self, tasks: Mapping[int, Task], results: Results, now_s: float) -> None:
         """Notes on each frame what became of its readings."""
-        counts = self._change.counts
+        for (frame, node), readings in Counter(
+            (o.frame.id, o.frame.node) for o in results.accepted
+        ).items():
+            self._change.counts[Count(delivery.DELIVERED, "", node)] += readings
+            if readings == tasks[frame].open:
+                tasks[frame].open = 0
         for observation in results.accepted:
-            tasks[observation.frame.id].settle(observation.reading)
-            counts[Count(delivery.DELIVERED, "", observation.frame.node)] += 1
+            task = tasks[observation.frame.id]
+            if task.open:
+                task.settle(observation.reading)
         for observation, reason in results.rejected:
             tasks[observation.frame.id].settle(observation.reading)
             self._reject(observation, reason)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from collector.limits import Limits
 from collector.observation import Observation
 from collector.sinks.base import (
+    ACCEPTED,
     Accepted,
     AccessDenied,
     Failed,
@@ -176,17 +177,11 @@ class Sender:
             results.unknown += group.observations
             self._limits.gate.failed(self._now(), "the answer does not match the request")
             return
-        after_s = 0.0
-        for observation, outcome in zip(group.observations, outcomes, strict=True):
-            if isinstance(outcome, Accepted):
-                results.accepted.append(observation)
-            elif isinstance(outcome, Rejected):
-                results.rejected.append((observation, outcome.reason))
-            elif isinstance(outcome, Unknown):
-                results.unknown.append(observation)
-            elif isinstance(outcome, Retry):
-                after_s = max(after_s, outcome.after_s or 0.0)
-                results.delayed.append((observation, outcome.after_s or RETRY_S))
+        if all(outcome is ACCEPTED for outcome in outcomes):
+            results.accepted += group.observations
+        else:
+            for observation, outcome in zip(group.observations, outcomes, strict=True):
+                _note(observation, outcome, results)
         self._silent.clear()
         self._limits.succeeded(group.address)
 
@@ -258,6 +253,17 @@ class Sender:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _note(observation: Observation, outcome: Outcome, results: Results) -> None:
+    if isinstance(outcome, Accepted):
+        results.accepted.append(observation)
+    elif isinstance(outcome, Rejected):
+        results.rejected.append((observation, outcome.reason))
+    elif isinstance(outcome, Unknown):
+        results.unknown.append(observation)
+    elif isinstance(outcome, Retry):
+        results.delayed.append((observation, outcome.after_s or RETRY_S))
 
 
 def _halves(group: Group) -> list[Group]:

@@ -68,6 +68,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (node, key) DO UPDATE SET name = excluded.name, address = excluded.address
 RETURNING id
 """
+PIECE = 1000
 DENIED_STATES = ("28", "3D", "42")
 
 
@@ -136,15 +137,14 @@ class Postgres(Sink):
         missing = {o.channel for o in batch if o.channel not in self._channels}
         if missing:
             await self.provision(list(missing))
-        rows = self._rows(batch)
         connection = await self._open()
         try:
             try:
-                await self._copy(connection, COPY, rows)
+                await self._copy(connection, COPY, batch)
             except self._psycopg.errors.UniqueViolation:
                 await connection.rollback()
                 await connection.execute(STAGE)
-                await self._copy(connection, COPY_STAGE, rows)
+                await self._copy(connection, COPY_STAGE, batch)
                 await connection.execute(MERGE)
             await connection.commit()
         except self._psycopg.Error as error:
@@ -156,6 +156,17 @@ class Postgres(Sink):
         if connection is not None:
             await connection.close()
 
+    async def _copy(
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        statement: str,
+        batch: Sequence[Observation],
+    ) -> None:
+        """COPY in pieces, so that the server works on one while the next is written."""
+        async with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            for start in range(0, len(batch), PIECE):
+                await copy.write(self._rows(batch[start : start + PIECE]))
+
     def _rows(self, batch: Sequence[Observation]) -> bytes:
         """COPY's text format."""
         ids = self._channels
@@ -166,11 +177,6 @@ class Postgres(Sink):
                 f"{ids[channel]}\t{iso_ms(time_ms)}\t{value!r}\t{quality}\t{interval_ms}\t{where}\n"
             )
         return "".join(lines).encode()
-
-    @staticmethod
-    async def _copy(connection: psycopg.AsyncConnection[Any], statement: str, rows: bytes) -> None:
-        async with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-            await copy.write(rows)
 
     @staticmethod
     async def _has_timescale(connection: psycopg.AsyncConnection[Any]) -> bool:
