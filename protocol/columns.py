@@ -18,6 +18,8 @@ _QUALITY = 0x40
 _EXPONENT = 0x80
 _OPTIONS = _INSTANCE | _VECTOR | _QUALITY | _EXPONENT
 _SAFE = 1 << 30
+# A step of 2**32, which is none: the escaped 2**32 - 1.
+_LARGEST = "1" * 47
 _EXPONENTS = {row.id: row.exponent for row in REGISTRY.values()}
 
 
@@ -46,17 +48,10 @@ class Samples(NamedTuple):
     columns: tuple[Column, ...]
 
 
-class _Head(NamedTuple):
-    quantity: int
-    coding: int
-    instance: int
-    exponent: int | None
-    first_band: int
-    bands: int
-    runs: bytes
-    steps: int
-    sparse_k: int
-    first: int
+# Of a column: quantity, coding, instance, own exponent, first band, bands, quality runs, sparse
+# steps, sparse k, first value.
+_Head = tuple[int, int, int, int | None, int, int, bytes, int, int, int]
+_new_tuple = tuple.__new__
 
 
 def parse_samples(data: bytes, values_left: int) -> tuple[Samples, int]:
@@ -91,7 +86,7 @@ def parse_samples(data: bytes, values_left: int) -> tuple[Samples, int]:
         if times[0] < 0 or any(map(int.__gt__, times, times[1:])):
             raise FrameError("times", "times decrease")
     else:
-        times = tuple([t0 + row * period for row in range(rows)])
+        times = tuple(range(t0, t0 + rows * period, period)) if period else (t0,) * rows
     return Samples(t0, period, times, tuple(columns)), declared
 
 
@@ -154,22 +149,28 @@ def _heads(
             at += 1
         else:
             code, at = uvarint(data, at)
-        head = _Head(
-            quantity,
-            coding,
-            instance,
-            exponent,
-            first_band,
-            bands,
-            runs,
-            steps,
-            sparse_k,
-            (code >> 1) ^ -(code & 1),
-        )
         if control & (_VECTOR | _EXPONENT) or rows == 1 or quantity >= EXPERIMENTAL or not quantity:
-            _check_head(head, control, rows, index)
+            _check_head(quantity, control, exponent, first_band, bands)
+            if rows * (bands or 1) == 1 and coding != _CONSTANT:
+                raise FrameError("coding", "a single value is always constant")
+            if quantity == 0 and (index or control & _OPTIONS):
+                raise FrameError("times", "time residuals come first, once, without options")
+        first = (code >> 1) ^ -(code & 1)
+        heads.append(
+            (
+                quantity,
+                coding,
+                instance,
+                exponent,
+                first_band,
+                bands,
+                runs,
+                steps,
+                sparse_k,
+                first,
+            )
+        )
         seen.add(quantity << 8 | instance)
-        heads.append(head)
     if len(seen) < count:
         raise FrameError("duplicate", "two columns of one quantity and instance")
     return heads, at, declared
@@ -180,31 +181,37 @@ def _check_runs(runs: bytes, rows: int) -> None:
         raise FrameError("quality", "a run of no rows, or runs of more rows than there are")
 
 
-def _check_head(head: _Head, control: int, rows: int, index: int) -> None:
-    if head.exponent is not None and not -9 <= head.exponent <= 9:
-        raise FrameError("exponent", f"{head.exponent}, -9 to 9 are allowed")
-    if head.quantity >= EXPERIMENTAL:
-        if head.quantity == ESCAPE:
+def _check_head(
+    quantity: int, control: int, exponent: int | None, first_band: int, bands: int
+) -> None:
+    if exponent is not None and not -9 <= exponent <= 9:
+        raise FrameError("exponent", f"{exponent}, -9 to 9 are allowed")
+    if quantity >= EXPERIMENTAL:
+        if quantity == ESCAPE:
             raise FrameError("quantity", "255 is reserved")
-        if head.exponent is None:
+        if exponent is None:
             raise FrameError("exponent", "missing, though the quantity is experimental")
-    if control & _VECTOR and not 1 <= head.bands <= 256 - head.first_band:
-        raise FrameError("bands", f"{head.bands} bands from {head.first_band} up")
-    if rows * (head.bands or 1) == 1 and head.coding != _CONSTANT:
-        raise FrameError("coding", "a single value is always constant")
-    if head.quantity == 0 and (index or control & _OPTIONS):
-        raise FrameError("times", "time residuals come first, once, without options")
+    if control & _VECTOR and not 1 <= bands <= 256 - first_band:
+        raise FrameError("bands", f"{bands} bands from {first_band} up")
 
 
 def _columns(heads: list[_Head], rows: int, bits: str, wide: bool) -> tuple[list[Column], int]:
     """The columns of all heads, and the position after the last code."""
     columns = []
     at = 0
+    find, step = rice.FIND, rice.STEP
     for quantity, coding, instance, own, first_band, bands, runs, steps, sparse_k, first in heads:
         if coding < _SPARSE:
             count = rows * bands - 1 if bands else rows - 1
-            moves, at = rice.take_steps(bits, at, count, coding)
-            if bands:
+            # take_codes() unrolled for its usual case: this is where decoding spends its time.
+            codes = find[coding](bits, at, at + count * (coding + 3) + 16)[:count]
+            taken = "".join(codes)
+            if len(codes) == count and bits.startswith(taken, at):
+                at += len(taken)
+            else:
+                codes, at = rice.take_codes(bits, at, count, coding)
+            moves = map(step[coding], codes)
+            if bands > 1:
                 values = _planes(first, list(moves), bands)
             else:
                 values = list(accumulate(moves, initial=first))
@@ -216,45 +223,40 @@ def _columns(heads: list[_Head], rows: int, bits: str, wide: bool) -> tuple[list
             values, at = _sparse(first, rows, steps, sparse_k, bits, at)
             if wide or not -_SAFE < first < _SAFE:
                 values = _wrapped(values)
-        columns.append(
-            Column(
-                quantity,
-                instance,
-                _EXPONENTS.get(quantity) if own is None else own,
-                first_band,
-                bands,
-                values,
-                _qualities(runs, rows) if runs else None,
-            )
-        )
+        exponent = _EXPONENTS.get(quantity) if own is None else own
+        qualities = _qualities(runs, rows) if runs else None
+        fields = (quantity, instance, exponent, first_band, bands, values, qualities)
+        columns.append(_new_tuple(Column, fields))
     return columns, at
 
 
 def _planes(first: int, moves: list[int], bands: int) -> list[int]:
     """A vector's values: row 0 from the left neighbour, others from left + up - upleft."""
     row = list(accumulate(moves[: bands - 1], initial=first))
-    values = row
+    values = row.copy()
     for at in range(bands - 1, len(moves), bands):
         row = list(map(add, row, accumulate(moves[at : at + bands])))
-        values = values + row if values is row else values
-        values.extend(row)
+        values += row
     return values
 
 
 def _sparse(first: int, rows: int, steps: int, k: int, bits: str, at: int) -> tuple[list[int], int]:
     """A scalar column of which only the steps are coded."""
+    pairs, at = rice.take_pairs(bits, at, steps, k)
+    gap_of, number_of = rice.NUMBER[_GAP_K], rice.NUMBER[k]
     values = [first]
     value = first
-    for _ in range(steps):
-        (gap_code,), at = rice.take_codes(bits, at, 1, _GAP_K)
-        (step_code,), at = rice.take_codes(bits, at, 1, k)
-        gap = rice.number(gap_code, _GAP_K)
-        code = rice.number(step_code, k) + 1
-        if gap + len(values) >= rows or code > 0xFFFFFFFF:
-            raise FrameError("sparse", "a step after the last row, or above 32 bits")
-        values.extend([value] * gap)
-        value += rice.unzigzag(code)
+    for gap_code, step_code in pairs:
+        gap = gap_of(gap_code)
+        if gap:
+            if gap + len(values) >= rows:
+                raise FrameError("sparse", "a step after the last row")
+            values += [value] * gap
+        code = number_of(step_code) + 1
+        value += (code >> 1) ^ -(code & 1)
         values.append(value)
+    if len(values) > rows or any(code.startswith(_LARGEST) for _, code in pairs):
+        raise FrameError("sparse", "a step after the last row, or above 32 bits")
     values.extend([value] * (rows - len(values)))
     return values, at
 

@@ -10,39 +10,57 @@ from protocol.wire import FrameError
 
 K_MAX = 13
 _ESCAPE = "1" * 15
-_REMEMBERED = 2048
+_REMEMBERED = 1024
 
 
-class _Steps(dict[str, int]):
-    """The signed step that a code of Rice(k) means; remembers the first 2048 that it meets."""
+class _Numbers(dict[str, int]):
+    """The number that a code of Rice(k) means; remembers the first 1024 that it meets."""
 
     def __init__(self, k: int) -> None:
         super().__init__()
         self._k = k
 
     def __missing__(self, code: str) -> int:
-        step = unzigzag(number(code, self._k))
+        if code.startswith(_ESCAPE):
+            return int(code[15:], 2)
+        ones = code.index("0")
+        number = ones << self._k | int("0" + code[ones + 1 :], 2)
+        if len(self) < _REMEMBERED:
+            self[code] = number
+        return number
+
+
+class _Steps(dict[str, int]):
+    """The signed step that a code of Rice(k) means; remembers the first 1024 that it meets."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self._k = k
+
+    def __missing__(self, code: str) -> int:
+        step = unzigzag(NUMBER[self._k](code))
         if len(self) < _REMEMBERED:
             self[code] = step
         return step
 
 
-_CODES = [re.compile(f"1{{0,14}}+0.{{{k}}}|1{{15}}.{{32}}") for k in range(K_MAX + 1)]
-_STEPS = [_Steps(k) for k in range(K_MAX + 1)]
-_LOOK_UP = [steps.__getitem__ for steps in _STEPS]
+def _code(k: int) -> str:
+    return f"1{{0,14}}+0.{{{k}}}|1{{15}}.{{32}}"
+
+
+_CODES = [re.compile(_code(k)) for k in range(K_MAX + 1)]
+_PAIRS = [re.compile(f"({_code(2)})({_code(k)})") for k in range(K_MAX + 1)]
+NUMBER = [_Numbers(k).__getitem__ for k in range(K_MAX + 1)]
+"""For each k, the number that a code means."""
+FIND = [pattern.findall for pattern in _CODES]
+"""For each k, findall(bits, from, to): the codes from a position on."""
+STEP = [_Steps(k).__getitem__ for k in range(K_MAX + 1)]
+"""For each k, the signed step that a code means."""
 
 
 def unzigzag(code: int) -> int:
     """0, 1, 2, 3 become 0, -1, 1, -2."""
     return (code >> 1) ^ -(code & 1)
-
-
-def number(code: str, k: int) -> int:
-    """The unsigned number of one Rice(k) code."""
-    if code.startswith(_ESCAPE):
-        return int(code[15:], 2)
-    ones = code.index("0")
-    return ones << k | int("0" + code[ones + 1 :], 2)
 
 
 def bit_string(data: bytes) -> str:
@@ -60,18 +78,27 @@ def take_codes(bits: str, at: int, count: int, k: int) -> tuple[list[str], int]:
 
     Raises FrameError bits when there are fewer.
     """
-    codes = _CODES[k].findall(bits, at, at + count * (k + 3) + 16)[:count]
+    codes = FIND[k](bits, at, at + count * (k + 3) + 16)[:count]
+    taken = "".join(codes)
+    if len(codes) == count and bits.startswith(taken, at):
+        return codes, at + len(taken)
+    # Longer codes than usual: look for no more than count of them, in all that is left.
+    codes = [match[0] for match in islice(_CODES[k].finditer(bits, at), count)]
     taken = "".join(codes)
     if len(codes) < count or not bits.startswith(taken, at):
-        # Longer codes than usual: look for no more than count of them, in all that is left.
-        codes = [match[0] for match in islice(_CODES[k].finditer(bits, at), count)]
-        taken = "".join(codes)
-        if len(codes) < count or not bits.startswith(taken, at):
-            raise FrameError("bits", "a column's codes run past the section's end")
+        raise FrameError("bits", "a column's codes run past the section's end")
     return codes, at + len(taken)
 
 
-def take_steps(bits: str, at: int, count: int, k: int) -> "tuple[map[int], int]":
-    """The next count signed steps, and the position after them."""
-    codes, at = take_codes(bits, at, count, k)
-    return map(_LOOK_UP[k], codes), at
+def take_pairs(bits: str, at: int, count: int, k: int) -> tuple[list[tuple[str, str]], int]:
+    """The next count pairs of a code of Rice(2) and one of Rice(k); as take_codes()."""
+    end = at + count * (k + 8) + 32
+    pairs = _PAIRS[k].findall(bits, at, end)[:count]
+    taken = "".join(map("".join, pairs))
+    if len(pairs) < count or not bits.startswith(taken, at):
+        found = islice(_PAIRS[k].finditer(bits, at), count)
+        pairs = [(match[1], match[2]) for match in found]
+        taken = "".join(map("".join, pairs))
+        if len(pairs) < count or not bits.startswith(taken, at):
+            raise FrameError("bits", "a column's codes run past the section's end")
+    return pairs, at + len(taken)
