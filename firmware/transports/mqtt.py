@@ -29,6 +29,7 @@ ANSWER_MS = 5_000  # and has so long for the answer
 DRAIN_MS = 10_000  # what is written must be taken within
 STACK_BYTES = 12_288 if sys.platform == "esp32" else 131_072  # for TLS; for a host's resolver
 IN_BYTES = 384
+LOOPBACK = "127.0.0.1"  # a simulated board: what it says never leaves the machine
 _PUBLISH, _PINGRESP = 0x30, 0xD0
 
 
@@ -50,7 +51,7 @@ class MqttTransport:
             _read(hal, CA_FILE) if settings["broker_tls"] else None,
             bool(settings["broker_tls"]),
         )
-        self.secure = self._target.tls
+        self.secure = self._target.tls or self._target.host == LOOPBACK
         self.connected = False
         self.reason = "not tried yet"
         self.connects = 0
