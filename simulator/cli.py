@@ -112,3 +112,66 @@ def demo(
     options = DemoOptions(seconds, seed, keep, cpython, embedded_broker)
     account = asyncio.run(demonstrate(options, Console()))
     sys.exit(0 if account.adds_up else 1)
+
+
+@main.command()
+@click.option("--nodes", type=click.IntRange(1, 20_000), default=500, show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.001, max=1),
+    default=0.1,
+    show_default=True,
+    help="Samples of 8 channels a second and board; 1 at most.",
+)
+@click.option("--report-s", type=click.IntRange(1, 3600), default=60, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=1), default=60, show_default=True)
+@click.option("--broker", default="127.0.0.1:1883", show_default=True, help="HOST:PORT")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--records",
+    "records_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the boards' records for `osn-collector nodes import` and end.",
+)
+def fleet(
+    nodes: int,
+    rate: float,
+    report_s: int,
+    seconds: float,
+    broker: str,
+    seed: int,
+    records_file: Path | None,
+) -> None:
+    """Load any broker and collector with many boards over real MQTT.
+
+    First write the boards' records and let the collector import them; then run with the same
+    --nodes and --seed. Ends with 1 when frames stay without acknowledgement.
+
+    \b
+    Example:
+      osn-simulator fleet --nodes 500 --records fleet.jsonl
+      osn-collector nodes import fleet.jsonl
+      osn-simulator fleet --nodes 500 --seconds 120
+    """
+    import asyncio
+    import time
+
+    from simulator.fleet import Fleet, FleetOptions, records
+
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdigit():
+        fail(f"--broker {broker}: give HOST:PORT")
+    interval_s = max(1, round(1 / rate))
+    options = FleetOptions(nodes, interval_s, report_s, seconds, 30.0, host, int(port), seed)
+    if records_file is not None:
+        lines = "".join(line + "\n" for line in records(options, int(time.time()) - 1))
+        records_file.write_text(lines, encoding="utf-8")
+        click.echo(f"{nodes} records in {records_file}")
+        return
+
+    async def run() -> int:
+        total = await Fleet(options).run(click.echo)
+        click.echo(total.line())
+        return total.open_frames
+
+    sys.exit(1 if asyncio.run(run()) else 0)

@@ -27,6 +27,7 @@ DEEPSLEEP_RESET = 4
 FREE_HEAP_BYTES = 98_304
 CHIP_TEMPERATURE = 41
 NVS_NOT_FOUND = -0x1102
+ENODEV = 19
 
 
 class Reset(BaseException):
@@ -129,6 +130,19 @@ class Buses(Protocol):
     def i2c(self, name: str) -> Any: ...
 
     def i2s(self, spec: dict[str, int]) -> Any: ...
+
+
+class Bare:
+    """A board without any bus."""
+
+    def uart(self, name: str) -> Any:
+        raise OSError(ENODEV, f"no UART {name}")
+
+    def i2c(self, name: str) -> Any:
+        raise OSError(ENODEV, f"no I2C {name}")
+
+    def i2s(self, spec: dict[str, int]) -> Any:
+        raise OSError(ENODEV, "no I2S")
 
 
 class Pin:

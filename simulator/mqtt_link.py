@@ -89,6 +89,7 @@ class MqttLink(asyncio.Protocol):
         self.on_frame: Callable[[], None] | None = None
         self.connects = 0
         self.blocked = False
+        self.secure = host == "127.0.0.1"
         name = f"{node:08x}"
         self._host = host
         self._port = port

@@ -143,6 +143,7 @@ class Link:
     """
 
     POLL_MS = 1_000  # arrivals wake the node by themselves
+    secure = True
 
     def __init__(self, network: Network, node: int) -> None:
         self.connected = False

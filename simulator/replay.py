@@ -47,6 +47,8 @@ FRAMES_AT_ONCE = 1_000
 NEWEST_ID = 1 << 62
 
 Progress = Callable[[float], None]
+Disturb = Callable[[VirtualLoop, CollectorHost, Network], None]
+"""Called once at the start: may schedule crashes and network faults."""
 
 
 class Powered(Protocol):
@@ -64,6 +66,7 @@ class ReplayOptions:
     keep: Path
     vm: bool = False
     seed: int = 1
+    disturb: Disturb | None = None
 
 
 def replay(
@@ -118,6 +121,8 @@ class _Replay:
             )
         )
         host.start()
+        if self.options.disturb is not None:
+            self.options.disturb(loop, host, network)
         make = self._vm_node if self.options.vm else self._hosted_node
         nodes = [make(loop, network, plan) for plan in self.plans]
         for plan, node in zip(self.plans, nodes, strict=True):

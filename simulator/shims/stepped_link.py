@@ -9,6 +9,7 @@ class SteppedLink:
     """firmware.types.Transport: whole frames go to the host and come from it."""
 
     POLL_MS = 1_000
+    secure = True
 
     def __init__(self):
         self.connected = False
