@@ -53,6 +53,10 @@ class Clock:
             self._ticks = ticks
         return self._uptime
 
+    def advance(self, uptime_ms: int) -> None:
+        """Go on from the uptime that a deep sleep began with."""
+        self._uptime += uptime_ms
+
     def slept(self, duration_ms: int) -> None:
         """Count a deep sleep of so many ms (by the RC oscillator) into uptime and error."""
         self._uptime += duration_ms

@@ -30,6 +30,12 @@ class Downlink:
         self.update: "Any" = None  # an update that is being received
         self.last_command = (-1, 0)  # id, status
 
+    def resume(self, seq: int, collector: int, ack_ms: int) -> None:
+        """Go on in the boot before, after a deep sleep."""
+        self.seq = seq
+        self.collector = collector
+        self.ack_ms = ack_ms
+
     def take(self, frame: memoryview, now: int) -> bool:
         """Act on a frame; False when it is not for us, not authentic, or was heard before."""
         try:

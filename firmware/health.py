@@ -20,7 +20,8 @@ def count_start(nvs: "Nvs") -> int:
 
 def set_starts(nvs: "Nvs", starts: int) -> None:
     """Say how many starts there were without a good run."""
-    _write(nvs, STARTS_KEY, starts)
+    if _read(nvs, STARTS_KEY) != starts:
+        _write(nvs, STARTS_KEY, starts)
 
 
 def may_reboot_for_silence(nvs: "Nvs") -> bool:

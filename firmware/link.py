@@ -33,6 +33,12 @@ class Link:
         self._idle_ms = getattr(self.transport, "IDLE_MS", self._poll_ms)
         self.transport.start(now)
 
+    def close(self) -> None:
+        """Leave the network, as before a deep sleep."""
+        if self.transport is not None:
+            self.transport.close()
+        self.connected = False
+
     @property
     def secure(self) -> bool:
         """Whether nobody but the collector's side can read along (TLS or a cable)."""

@@ -11,15 +11,17 @@ from firmware.outbox import Outbox
 from firmware.sampling import Grid, Sampler
 from firmware.slots import BuildTrial, Slots
 from firmware.version import VERSION
-from protocol import wire
+from protocol import quantity, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from firmware.power import Sleeper, Vitals
     from firmware.settings import Settings
     from firmware.types import Hal, Schedule, Transport
 
+DEEPSLEEP_RESET = 4
 HELLO_AFTER_MS = 60_000
 CLOCK_EVERY_MS = 21_600_000
 STEP_MAX_MS = 1_000
@@ -68,18 +70,28 @@ class Node:
         self.outbox = Outbox(hal, identity, settings)
         self.downlink = Downlink(self)
         self.link = Link(self)
-        self.safe_mode = health.count_start(hal.nvs) > health.QUICK_RESETS
+        self.safe_mode = False
+        if hal.reset_cause() != DEEPSLEEP_RESET:
+            self.safe_mode = health.count_start(hal.nvs) > health.QUICK_RESETS
         self.sensors: "list[tuple[Any, int]]" = []
+        vitals = None
         self.sampler: "Sampler | None" = None
         if not self.safe_mode:
             self.sensors = load_sensors(board, hal, 0) if sensors is None else sensors
+            vitals = self._add_vitals()
         if self.sensors:
             interval_ms = settings["sample_interval_s"] * 1000
             self.sampler = Sampler(
                 self.sensors, schedule or Grid(interval_ms), interval_ms, settings["batch_rows"]
             )
         self._clocks = [sensor for sensor, _ in self.sensors if hasattr(sensor, "take_time")]
+        self._guard_places()
         self.live = Live(self.sampler)
+        self.sleeper: "Sleeper | None" = None
+        if self.sampler is not None and vitals is not None:
+            from firmware.power import Sleeper
+
+            self.sleeper = Sleeper(self, vitals)
         self.deadlines = health.Deadlines()
         self.restart_wanted = False
         self._identify_until = 0
@@ -87,7 +99,7 @@ class Node:
         self._trial: "BuildTrial | None" = None
         self._good = False
         self._greeted = False
-        self._hello_due = HELLO_AFTER_MS
+        self.hello_due = HELLO_AFTER_MS
         self._report_due = 0
         self._clock_due = 0
         self._silent_ms = 0
@@ -96,9 +108,14 @@ class Node:
     # --- life ---
 
     def start(self) -> None:
-        """Take a boot number, find the spool, start sampling and the link."""
-        identities.next_boot(self.hal.nvs, self.identity)
-        self.outbox.start()
+        """Take a boot number, find the spool, start sampling and the link.
+
+        A wake from deep sleep goes on in the boot before, and opens the link for a report only.
+        """
+        woken = self.sleeper is not None and self.sleeper.wake()
+        if not woken:
+            identities.next_boot(self.hal.nvs, self.identity)
+            self.outbox.start()
         now = self.clock.uptime_ms()
         if self.sampler is not None:
             self.sampler.start(now)
@@ -106,8 +123,33 @@ class Node:
         self.deadlines.expect("spool", self.outbox.sync_ms, now)
         self.deadlines.expect("link", STEP_MAX_MS, now)
         self._report_due = now + self._report_ms
-        self._take_up_update()
-        self.link.open(now)
+        self._greeted = woken
+        if not woken:
+            self._take_up_update()
+            self.link.open(now)
+            if self.sleeper is not None:
+                self.sleeper.stay(now)
+
+    def _add_vitals(self) -> "Vitals | None":
+        """For a board that sleeps: a sensor of its own awake time and charge."""
+        if not self.settings["sleep"] or not self.sensors:
+            return None
+        from firmware.power import Vitals
+
+        vitals = Vitals(self.board)
+        self.sensors = [*self.sensors, (vitals, 0)]
+        return vitals
+
+    def _guard_places(self) -> None:
+        """Put a guard before every sensor that gives a position."""
+        sampler = self.sampler
+        if sampler is None:
+            return
+        for index, slot in enumerate(sampler.slots):
+            if slot.sensor.CHANNELS[0][0] == quantity.LATITUDE:
+                from firmware.places import PlaceSlot
+
+                sampler.slots[index] = PlaceSlot(slot.sensor, sampler, slot.first, self)
 
     def _take_up_update(self) -> None:
         """A build on trial, a trial that failed, or a fetch that was interrupted."""
@@ -144,7 +186,8 @@ class Node:
         if self.sampler is not None:
             wait = min(wait, self.sampler.step(now))
             self.deadlines.met("sampling", self.sampler.last_ms)
-            sensor_drivers.hear_clocks(self._clocks, self.clock, now)
+            if self._clocks:
+                sensor_drivers.hear_clocks(self._clocks, self.clock, now)
         self._report(now)
         if self.outbox.step(now):
             self.deadlines.met("spool", now)
@@ -155,6 +198,8 @@ class Node:
         if self._trial is not None and not self._trial.step(now):
             self._trial = None
         self._look_after(now)
+        if self.sleeper is not None:
+            self.sleeper.step(now)
         if self._identify_until:
             wait = min(wait, self._blink(now))
         return max(0, wait)
@@ -168,10 +213,10 @@ class Node:
 
     def _report(self, now: int) -> None:
         """Build DATA when the batch is full or due, HELLO when it is due."""
-        if now >= self._hello_due or (self.link.connected and not self._greeted):
+        if now >= self.hello_due or (self.link.connected and not self._greeted):
             self.hello(now)
         sampler = self.sampler
-        if sampler is None or sampler.row_open:
+        if sampler is None or sampler.row_open or self.sleeper is not None:
             return
         if sampler.batch.full or now >= self._report_due:
             self._report_due = now + self._report_ms
@@ -195,7 +240,7 @@ class Node:
     def hello(self, now: int) -> bool:
         """Build a HELLO; False when LOG and HELLO have had their share of the spool."""
         self._greeted = True
-        self._hello_due = now + self._hello_ms
+        self.hello_due = now + self._hello_ms
         builder = self.outbox.begin(wire.T_HELLO)
         board = self.board.get("board", "unknown")
         reports.info(builder, board, self.identity.uuid, self.hal.reset_cause())

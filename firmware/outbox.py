@@ -41,12 +41,19 @@ class Outbox:
         self.uplink = Uplink(self.spool, self.settled, hal.random_bits, settings["window"])
         self.sync_ms = 0
         self._sync_due = 0
+        self._started = False
         self.seq = 0  # of the last frame that was numbered
         self.issued = 0  # of the last one that is durable, or held in RAM
 
-    def start(self, seq: int = 0) -> None:
-        """Find what is in flash; the next frame is seq + 1."""
+    def resume(self, seq: int) -> None:
+        """Go on numbering after seq; what is in flash is found when it is needed."""
         self.seq = self.issued = seq
+
+    def start(self) -> None:
+        """Find what is in flash, once."""
+        if self._started:
+            return
+        self._started = True
         try:
             self.spool.start()
         except OSError:
@@ -54,6 +61,7 @@ class Outbox:
 
     def begin(self, type: int) -> FrameBuilder:
         """Start a sequenced frame."""
+        self.start()
         self.builder.begin(type, self._identity.node, self._identity.boot, self.seq + 1)
         return self.builder
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from firmware.live import Live
+    from firmware.power import Sleeper
     from firmware.types import Schedule
 
 _IDLE, _BEGUN, _READ = 0, 1, 2
@@ -128,7 +129,7 @@ class Sampler:
             first += len(sensor.CHANNELS)
         self._schedule = schedule
         self.interval_ms = interval_ms
-        self.live: "Live | None" = None
+        self.live: "Live | Sleeper | None" = None
         self.live_columns = _scalar_columns(self.channels)
         self._instant = -1
         self._row_open = False
@@ -141,6 +142,10 @@ class Sampler:
         """Take up the schedule from now."""
         self._instant = self._schedule.next_ms(now_ms)
         self.last_ms = now_ms
+
+    def next_instant(self, after_ms: int) -> int:
+        """The first scheduled instant after an uptime."""
+        return self._schedule.next_ms(after_ms)
 
     @property
     def row_open(self) -> bool:

@@ -48,6 +48,7 @@ class Link:
         self.connected = False
         self.reason = ""
         self.accepts = True
+        self.secure = False
         self.up: list[bytes] = []
         self.down: deque[bytes] = deque()
 
