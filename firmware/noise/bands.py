@@ -257,16 +257,23 @@ class Bands:
             kernel.gather(z, at, stride, bins, shares, wide, self._energies[place], rise)
         self._frames[tier] += 1
 
+    def level_db(self, place: int) -> float:
+        """Level of a band (0: 20 Hz) since the period began; its tier must have had a frame."""
+        frames = self._frames[_tier(FIRST_BAND + place)]
+        return (
+            energy_level(self._energies[place], 0, _WORDS)
+            + self._offsets[place]
+            - 10 * log10(frames)
+        )
+
     def close(self, calibration_db: float, trusted: bool = True) -> None:
         """End the period: half decibels into .values. A tier without a frame keeps its last.
 
         Sound that is not to be trusted gives 0 dB in all bands.
         """
         for place in range(BANDS):
-            frames = self._frames[_tier(FIRST_BAND + place)]
-            if frames:
-                level_db = energy_level(self._energies[place], 0, _WORDS)
-                level_db += self._offsets[place] + calibration_db - 10 * log10(frames)
+            if self._frames[_tier(FIRST_BAND + place)]:
+                level_db = self.level_db(place) + calibration_db
                 self._known[place] = round(2 * max(0.0, level_db))
             self.values[place] = self._known[place] if trusted else 0
         for word in range(_WORDS * BANDS):

@@ -31,11 +31,12 @@ ABOVE = 22  # blocks of the period with LAF at or above THRESHOLD
 THRESHOLD = 23  # key
 CLASS_BASE = 24  # linear key of the histogram's lower end
 OVERS = 25  # blocks at full scale in the second
-QUIET = 26  # blocks in a row that would fit the next narrower range
+QUIET = 26  # blocks since the range was last looked at
 OFFSET_SUM = 27  # of OFFSETS blocks' DC, in units of the quietest range
 OFFSETS = 28
-SCRATCH = 29  # 4
-WORDS = 33
+LOUDEST = 29  # largest PEAK since then
+SCRATCH = 30  # 4
+WORDS = 34
 
 KEY_BITS = 13
 KEY_MAX = 0x7FFFF
@@ -55,7 +56,8 @@ _OVERS = const(25)
 _QUIET = const(26)
 _OFFSET_SUM = const(27)
 _OFFSETS = const(28)
-_SCRATCH = const(29)
+_LOUDEST = const(29)
+_SCRATCH = const(30)
 
 _SHIFT = const(0)
 _SLOW_1 = const(1)
@@ -67,7 +69,7 @@ _SHIFT_MIN = const(9)
 
 _FAST_STEP = const(5039)  # (1 - exp(-10 / 125)) << 16
 _PER_CLASS = const(6165)  # classes per key, << 23
-_QUIET_PEAK = const(262144)  # square of an eighth of the range
+_QUIET_PEAK = const(11930464)  # 7.5 dB below the range
 _QUIET_BLOCKS = const(50)
 
 
@@ -187,17 +189,22 @@ def fold(state: ptr32, book: ptr32, curve: ptr16, classes: ptr16, counted: int) 
     offset = ((int(state[_SLOW_1]) >> 17) & 0x3FFF) ^ 0x2000
     book[_OFFSET_SUM] = int(book[_OFFSET_SUM]) + ((offset - 0x2000) << (shift - _SHIFT_MIN))
     book[_OFFSETS] = int(book[_OFFSETS]) + 1
-    # A narrower range, once half a second has been quiet enough.
-    if shift > _SHIFT_MIN and int(state[_PEAK]) < _QUIET_PEAK:
-        place = int(book[_QUIET]) + 1
-        if place >= _QUIET_BLOCKS:
-            state[_SHIFT] = shift - 2
+    # A narrower range, once half a second has been quiet enough for it.
+    peak = int(state[_PEAK])
+    if peak > int(book[_LOUDEST]):
+        book[_LOUDEST] = peak
+    place = int(book[_QUIET]) + 1
+    if place >= _QUIET_BLOCKS:
+        peak = int(book[_LOUDEST])
+        while peak < _QUIET_PEAK and shift > _SHIFT_MIN:
+            peak = (peak << 2) + 1
+            shift -= 1
             place = _SLOW_1
             while place <= _LAST_SCALED:
-                state[place] = int(state[place]) << 2
+                state[place] = int(state[place]) << 1
                 place += 1
-            place = 0
-        book[_QUIET] = place
-    else:
-        book[_QUIET] = 0
+        state[_SHIFT] = shift
+        book[_LOUDEST] = 0
+        place = 0
+    book[_QUIET] = place
     return 0

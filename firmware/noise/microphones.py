@@ -32,11 +32,11 @@ class Microphone:
 
 # The responses were read off the makers' curves, where -8 dB at 31.5 Hz stands for both, and
 # +2.5 dB at 8 kHz, +8 dB at 16 kHz for the ICS-43434: a decibel of doubt at either end.
-FLAT = Microphone(-26.0, 29.0, (1240, 1619, 37, -512, 256), (4.5091, 5.9689), 0.0, None)
+FLAT = Microphone(-26.0, 29.0, (1212, 1621, 61, -512, 256), (4.4881, 5.9477), 0.0, None)
 ICS43434 = Microphone(
-    -26.0, 29.0, (1182, 2155, 2047, 452, 200), (7.5870, 9.0468), 38.8, (15300.0, 2.75)
+    -26.0, 29.0, (1188, 2153, 2046, 452, 200), (7.5810, 9.0406), 38.8, (15300.0, 2.75)
 )
-INMP441 = Microphone(-26.0, 33.0, (1179, 1642, 70, 520, 264), (4.5204, 5.9801), 41.5, None)
+INMP441 = Microphone(-26.0, 33.0, (1186, 1638, 70, 520, 264), (4.5113, 5.9710), 41.5, None)
 
 KNOWN = {"flat": FLAT, "ics43434": ICS43434, "inmp441": INMP441}
 

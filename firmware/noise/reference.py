@@ -5,9 +5,9 @@ Boards whose MicroPython has no machine code emitter, or whose kernel fails its 
 All poles of A and C weighting are real, so each is a section with one multiplier, a low pass
 whose output is taken away: low = state >> G; state += (x - low) * K. The double pole at 20.6 Hz
 runs once for four samples (SLOW_1, and SLOW_2 after it): x - 2 low_1 + low_2 for a flat
-microphone; other shares of the two also raise the bass of one that rolls off. Its correction moves
-in two steps a group, which keeps its images below the weighted signal. At the top end the double
-pole at 12.2 kHz and the microphone's resonance become one pole and two zeros.
+microphone; other shares of the two also raise the bass of one that rolls off. What they give is
+drawn out in a straight line over the group, which keeps its images below the weighted signal. At
+the top end the double pole at 12.2 kHz and the microphone's resonance become one pole, two zeros.
 """
 
 from firmware.noise.state import (
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Sequence
 
-DEEP = 355  # 20.6 Hz at 48 kHz, << 17; a step takes the sum of four samples
-BASS = 459  # 107.7 Hz, << 15
+DEEP = 353  # 20.6 Hz at 48 kHz, << 17; a step takes the sum of four samples
+BASS = 458  # 107.7 Hz, << 15
 MIDDLE = 377  # 737.9 Hz, << 12
 RANGE_BITS = 14  # of the sum of two samples
 LOWEST_SUM = (8190, 8195)  # of the group's pairs, so that full scale shows on either side
@@ -77,10 +77,11 @@ def _weigh_in_range(samples: "Sequence[int]", state: "array[int]") -> bool:
         over |= first + LOWEST_SUM[0] | second + LOWEST_SUM[1]
         slow_1 += DEEP * (first + second - (slow_1 >> 15))
         slow_2 += DEEP * ((slow_1 - slow_2) >> 15)
-        before, low = low, (slow_1 >> 9) * bass_1 + (slow_2 >> 9) * bass_2 + offset
-        between, after = (before + low) >> 17, low >> 16
+        before, low = low, (slow_1 >> 9) * bass_1 + (slow_2 >> 9) * bass_2 + offset >> 4
+        step = (low - before) >> 2
         for place in range(4):
-            top = (pole * newer >> 12) + group[place] + (between if place < 2 else after)
+            before = before + step if place < 3 else low
+            top = group[place] + (pole * newer + before >> 12)
             c = top + (zero_1 * newer + zero_2 * older >> 12)
             newer, older = top, newer
             c_energy += c * c

@@ -6,7 +6,7 @@ from array import array
 SHIFT = 0
 SLOW_1 = 1  # low pass of 20.6 Hz; << 17
 SLOW_2 = 2  # low pass of SLOW_1; << 17
-LOW = 3  # what the last group's low sections gave; << 16
+LOW = 3  # what the last group's low sections gave; << 12
 TOP_1 = 4  # the pole of the top end: every other sample
 TOP_2 = 5
 SLOW_3 = 6  # low pass of 107.7 Hz; << 15
@@ -35,7 +35,7 @@ BLOCK_MS = 10
 SHIFT_MIN = 9  # quietest range; full scale is 60 dB below that of the microphone
 SHIFT_FULL = 19  # the microphone's whole 24 bits
 SHIFT_MAX = 21  # for what the filters make larger still
-SHIFT_STEP = 2  # 12 dB
+SHIFT_STEP = 1  # 6 dB
 
 
 def new_state(coefficients: "tuple[int, int, int, int, int]") -> "array[int]":
