@@ -137,7 +137,8 @@ class Node:
         from firmware.power import Vitals
 
         vitals = Vitals(self.board)
-        self.sensors = [*self.sensors, (vitals, 0)]
+        pairs: "list[tuple[Any, int]]" = [(vitals, 0)]
+        self.sensors = self.sensors + pairs  # noqa: RUF005 (MicroPython cannot parse the star)
         return vitals
 
     def _guard_places(self) -> None:
