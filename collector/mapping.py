@@ -233,6 +233,15 @@ def explain(
     ]
 
 
+def names_table(sink: Sink, node: PublicNode) -> str:
+    """Markdown: what each quantity of the registry is called there, and what cannot be sent."""
+    rows = explain(sink, [node])
+    sent = [f"| {row.channel} | {row.upstream} |" for row in rows if row.upstream is not None]
+    unsent = ", ".join(row.channel for row in rows if row.upstream is None)
+    table = "\n".join(["| quantity | there |", "| --- | --- |", *sent])
+    return f"{table}\n\nCannot be sent: {unsent or 'nothing'}.\n"
+
+
 async def provision(
     sink: Sink, nodes: Sequence[PublicNode], channels: Sequence[Channel], *, dry_run: bool
 ) -> Sequence[str]:

@@ -33,12 +33,12 @@ SOFTWARE = "OSN-1"
 class Config(SinkConfig):
     """[[sink]] type = "madavi".
 
-    nodes: our address, name or UUID to the name there; nodes that are not named go out as
+    uids: our address, name or UUID to the name there; nodes that are not named go out as
     raspi-ADDRESS. prefixes: quantity to the sensor's prefix, such as pm10 = "SDS_".
     """
 
     url: Annotated[str, Length(8, 500)] = "https://api-rrd.madavi.de/data.php"
-    nodes: Mapping[str, str] = field(default_factory=dict)
+    uids: Mapping[str, str] = field(default_factory=dict)
     prefixes: Mapping[str, str] = field(default_factory=dict)
     interval_s: Annotated[float, Range(1, 86_400)] = 145.0
     http: HttpSettings = HTTP_DEFAULTS
@@ -91,7 +91,7 @@ class Madavi(Sink):
         await self._http.close()
 
     def _uid(self, node: PublicNode) -> str:
-        return of_node(self._config.nodes, node) or f"raspi-{node.hex}"
+        return of_node(self._config.uids, node) or f"raspi-{node.hex}"
 
     def _key(self, channel: Channel) -> str | None:
         quantity = channel.quantity.name

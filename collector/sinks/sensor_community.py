@@ -35,13 +35,13 @@ SOFTWARE = "OSN-1"
 class Config(SinkConfig):
     """[[sink]] type = "sensor_community": which of our nodes is which node there.
 
-    nodes: our address, name or UUID to the uid registered there, such as "raspi-0123abcd". names:
+    uids: our address, name or UUID to the uid registered there, such as "raspi-0123abcd". names:
     "airrohr" for what today's firmware sends, "published" for what the published server takes.
     pins: quantity to pin, where a sensor is registered under another than the usual one.
     """
 
     url: Annotated[str, Length(8, 500)] = "https://api.sensor.community/v1/push-sensor-data/"
-    nodes: Mapping[str, str]
+    uids: Mapping[str, str]
     names: Literal["airrohr", "published"] = "airrohr"
     pins: Mapping[str, int] = field(default_factory=dict)
     backfill: bool = False
@@ -75,7 +75,7 @@ class SensorCommunity(Sink):
 
     def upstream_name(self, channel: Channel) -> str | None:
         named = self._value_type(channel)
-        uid = of_node(self._config.nodes, channel.node)
+        uid = of_node(self._config.uids, channel.node)
         return f"{uid} pin {named[1]} {named[0]}" if named and uid else None
 
     def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
@@ -124,7 +124,7 @@ class SensorCommunity(Sink):
         return named
 
     def _address(self, observation: Observation) -> str:
-        uid = of_node(self._config.nodes, observation.channel.node)
+        uid = of_node(self._config.uids, observation.channel.node)
         return f"{uid}/{self._named(observation.channel)[1]}"
 
 

@@ -96,7 +96,7 @@ NETWORKS = {
     ),
     "sensor_community": Network(
         lambda m, url, folder: m.Config(
-            url=f"{url}/v1/push-sensor-data/", nodes=UIDS, backfill=True, http=QUICK
+            url=f"{url}/v1/push-sensor-data/", uids=UIDS, backfill=True, http=QUICK
         ),
         HTTP | {"bad_value": 0.002},
         duplicates=True,
