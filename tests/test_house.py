@@ -80,7 +80,7 @@ def plugins(folder: str, not_plugins: set[str]) -> list[str]:
 
 
 SENSORS = plugins("firmware/sensors", {"common", "crc8", "base", "gas_index"})
-SINKS = plugins("collector/sinks", {"base", "common", "http"})
+SINKS = plugins("collector/sinks", {"base", "secret"})
 
 
 @pytest.mark.parametrize("name", SENSORS)

@@ -1,0 +1,73 @@
+"""InfluxDB: floats as floats, tags escaped, partial writes found by halving."""
+
+import pytest
+
+from collector.sinks import influxdb
+from collector.sinks.base import AccessDenied, MemoryIds, Refused
+from collector.sinks.secret import Secret
+from collector.structure import KeyFault
+from simulator.upstream.base import Serving
+from simulator.upstream.influxdb import InfluxDb
+
+
+def version_1(url: str, **more) -> influxdb.InfluxDb:
+    config = influxdb.Config(url=url, version=1, database="osn", **more)
+    return influxdb.build(config, "influx", MemoryIds())
+
+
+def version_2(url: str, token: str = "t", bucket: str = "osn") -> influxdb.InfluxDb:
+    config = influxdb.Config(url=url, org="o", bucket=bucket, token=Secret(token))
+    return influxdb.build(config, "influx", MemoryIds())
+
+
+def test_a_line(reading) -> None:
+    assert influxdb.line(reading("pressure", 101325)) == (
+        "air,board=street,name=street\\ 1,node=a1b2c3d4 pressure=101325.0 1770000000000"
+    )
+    spectrum = influxdb.line(reading("bands_z", 40.5, instance=1, band=17, quality=8))
+    assert ",band=17," in spectrum
+    assert ",instance=1," in spectrum
+    assert ",quality=suspect bands_z=40.5 " in spectrum
+
+
+async def test_both_versions(reading, node) -> None:
+    server = InfluxDb(token="t", databases=("osn",))
+    async with Serving(server) as url:
+        for sink in (version_1(url), version_2(url)):
+            await sink.prepare([node])
+            await sink.send([reading("pm10", 7.1), reading("pm10", 7.2, 1)])
+            await sink.close()
+    assert server.stored.total() == 2, "the same points overwrite"
+
+
+async def test_a_database_is_made_when_told_so(reading, node) -> None:
+    server = InfluxDb(databases=())
+    async with Serving(server) as url:
+        sink = version_1(url)
+        with pytest.raises(AccessDenied, match="no such database"):
+            await sink.send([reading("pm10", 7.1)])
+        await sink.close()
+        sink = version_1(url, create_database=True)
+        await sink.prepare([node])
+        await sink.send([reading("pm10", 7.1)])
+        await sink.close()
+
+
+async def test_a_partial_write_is_a_refusal_to_be_halved(reading) -> None:
+    server = InfluxDb({"bad_point": 1.0}, token="t")
+    async with Serving(server) as url:
+        for sink in (version_1(url), version_2(url)):
+            with pytest.raises(Refused):
+                await sink.send([reading("pm10", 7.1)])
+            await sink.close()
+        for wrong in (version_2(url, token="x"), version_2(url, bucket="none")):
+            with pytest.raises(AccessDenied):
+                await wrong.send([reading("pm10", 7.1)])
+            await wrong.close()
+
+
+def test_what_each_version_needs() -> None:
+    with pytest.raises(KeyFault, match="database"):
+        influxdb.Config(version=1)
+    with pytest.raises(KeyFault, match="org"):
+        influxdb.Config()

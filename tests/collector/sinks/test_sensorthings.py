@@ -1,0 +1,144 @@
+"""SensorThings: entities once, every row of the answer looked at, unknown outcomes read back."""
+
+import pytest
+
+from collector.observation import Place
+from collector.sinks import sensorthings
+from collector.sinks.base import (
+    Accepted,
+    AccessDenied,
+    Failed,
+    MemoryIds,
+    NoAnswer,
+    Rejected,
+    Retry,
+)
+from collector.sinks.secret import Secret
+from simulator.upstream.base import Serving
+from simulator.upstream.sensorthings import SensorThings
+
+
+def sink_for(url: str, ids: MemoryIds | None = None, **more) -> sensorthings.SensorThings:
+    config = sensorthings.Config(url=f"{url}/v1.1", **more)
+    return sensorthings.build(config, "city", ids or MemoryIds())
+
+
+async def test_creates_each_entity_once_and_finds_it_again(reading, node) -> None:
+    server = SensorThings()
+    async with Serving(server) as url:
+        for ids in (MemoryIds(), MemoryIds()):
+            sink = sink_for(url, ids)
+            await sink.prepare([node])
+            said = await sink.send([reading("pm10", 7.1), reading("laeq", 55.4)])
+            assert all(isinstance(outcome, Accepted) for outcome in said)
+            await sink.close()
+    counts = {name: len(found) for name, found in server.entities.items() if found}
+    assert counts == {
+        "Things": 1, "Locations": 1, "Datastreams": 2, "Sensors": 1, "ObservedProperties": 2
+    }  # fmt: skip
+    (thing,) = server.entities["Things"].values()
+    assert thing["name"] == f"osn:{node.uuid}"
+    (location,) = server.entities["Locations"].values()
+    assert location["location"]["coordinates"] == [2.2, 41.4], "GeoJSON: longitude first"
+
+
+async def test_a_level_has_an_interval_and_a_mass_an_instant(reading) -> None:
+    server = SensorThings()
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        await sink.send([reading("pm10", 7.1, 1), reading("laeq", 55.4, 1)])
+        await sink.close()
+    times = sorted(time for _, time in server.stored)
+    assert times == [
+        "2026-02-02T02:40:00.000Z/2026-02-02T02:41:00.000Z",
+        "2026-02-02T02:41:00.000Z",
+    ]
+
+
+async def test_status_201_does_not_mean_accepted(reading) -> None:
+    server = SensorThings({"row_error": 0.5})
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        batch = [reading("pm10", 1.0, minute) for minute in range(40)]
+        said = await sink.send(batch)
+        await sink.close()
+    rejected = [outcome for outcome in said if isinstance(outcome, Rejected)]
+    assert 5 < len(rejected) < 35
+    assert len(rejected) + server.stored.total() == 40
+    assert "violates" in rejected[0].reason
+
+
+async def test_a_lost_answer_is_read_back(reading) -> None:
+    server = SensorThings()
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        await sink.send([reading("pm10", 1.0, 0)])
+        server.faults["drop_after"] = 1.0
+        batch = [reading("pm10", 1.0, minute) for minute in range(1, 30)]
+        batch.append(reading("laeq", 50.0, 3))
+        with pytest.raises(NoAnswer):
+            await sink.send(batch[:20])
+        server.faults.clear()
+        await sink.provision([batch[-1].channel])
+        held = await sink.read_back(batch)
+        await sink.close()
+    assert held == [True] * 20 + [False] * 10
+
+
+async def test_pages_are_followed_when_reading_back(reading) -> None:
+    server = SensorThings()
+    async with Serving(server) as url:
+        sink = sink_for(url, batch=5000)
+        batch = [reading("pm10", 1.0, minute / 60) for minute in range(2500)]
+        await sink.send(batch)
+        assert await sink.read_back(batch) == [True] * 2500
+        await sink.close()
+
+
+async def test_a_datastream_that_is_gone_is_made_anew(reading) -> None:
+    server = SensorThings()
+    ids = MemoryIds()
+    async with Serving(server) as url:
+        sink = sink_for(url, ids)
+        batch = [reading("pm10", 1.0, 0)]
+        await sink.send(batch)
+        for found in server.entities.values():
+            found.clear()
+        assert isinstance((await sink.send(batch))[0], Retry)
+        assert isinstance((await sink.send(batch))[0], Accepted)
+        await sink.close()
+
+
+async def test_a_mobile_node_has_a_feature_for_each_place(reading, mobile) -> None:
+    server = SensorThings()
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        places = [Place(41.0, 2.0), Place(41.1, 2.1), Place(41.0, 2.0)]
+        batch = [
+            reading("pm10", 1.0, minute, node=mobile, place=place)
+            for minute, place in enumerate(places)
+        ]
+        lost = reading("pm10", 1.0, 9, node=mobile)
+        said = await sink.send([*batch, lost])
+        await sink.close()
+    assert [type(outcome) for outcome in said] == [Accepted] * 3 + [Retry]
+    assert len(server.entities["FeaturesOfInterest"]) == 2
+
+
+async def test_a_server_error_stores_nothing_and_a_wrong_token_is_no_fault_of_data(
+    reading,
+) -> None:
+    server = SensorThings(token="right")
+    async with Serving(server) as url:
+        sink = sink_for(url, token=Secret("wrong"))
+        with pytest.raises(AccessDenied) as denied:
+            await sink.send([reading("pm10", 1.0)])
+        assert "wrong" not in str(denied.value)
+        await sink.close()
+        sink = sink_for(url, token=Secret("right"))
+        await sink.send([reading("pm10", 1.0)])
+        server.faults["error"] = 1.0
+        with pytest.raises(Failed):
+            await sink.send([reading("pm10", 1.0, 1)])
+        await sink.close()
+    assert server.stored.total() == 1
