@@ -7,11 +7,13 @@ the daemon and the collector of a simulation in virtual time.
 import asyncio
 import logging
 import os
+import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from collector import quarantine
+from collector.archive import StoredFrame
 from collector.backoff import delays_s
 from collector.clock import Clock
 from collector.downlink import Downlink
@@ -23,7 +25,9 @@ from collector.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
 from collector.ledger import Alarm
 from collector.nodes import NodeRegistry
+from collector.orders import Orders
 from collector.private_file import PrivateFileError
+from collector.rollout import Rollouts
 from collector.settings import Config
 from collector.sinks.base import Sink
 from collector.storage import Storage
@@ -65,6 +69,7 @@ class Collector:
         sinks: Mapping[str, Sink] | None = None,
         free_bytes: FreeBytes | None = None,
         housekeeping: bool = True,
+        chance: random.Random | None = None,
     ) -> None:
         settings = config.collector
         self.config = config
@@ -96,9 +101,15 @@ class Collector:
             ),
             on_commit=self._committed,
             on_alarm=self._alarm,
+            on_live=self._heard,
+            on_answer=self._answered,
         )
+        self.orders = Orders(keys.down, storage.ledger, clock, self._send)
+        folder = settings.data if keys.path is not None else None
+        self.rollouts = Rollouts(folder, keys.down, storage.ledger, clock, self._send)
         self._housekeeping = Housekeeping(storage, clock, _keep(config)) if housekeeping else None
         self._sinks = sinks
+        self._chance = chance
         self._free_bytes = free_bytes or (lambda: None)
         self._stopping = asyncio.Event()
         self._keyed = frozenset(keys.nodes())
@@ -106,7 +117,7 @@ class Collector:
     async def run(self) -> None:
         """Receives and forwards until `stop`; raises when a part fails that all depends on."""
         self.forwarders = await open_forwarders(
-            self.config, self.storage, self.nodes, self.clock, self._sinks
+            self.config, self.storage, self.nodes, self.clock, self._sinks, self._chance
         )
         outer = asyncio.create_task(self._run_all())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -178,6 +189,14 @@ class Collector:
     def _committed(self, newest_id: int) -> None:
         for forwarder in self.forwarders:
             forwarder.wake()
+
+    def _heard(self, node: int, counter: int, source: Source) -> None:
+        self.orders.on_live(node, counter, source)
+        self.rollouts.on_live(node, counter, source)
+
+    def _answered(self, frame: StoredFrame) -> None:
+        self.orders.on_answer(frame)
+        self.rollouts.on_answer(frame)
 
     def _alarm(self, alarm: Alarm) -> None:
         log.warning(

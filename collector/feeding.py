@@ -1,5 +1,6 @@
 """Forwarders out of the configuration: what each network may know, and how it is fed."""
 
+import random
 import sqlite3
 from collections.abc import Iterable, Mapping
 
@@ -67,8 +68,12 @@ async def open_forwarders(
     nodes: NodeRegistry,
     clock: Clock,
     ready: Mapping[str, Sink] | None = None,
+    chance: random.Random | None = None,
 ) -> list[Forwarder]:
-    """One forwarder for each enabled sink; `ready` has sinks that are made already, by name."""
+    """One forwarder for each enabled sink; `ready` has sinks that are made already, by name.
+
+    `chance` spreads waiting times; a simulation hands in a seeded one.
+    """
     entries = [entry for entry in config.sinks if entry.enabled]
     entries += [SinkEntry("", name, None) for name in ready or {}]
     ids = await known_ids(storage.writer, [entry.name for entry in entries])
@@ -94,6 +99,15 @@ async def open_forwarders(
         )
         public = [seen for info in nodes if (seen := audience.node(info.node)) is not None]
         forwarders.append(
-            Forwarder(sink, storage.writer, renderer, frozen, clock, policy, nodes=public)
+            Forwarder(
+                sink,
+                storage.writer,
+                renderer,
+                frozen,
+                clock,
+                policy,
+                nodes=public,
+                chance=chance,
+            )
         )
     return forwarders
