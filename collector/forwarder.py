@@ -475,9 +475,15 @@ class Forwarder:
             self._limits.gate.failed(self._now(), "cannot read back what was sent")
             raise NetworkWaits("cannot read back what was sent")
         self._account.record(window.tasks, results, self._now())
-        for task in window.tasks.values():
-            self._account.interrupt(task)
+        done = Ranges()
+        for frame, task in window.tasks.items():
+            if task.open == 0:
+                done.add(frame)
+                self._account.complete(task)
+            else:
+                self._account.interrupt(task)
         self._work.give_back(ids, "backlog")
+        self._finish(done)
         for low, high in ids:
             claimed.remove(low, high)
 
