@@ -78,6 +78,7 @@ class Node:
         self.sampler: "Sampler | None" = None
         if not self.safe_mode:
             self.sensors = load_sensors(board, hal, 0) if sensors is None else sensors
+            self._calibrate(settings["noise_calibration_cdb"])
             vitals = self._add_vitals()
         if self.sensors:
             interval_ms = settings["sample_interval_s"] * 1000
@@ -138,7 +139,7 @@ class Node:
 
         vitals = Vitals(self.board)
         pairs: "list[tuple[Any, int]]" = [(vitals, 0)]
-        self.sensors = self.sensors + pairs  # noqa: RUF005 (MicroPython cannot parse the star)
+        self.sensors = self.sensors + pairs
         return vitals
 
     def _guard_places(self) -> None:
@@ -169,6 +170,13 @@ class Node:
 
             update.resume(self)
             return
+
+    def _calibrate(self, noise_cdb: int) -> None:
+        """Give the unit's own constant to its meter: hundredths of a decibel, 0 for none."""
+        if noise_cdb:
+            for sensor, _ in self.sensors:
+                if hasattr(sensor, "calibrate"):
+                    sensor.calibrate(noise_cdb / 100)
 
     def configure(self) -> None:
         """Take over from the settings what may change while running."""

@@ -52,6 +52,7 @@ broker_password 66 l 128 "
 home_zone_1 67 l 40 "
 home_zone_2 68 l 40 "
 home_zone_3 69 l 40 "
+noise_calibration_cdb 70 l -2000 2000 0
 """
 
 

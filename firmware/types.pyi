@@ -2,7 +2,6 @@
 
 from typing import Any, Iterator, Protocol
 
-
 class File(Protocol):
     def read(self, size: int = -1) -> bytes: ...
     def readinto(self, buffer: Any) -> "int | None": ...

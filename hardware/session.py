@@ -73,11 +73,14 @@ class Session:
         self._transport = transport
         self.port = port
 
-    def run(self, code: str) -> str:
-        """Execute code and return what it prints."""
+    def run(self, code: str, timeout_s: float = 10) -> str:
+        """Execute code and return what it prints; it may be silent for timeout_s."""
         with self._reported():
-            output: bytes = self._transport.exec(code)
-            return output.decode("utf-8", "replace")
+            output, error = self._transport.exec_raw(code, timeout=timeout_s)
+            if error:
+                raise TransportExecError(output, error.decode("utf-8", "replace"))
+            text: str = output.decode("utf-8", "replace")
+            return text
 
     def value(self, expression: str) -> Any:
         """Evaluate an expression and return its value (literals only)."""
