@@ -71,6 +71,7 @@ _FAST_STEP = const(5039)  # (1 - exp(-10 / 125)) << 16
 _PER_CLASS = const(6165)  # classes per key, << 23
 _QUIET_PEAK = const(11930464)  # 7.5 dB below the range
 _QUIET_BLOCKS = const(50)
+_OFFSET_ROOM = const(1024)
 
 
 def new_book() -> "array[int]":
@@ -187,17 +188,21 @@ def fold(state: ptr32, book: ptr32, curve: ptr16, classes: ptr16, counted: int) 
         book[_TENTH] = place
     # Signed 14 bits, whatever the loads of this machine make of the sign.
     offset = ((int(state[_SLOW_1]) >> 17) & 0x3FFF) ^ 0x2000
-    book[_OFFSET_SUM] = int(book[_OFFSET_SUM]) + ((offset - 0x2000) << (shift - _SHIFT_MIN))
+    offset -= 0x2000
+    book[_OFFSET_SUM] = int(book[_OFFSET_SUM]) + (offset << (shift - _SHIFT_MIN))
     book[_OFFSETS] = int(book[_OFFSETS]) + 1
-    # A narrower range, once half a second has been quiet enough for it.
+    # A narrower range, once half a second has been quiet enough for it and DC leaves room.
+    if offset < 0:
+        offset = 0 - offset
     peak = int(state[_PEAK])
     if peak > int(book[_LOUDEST]):
         book[_LOUDEST] = peak
     place = int(book[_QUIET]) + 1
     if place >= _QUIET_BLOCKS:
         peak = int(book[_LOUDEST])
-        while peak < _QUIET_PEAK and shift > _SHIFT_MIN:
+        while peak < _QUIET_PEAK and shift > _SHIFT_MIN and offset < _OFFSET_ROOM:
             peak = (peak << 2) + 1
+            offset = (offset << 1) + 1
             shift -= 1
             place = _SLOW_1
             while place <= _LAST_SCALED:

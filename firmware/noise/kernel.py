@@ -168,6 +168,8 @@ def weigh(d: int, q: int, samples: ptr32, state: ptr32) -> int:
             z_low = z_low & 0xFFFF
         over = over >> 14
         if shift >= _SHIFT_FULL:
+            if shift > _SHIFT_FULL:
+                over = 1
             if peak > _PEAK_MAX:
                 over = 1
                 if shift < _SHIFT_MAX:

@@ -145,9 +145,10 @@ class Meter:
             sound = stream.next(now_ms)
         if stream.seconds != self._seconds:
             self._seconds = stream.seconds
-            if not stream.overrun:
+            if stream.overrun:
+                stream.overrun -= 1
+            else:
                 self._rate.add(stream.slip_ms)
-            stream.overrun = False
 
     def _block(self, block: "Any") -> None:
         if not self._takes_bytes and not hasattr(block, "cast"):

@@ -93,10 +93,10 @@ def _weigh_in_range(samples: "Sequence[int]", state: "array[int]") -> bool:
             a_energy += a * a
     over >>= RANGE_BITS
     if shift >= SHIFT_FULL:
-        if peak > PEAK_MAX:
+        if shift > SHIFT_FULL or peak > PEAK_MAX:
             over = 1
-            if shift < SHIFT_MAX:
-                return False
+        if peak > PEAK_MAX and shift < SHIFT_MAX:
+            return False
     elif over or peak > PEAK_MAX:
         return False
     state[SLOW_1], state[SLOW_2], state[LOW] = slow_1, slow_2, low

@@ -16,7 +16,7 @@ FIRST_SCALED = SLOW_1
 LAST_SCALED = OFFSET
 
 # What weigh() says of the block.
-OVER = 9  # not 0: two successive samples at full scale (in narrower ranges it is always 0)
+OVER = 9  # not 0: two successive samples at full scale, or the range above SHIFT_FULL
 PEAK = 10  # largest square of the C-weighted signal
 ENERGY = 11  # sums of squares, A, C, Z: each as a multiple of 65536 and the rest
 

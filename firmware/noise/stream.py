@@ -18,13 +18,14 @@ DMA_BYTES = 32768  # of stereo frames: 85 ms
 DMA_MS = 85
 _EMPTY, _FILLING, _FULL = 0, 1, 2
 _NEVER_MS = 1 << 20
+_OVERRUN_SECONDS = 3  # a pause shows in its own second and the next
 
 
 class Stream:
     """Two buffers of sound: next() gives one as a list of block views, done() frees it.
 
     lost_ms: sound that never came, by the clock; slip_ms: the same, of the last second alone,
-    negative when too much came; overrun: whether a pause of the caller's explains it.
+    negative when too much came; overrun: not 0 where a pause of the caller's explains it.
     """
 
     def __init__(self, i2s: "Any", now_ms: int) -> None:
@@ -46,7 +47,7 @@ class Stream:
         self.lost_ms = 0
         self.slip_ms = 0
         self.seconds = 0
-        self.overrun = False
+        self.overrun = 0
         self.gap = False  # sound is missing before what next() gives; the user clears it
         if not self._stepped:
             i2s.irq(self._on_full)
@@ -74,7 +75,7 @@ class Stream:
     def next(self, now_ms: int) -> "list[memoryview] | None":
         """The oldest full buffer, as views of one block each; None while there is none."""
         if now_ms - self._polled_ms > DMA_MS:
-            self.overrun = True
+            self.overrun = _OVERRUN_SECONDS
             self._before_gap = self._held()
             self.gap = not self._before_gap
         self._polled_ms = now_ms

@@ -114,8 +114,12 @@ def weigh_on_vm(vm: VmRun, folder: Path, codes: NDArray[np.int32], kind: str = "
     )  # fmt: skip
     if done.returncode or done.stdout:
         raise AssertionError(done.stdout + done.stderr)
-    table = np.loadtxt(folder / "blocks", ndmin=2)
-    return Weighed(table, microphones.by_name(kind))
+    return weighed(folder / "blocks", kind)
+
+
+def weighed(table: Path, kind: str) -> Weighed:
+    """What noise_blocks.py wrote."""
+    return Weighed(np.loadtxt(table, ndmin=2), microphones.by_name(kind))
 
 
 def weigh_here(codes: NDArray[np.int32], kind: str = "flat") -> Weighed:
