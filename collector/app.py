@@ -54,7 +54,8 @@ FreeBytes = Callable[[], int | None]
 class Collector:
     """Runs until `stop`; `storage` stays the caller's and is closed by `close`.
 
-    `sinks` are ready-made ones by name, beside those of the configuration.
+    `sinks` are ready-made ones by name, beside those of the configuration; `chance` spreads their
+    waiting times, and is a seeded one in simulations.
     """
 
     def __init__(

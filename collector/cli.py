@@ -9,6 +9,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "backup": ("backup", "Write the whole collector into one file, while it runs."),
     "broker-config": ("broker", "Write what mosquitto needs, access list included."),
     "check-config": ("run", "Name every fault of a configuration file."),
+    "command": ("boards", "Ask a board to reboot, identify itself, test itself, and more."),
+    "configure": ("boards", "Change a board's settings."),
     "decode": ("evidence", "Explain a frame field by field."),
     "export": ("export", "Write readings as CSV, JSON lines, SQLite or Parquet."),
     "init": ("init", "Ask a few questions and write the first configuration."),
@@ -19,6 +21,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "Receive, archive, acknowledge and forward, until told to stop."),
     "sinks": ("sinks", "Explain, provision and replay networks."),
     "status": ("status", "Show nodes, readings, networks, backlog and storage."),
+    "update": ("boards", "Roll a signed firmware out, one board first."),
     "trace": ("trace", "Show one reading's whole way."),
 }
 """Command -> (module in collector.commands, one line of help)."""

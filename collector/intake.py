@@ -164,6 +164,8 @@ class Intake:
         limits: IntakeLimits | None = None,
         on_commit: Callable[[int], None] | None = None,
         on_alarm: Callable[[Alarm], None] = _ignore_alarm,
+        on_live: Callable[[int, int, Source], None] | None = None,
+        on_answer: Callable[[StoredFrame], None] | None = None,
     ) -> None:
         self.counters = IntakeCounters()
         self.limits = limits or IntakeLimits()
@@ -185,6 +187,8 @@ class Intake:
         self._identity_fixed_until_ms = 0
         self._on_commit = on_commit
         self._on_alarm = on_alarm
+        self._on_live = on_live
+        self._on_answer = on_answer
         self._checker = TagChecker()
         self._flood = Flood(
             clock.monotonic_ms, self.limits.node_frames_per_s, self.limits.node_burst
@@ -352,6 +356,8 @@ class Intake:
         boots = [kept.boot for kept in state.boots] or [head.boot]
         self._answers.ack(head.node, boots, source)
         self._answers.ask_again(head.node, source)
+        if self._on_live is not None:
+            self._on_live(head.node, head.seq, source)
         return _LIVE
 
     def _change_identity(self) -> None:
@@ -502,6 +508,8 @@ class Intake:
             )
             if frame.type == wire.T_DATA:
                 self.latest[frame.node] = frame
+            elif self._on_answer is not None:
+                self._on_answer(frame)
             answers.note(frame.node, frame.boot, waiting.source)
         self._ledger.newest_id = max(self._ledger.newest_id, first_id + len(group) - 1)
         self.counters.committed += len(group)
@@ -543,8 +551,10 @@ class Intake:
         """Flushes for ever: a second after the first frame of a group, or when it is full."""
         while True:
             await self._wake.wait()
+            # not wait_for: before Python 3.12 it may swallow a cancellation
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), self.limits.group_interval_s)
+                async with asyncio.timeout(self.limits.group_interval_s):
+                    await self._full.wait()
             await self.flush()
 
 

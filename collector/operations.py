@@ -1,15 +1,22 @@
 """What an operator may ask of the running collector, by name; see `control`."""
 
+import asyncio
+import base64
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from collector import delivery, quarantine, status
 from collector.app import Collector
+from collector.bundles import read_bundle
 from collector.control import Handler
 from collector.leaving import erase_frames
 from collector.nodes import NodeError, node_text, parse_node
+from collector.orders import Order, OrderError
 from collector.status_books import book_counts
 from collector.transports.base import Source
+
+WAIT_MAX_S = 50.0
 
 
 class Operations:
@@ -27,6 +34,9 @@ class Operations:
             "resolve": self.resolve,
             "replay": self.replay,
             "reload": self.reload,
+            "command": self.command,
+            "configure": self.configure,
+            "rollout": self.rollout,
         }
 
     async def status(self, request: Mapping[str, Any]) -> Any:
@@ -87,6 +97,47 @@ class Operations:
         """Reads nodes and keys again at once."""
         await self._collector.reload()
         return {}
+
+    async def command(self, request: Mapping[str, Any]) -> Any:
+        """Orders a command and waits a while for the board's answer."""
+        order = self._collector.orders.command(
+            _node(request), str(request["name"]), [int(n) for n in request.get("numbers", ())]
+        )
+        return await _answer(order, float(request.get("wait_s", 0)))
+
+    async def configure(self, request: Mapping[str, Any]) -> Any:
+        """Orders settings and waits a while for the board's answer."""
+        entries = [(int(key), value) for key, value in request["entries"]]
+        if not all(isinstance(value, int | str) for _, value in entries):
+            raise OrderError("a setting is a number or a text")
+        order = self._collector.orders.configure(_node(request), entries)
+        return await _answer(order, float(request.get("wait_s", 0)))
+
+    async def rollout(self, request: Mapping[str, Any]) -> Any:
+        """Begins, stops or goes on with a roll-out; returns its state and who runs what."""
+        rollouts = self._collector.rollouts
+        action = request.get("action")
+        if action == "begin":
+            bundle = read_bundle(base64.b64decode(str(request["file"])))
+            rollouts.begin(bundle, [parse_node(str(text)) for text in request["nodes"]])
+        elif action == "stop":
+            rollouts.stop()
+        elif action == "go-on":
+            rollouts.go_on()
+        rollouts.check()
+        versions = await self._collector.storage.writer.read(status.firmware_versions)
+        versions |= rollouts.versions
+        return {
+            "rollout": rollouts.status(),
+            "versions": {node_text(node): version for node, version in versions.items()},
+        }
+
+
+async def _answer(order: Order, wait_s: float) -> dict[str, Any]:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(min(wait_s, WAIT_MAX_S)):
+            await order.answered.wait()
+    return {"state": order.state, "answer": order.answer, "id": order.id}
 
 
 def _node(request: Mapping[str, Any]) -> int:

@@ -4,7 +4,9 @@ The same picture comes from a running collector or, without one, from its archiv
 """
 
 import os
+import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from collector.observation import quality_name
 from collector.settings import Config
 from collector.status_books import book_counts, counted
 from collector.timeline import Timeline
+from protocol import names, wire
 from protocol.decoder import decode
 from protocol.reading import Reading, readings
 from protocol.registry import REGISTRY
@@ -30,7 +33,7 @@ Status = dict[str, Any]
 LATEST_SEARCH_FRAMES = 200_000
 WEAR_AFTER_MS = 60_000
 DAY_MS = 86_400_000
-DROP_REASONS = {1: "spool full", 2: "flash unwritable", 3: "corrupt", 4: "by command"}
+DROP_REASONS = names.DROPS
 HEALTH = ("battery_voltage", "rssi", "free_heap", "queue_depth", "bus_errors", "chip_temperature")
 
 
@@ -223,6 +226,22 @@ def latest_frame(view: ArchiveView, node: int, newest: int) -> StoredFrame | Non
         (newest - LATEST_SEARCH_FRAMES, node),
     ).fetchone()
     return None if row is None else archive.frame_by_id(view.connection, row[0])
+
+
+def firmware_versions(connection: sqlite3.Connection) -> dict[int, str]:
+    """What each node said in its newest HELLO among the last 200,000 frames."""
+    found: dict[int, str] = {}
+    newest = archive.newest_id(connection)
+    rows = connection.execute(
+        "SELECT max(id), node, raw FROM frame WHERE id > ? AND type = ? GROUP BY node",
+        (newest - LATEST_SEARCH_FRAMES, wire.T_HELLO),
+    )
+    for _, node, raw in rows:
+        with suppress(FrameError):
+            info = decode(raw).info
+            if info is not None and info.firmware:
+                found[node] = info.firmware
+    return found
 
 
 def _done(view: ArchiveView, sink: str) -> int:

@@ -141,8 +141,13 @@ class House:
                 settings.archive, settings.quarantine, clock, threaded=False, durable=False
             )
 
+            faults: list[BaseException] = []
+
             async def script(transport: Script) -> None:
-                await play(transport, collector)  # type: ignore[misc]
+                try:
+                    await play(transport, collector)  # type: ignore[misc]
+                except BaseException as fault:
+                    faults.append(fault)
                 collector.stop()
                 await loop.create_future()
 
@@ -153,6 +158,8 @@ class House:
             )  # fmt: skip
             await collector.run()
             await collector.close()
+            if faults:
+                raise faults[0]
 
         run(whole)
 
