@@ -185,6 +185,8 @@ def decode_body(envelope: Envelope) -> Frame:
             raise FrameError("section", "a section runs past the body's end")
         data = body[start:at]
         tags.append(tag)
+        if len(tags) > wire.SECTIONS_MAX:
+            raise FrameError("sections", "more than 64 sections")
         if tag == wire.S_SAMPLES and tag in allowed:
             samples, declared = parse_samples(data, values_left)
             values_left -= declared
@@ -213,8 +215,6 @@ def _check_unique(found: list[s.Section]) -> None:
 
 
 def _check_sections(type: int, tags: list[int]) -> None:
-    if len(tags) > wire.SECTIONS_MAX:
-        raise FrameError("sections", f"{len(tags)} sections, 64 at most")
     required = REQUIRED.get(type)
     if required is not None and tags.count(required) != 1:
         raise FrameError("absent", f"section {required:#04x} is there {tags.count(required)} times")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.protocol import heap, wasm
+from benchmarks import protocol_heap as heap
+from tests.protocol import wasm
 
 TESTS = Path(__file__).parent.parent
 VECTORS = TESTS / "vectors"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulator import vm
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = """
 import gc
 def measure():
