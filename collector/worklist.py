@@ -105,6 +105,7 @@ class Worklist:
             self.done.add(first, last)
             self._busy.add(first, last)
             self._taken.remove(first, last)
+            self._deferred.remove(first, last)
 
     def give_back(self, ids: Iterable[tuple[int, int]], lane: Lane = "live") -> None:
         """These may be taken again, by the same lane."""
