@@ -175,3 +175,90 @@ def fleet(
         return total.open_frames
 
     sys.exit(1 if asyncio.run(run()) else 0)
+
+
+@main.command("run")
+@click.argument("scenario")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, 10_000), help="Instead of the scenario's number.")
+@click.option("--days", type=click.FloatRange(min=0.001), help="Instead of the scenario's hours.")
+@click.option("--report", "report_file", type=click.Path(path_type=Path, dir_okay=False))
+def run_command(
+    scenario: str, seed: int, nodes: int | None, days: float | None, report_file: Path | None
+) -> None:
+    """Run one scenario in virtual time and account for every reading.
+
+    SCENARIO is a name (see `osn-simulator scenarios`) or a TOML file. The same seed gives the
+    same report. Ends with 1 when anything is lost, doubled or wrong.
+
+    \b
+    Example:
+      osn-simulator run power_cuts --seed 7 --report report.json
+    """
+    import json
+
+    from simulator.scenario import ScenarioError
+    from simulator.simulation import RunOptions, simulate
+    from simulator.soak import drawn
+
+    try:
+        loaded = drawn(scenario, seed)
+    except ScenarioError as error:
+        fail(str(error))
+    options = RunOptions(seed, nodes, None if days is None else days * 24)
+    verdict, report = simulate(loaded, options)
+    text = json.dumps(report, indent=2, sort_keys=True) + "\n"
+    if report_file is not None:
+        report_file.write_text(text, encoding="utf-8")
+    click.echo(text, nl=False)
+    sys.exit(1 if verdict.unaccounted else 0)
+
+
+@main.command()
+def scenarios() -> None:
+    """List the scenarios and what each must show."""
+    import tomllib
+
+    from simulator.scenario import find, names
+
+    for name in names():
+        told = tomllib.loads(find(name).read_text(encoding="utf-8"))
+        click.echo(f"{name:20} {told.get('tells', told['title'])}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 takes a free one.")
+def upstream(name: str, port: int) -> None:
+    """Serve a fake open network by itself, until Ctrl-C.
+
+    \b
+    Example:
+      osn-simulator upstream sensorthings --port 8080
+    """
+    import asyncio
+    import importlib
+    import pkgutil
+
+    from simulator import upstream as package
+
+    known = sorted(
+        m.name
+        for m in pkgutil.iter_modules(package.__path__)
+        if not m.name.startswith("_") and m.name not in ("base", "street")
+    )
+    if name not in known:
+        fail(f"no fake network {name!r}; there are: {', '.join(known)}")
+    network = importlib.import_module(f"simulator.upstream.{name}").build()
+    if not hasattr(network, "serving"):
+        fail(f"{name} is no web service: it cannot be served by itself")
+
+    async def serve() -> None:
+        async with network.serving(port=port) as url:
+            click.echo(f"{name} at {url}")
+            await asyncio.get_running_loop().create_future()
+
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        click.echo(f"{sum(network.stored.values())} readings were stored")

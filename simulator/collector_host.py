@@ -5,6 +5,7 @@ crashed, started again on what it left, or started on yesterday's copy.
 """
 
 import asyncio
+import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ class CollectorPlan:
     sinks: tuple[SinkEntry, ...] = ()
     make_sinks: Callable[[], Mapping[str, Sink]] = dict
     durable: bool = False
+    seed: int = 0
     earliest_ms: int = 0
     commit_interval_s: float = 1.0
     free_bytes: Callable[[], int | None] | None = None
@@ -122,6 +124,8 @@ class CollectorHost:
             KeyRing(secrets={node.info.node: node.key for node in plan.nodes}),
             sinks=plan.make_sinks(),
             free_bytes=plan.free_bytes,
+            housekeeping=False,
+            chance=random.Random(f"{plan.seed}/{self.starts}"),
         )
         self._task = asyncio.create_task(self.collector.run())
 

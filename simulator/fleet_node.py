@@ -103,7 +103,7 @@ class PatientNode(Node):
             return wait_ms
         now_ms = self.clock.uptime_ms()
         outbox = self.outbox
-        due_ms = min(self._hello_due, now_ms + IDLE_MAX_MS)
+        due_ms = min(self.hello_due, now_ms + IDLE_MAX_MS)
         if self.sampler is not None:
             due_ms = min(due_ms, self.sampler._instant, self._report_due)
         if outbox.spool.unsynced:

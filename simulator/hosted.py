@@ -5,6 +5,7 @@ runs the firmware's steps when they are due, and takes the power away.
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +27,10 @@ DEEPSLEEP_RESET = 4
 
 FREE_HEAP_BYTES = 98_304
 CHIP_TEMPERATURE = 41
+FAULTS_MAX = 10
+FAULT_WAIT_MS = 100
+RESTART_MS = 5_000
+CRASHES_KEPT_MAX = 20
 NVS_NOT_FOUND = -0x1102
 ENODEV = 19
 
@@ -309,12 +314,16 @@ class HostedNode:
         self.crashes: list[str] = []
         self.drift_ppm = 0
         self.on_power: Callable[[HostedNode], None] | None = None
+        self.on_started: Callable[[HostedNode], None] | None = None
+        self.on_off: Callable[[HostedNode], None] | None = None
+        self.on_cut: Callable[[HostedNode], None] | None = None
         self._loop = loop
         self._network = network
         self._buses = buses
         self._make_node = make_node
         self._seed = seed
         self._timer: Any = None
+        self._faults = 0
 
     @property
     def powered(self) -> bool:
@@ -341,6 +350,8 @@ class HostedNode:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.on_off is not None and self.node is not None:
+            self.on_off(self)
         self.node = None
         self.hal = None
         self.board.nvs.lose_power()
@@ -360,6 +371,8 @@ class HostedNode:
         assert self.hal is not None
         self.node = self._make_node(self.hal)
         self.node.start()
+        if self.on_started is not None:
+            self.on_started(self)
         self._schedule(0)
 
     def _step(self) -> None:
@@ -370,6 +383,7 @@ class HostedNode:
         assert self.hal is not None
         self.hal.ahead_ms = 0
         wait_ms = self.node.step()
+        self._faults = 0
         self._schedule(max(1, wait_ms) + self.hal.ahead_ms)
 
     def _schedule(self, wait_ms: int) -> None:
@@ -380,6 +394,8 @@ class HostedNode:
             action()
         except PowerCut:
             self.power_off()
+            if self.on_cut is not None:
+                self.on_cut(self)
         except Reset:
             self.power_off()
             self._loop.call_soon(self.power_on, HARD_RESET)
@@ -388,3 +404,17 @@ class HostedNode:
             self._loop.call_at_ms(
                 self._loop.now_ms + sleep.duration_ms, self.power_on, DEEPSLEEP_RESET
             )
+        except Exception as fault:
+            self._crashed(fault)
+
+    def _crashed(self, fault: Exception) -> None:
+        """As the board's program: a step that raises is noted; ten in a row start it anew."""
+        if len(self.crashes) < CRASHES_KEPT_MAX:
+            self.crashes.append("".join(traceback.format_exception(fault))[-1500:])
+        self._faults += 1
+        if self.node is None or self._faults >= FAULTS_MAX:
+            self._faults = 0
+            self.power_off()
+            self._loop.call_at_ms(self._loop.now_ms + RESTART_MS, self.power_on, HARD_RESET)
+        else:
+            self._schedule(FAULT_WAIT_MS)

@@ -6,7 +6,7 @@ for it, made anew with every start of the collector.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
@@ -44,6 +44,7 @@ class Held(NamedTuple):
     time_ms: int
     value: float
     quality: int
+    error_ms: int = 0
 
 
 @dataclass
@@ -70,6 +71,8 @@ class Upstream:
     times_accepted: Counter[Origin] = field(default_factory=Counter)
     refused: set[Origin] = field(default_factory=set)
     requests: int = 0
+    stated_error_ms: Callable[[Observation], int] = lambda observation: 0
+    """How wrong a time may be, by what the collector knows when it delivers."""
 
     def take(self, observation: Observation, now_ms: int) -> Outcome:
         """Judge one reading, and hold it if it is good."""
@@ -87,6 +90,7 @@ class Upstream:
             observation.time_ms,
             observation.value,
             observation.quality,
+            self.stated_error_ms(observation),
         )
         return ACCEPTED
 
@@ -94,8 +98,7 @@ class Upstream:
 def origin_of(observation: Observation) -> Origin:
     """The reading's identity."""
     frame = observation.frame
-    number: int = observation[6]  # its field `index`, which tuples have a method of that name for
-    return Origin(frame.node, frame.boot, frame.seq, number)
+    return Origin(frame.node, frame.boot, frame.seq, observation.reading)
 
 
 class ModelSink(Sink):

@@ -256,7 +256,7 @@ class _Demonstration:
 
     def _print_problems(self, account: Account) -> None:
         for board in self.boards:
-            for problem in board.problems:
+            for problem in sorted(set(board.problems)):
                 self.console.print(problem)
         if not account.adds_up:
             self.console.print(self.collector.log()[-3000:])

@@ -1,0 +1,103 @@
+"""Scenarios: short TOML files in simulator/scenarios that say what goes wrong, and how much.
+
+Where a number may be, a list of two numbers means: drawn between them by the seed. A table's
+`chance` says how probable it is that the table counts at all.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+FOLDER = Path(__file__).parent / "scenarios"
+KEYS = frozenset(
+    (
+        "title", "tells", "hours", "nodes", "node", "network", "power", "collector", "sink",
+        "hostile", "latency_ms",
+    )
+)  # fmt: skip
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run; the message says which file and why."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario with all its numbers drawn."""
+
+    name: str
+    title: str
+    hours: float
+    nodes: int
+    latency_ms: int
+    node: dict[str, int]
+    network: list[dict[str, Any]] = field(default_factory=list)
+    power: list[dict[str, Any]] = field(default_factory=list)
+    collector: list[dict[str, Any]] = field(default_factory=list)
+    sink: dict[str, Any] = field(default_factory=dict)
+    hostile: list[dict[str, Any]] = field(default_factory=list)
+
+
+def names() -> list[str]:
+    """All scenarios that come with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def find(text: str) -> Path:
+    """The file of a scenario given by name or path. Raises ScenarioError."""
+    path = FOLDER / f"{text}.toml"
+    if path.exists():
+        return path
+    if Path(text).is_file():
+        return Path(text)
+    raise ScenarioError(f"no scenario {text!r}; there are: {', '.join(names())}")
+
+
+def load(path: Path, random: Random) -> Scenario:
+    """Read a file and draw its numbers. Raises ScenarioError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ScenarioError(f"{path}: {error}") from error
+    unknown = sorted(set(document) - KEYS)
+    if unknown:
+        raise ScenarioError(
+            f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(KEYS))}"
+        )
+    for key in ("title", "hours", "nodes"):
+        if key not in document:
+            raise ScenarioError(f"{path}: {key} is missing")
+    tables = {
+        key: [drawn for table in document.get(key, ()) if (drawn := draw_table(table, random))]
+        for key in ("network", "power", "collector", "hostile")
+    }
+    return Scenario(
+        name=path.stem,
+        title=document["title"],
+        hours=float(draw(document["hours"], random)),
+        nodes=int(draw(document["nodes"], random)),
+        latency_ms=int(draw(document.get("latency_ms", 20), random)),
+        node={key: int(draw(value, random)) for key, value in document.get("node", {}).items()},
+        sink=draw_table(document.get("sink", {}), random),
+        **tables,
+    )
+
+
+def draw(value: Any, random: Random) -> Any:
+    """A value with its range drawn."""
+    if isinstance(value, list) and len(value) == 2:
+        low, high = value
+        if isinstance(low, int) and isinstance(high, int):
+            return random.randint(low, high)
+        return random.uniform(low, high)
+    return value
+
+
+def draw_table(table: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """A table with all ranges drawn; empty when chance has decided against it."""
+    counts = random.random() < table.get("chance", 1.0)
+    drawn = {key: draw(value, random) for key, value in table.items() if key != "chance"}
+    return drawn if counts else {}

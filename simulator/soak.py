@@ -1,0 +1,177 @@
+"""Swarm testing: random seeds over all scenarios, on all cores, resumable."""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from simulator.scenario import find, load, names
+from simulator.simulation import RunOptions, simulate
+
+CORPUS = Path(__file__).parent / "scenarios" / "corpus.txt"
+VIRTUAL_HOURS_MIN = 1.0
+PRINT_EVERY_S = 10.0
+FAILED_PRINT_MAX = 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the swarm."""
+
+    scenario: str
+    seed: int
+
+    @property
+    def again(self) -> str:
+        """The command that repeats this run."""
+        return f"osn-simulator run {self.scenario} --seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run."""
+
+    job: Job
+    hours: float
+    unaccounted: int
+    finding: str
+
+
+def job_of(seed: int, scenarios: list[str]) -> Job:
+    """Which scenario a seed of the swarm runs: all of them in turn."""
+    return Job(scenarios[seed % len(scenarios)], seed)
+
+
+def drawn(name: str, seed: int) -> Any:
+    """A scenario with the numbers that belong to a seed."""
+    return load(find(name), Random(f"{Path(name).stem}/{seed}/draw"))
+
+
+def perform(job: Job) -> Result:
+    """Run one job; what it raises is a finding too."""
+    try:
+        verdict, report = simulate(drawn(job.scenario, job.seed), RunOptions(job.seed))
+    except Exception as fault:
+        return Result(job, 0.0, 1, f"the run raised {type(fault).__name__}: {fault}")
+    finding = verdict.findings[0] if verdict.findings else ""
+    return Result(job, report["hours"], verdict.unaccounted, finding)
+
+
+def corpus() -> list[Job]:
+    """Runs that once failed and must never fail again: SCENARIO SEED on a line."""
+    if not CORPUS.exists():
+        return []
+    lines = (line.split("#")[0].split() for line in CORPUS.read_text("utf-8").splitlines())
+    return [Job(words[0], int(words[1])) for words in lines if len(words) == 2]
+
+
+def results(jobs: list[Job], processes: int) -> Iterator[Result]:
+    """Run jobs, on several processes where there are several."""
+    if processes <= 1:
+        yield from map(perform, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=200) as pool:
+        yield from pool.imap_unordered(perform, jobs, chunksize=1)
+
+
+class Progress:
+    """Counts, and a file from which a broken-off soak goes on."""
+
+    def __init__(self, state: Path | None) -> None:
+        self.seeds = 0
+        self.hours = 0.0
+        self.unaccounted = 0
+        self.failures: list[str] = []
+        self.done: set[int] = set()
+        self._state = state
+        if state is not None and state.exists():
+            self._resume(json.loads(state.read_text(encoding="utf-8")))
+
+    def _resume(self, kept: dict[str, Any]) -> None:
+        self.seeds = kept["seeds_run"]
+        self.hours = kept["seed_virtual_hours"]
+        self.unaccounted = kept["unaccounted"]
+        self.failures = kept["failures"]
+        self.done = set(kept["done"])
+
+    def take(self, result: Result) -> None:
+        """Count one run."""
+        self.seeds += 1
+        self.hours += result.hours
+        self.unaccounted += result.unaccounted
+        self.done.add(result.job.seed)
+        if result.unaccounted:
+            self.failures.append(result.job.again)
+            if len(self.failures) <= FAILED_PRINT_MAX:
+                print(f"FAILED  {result.job.again}\n        {result.finding}", flush=True)
+
+    def keep(self) -> None:
+        """Write the file."""
+        if self._state is not None:
+            kept = {**self.summary(), "failures": self.failures, "done": sorted(self.done)}
+            fresh = self._state.with_suffix(".new")
+            fresh.write_text(json.dumps(kept), encoding="utf-8")
+            fresh.replace(self._state)
+
+    def summary(self) -> dict[str, Any]:
+        """The last line of a soak."""
+        return {
+            "seeds_run": self.seeds,
+            "seed_virtual_hours": round(self.hours, 1),
+            "unaccounted": self.unaccounted,
+        }
+
+
+def soak(
+    seeds: int,
+    first: int,
+    processes: int,
+    seconds: float,
+    state: Path | None,
+    scenarios: list[str],
+) -> Progress:
+    """Run the corpus and then `seeds` seeds, or until `seconds` are over."""
+    progress = Progress(state)
+    started_s = told_s = time.monotonic()
+    jobs = corpus() if not progress.done else []
+    jobs += [job_of(n, scenarios) for n in range(first, first + seeds) if n not in progress.done]
+    for result in results(jobs, processes):
+        progress.take(result)
+        now_s = time.monotonic()
+        if now_s - told_s > PRINT_EVERY_S:
+            told_s = now_s
+            progress.keep()
+            print(f"{now_s - started_s:6.0f} s  {progress.seeds} seeds", flush=True)
+        if now_s - started_s > seconds:
+            break
+    progress.keep()
+    return progress
+
+
+def main() -> int:
+    """python -m simulator.soak"""
+    parser = argparse.ArgumentParser(prog="python -m simulator.soak")
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--state", type=Path, help="go on from here, and keep what is done")
+    parser.add_argument("--scenario", action="append", help="only this one; may be repeated")
+    given = parser.parse_args()
+    progress = soak(
+        given.seeds, given.first, given.processes, given.seconds, given.state,
+        given.scenario or names(),
+    )  # fmt: skip
+    print(json.dumps(progress.summary()))
+    return 1 if progress.unaccounted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
