@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from protocol import parsers, wire
 from protocol import sections as s
-from protocol import wire
 from protocol.columns import Column, Samples, parse_samples
 from protocol.frame import parse_header
 from protocol.layout import ALLOWED, REQUIRED
@@ -16,17 +16,17 @@ from protocol.wire import FrameError
 __all__ = ["Column", "Envelope", "Frame", "Samples", "decode", "decode_body", "open_frame"]
 
 _PARSERS: dict[int, Callable[[bytes], s.Section]] = {
-    wire.S_INFO: s.parse_info,
-    wire.S_DESCRIPTORS: s.parse_descriptors,
-    wire.S_STATE: s.parse_state,
-    wire.S_TEXT: s.parse_text,
-    wire.S_CLOCK: s.parse_clock,
-    wire.S_OUTCOME: s.parse_outcome,
-    wire.S_ACK: s.parse_ack,
-    wire.S_TIME: s.parse_time,
-    wire.S_CONFIG: s.parse_config,
-    wire.S_COMMAND: s.parse_command,
-    wire.S_UPDATE: s.parse_update,
+    wire.S_INFO: parsers.parse_info,
+    wire.S_DESCRIPTORS: parsers.parse_descriptors,
+    wire.S_STATE: parsers.parse_state,
+    wire.S_TEXT: parsers.parse_text,
+    wire.S_CLOCK: parsers.parse_clock,
+    wire.S_OUTCOME: parsers.parse_outcome,
+    wire.S_ACK: parsers.parse_ack,
+    wire.S_TIME: parsers.parse_time,
+    wire.S_CONFIG: parsers.parse_config,
+    wire.S_COMMAND: parsers.parse_command,
+    wire.S_UPDATE: parsers.parse_update,
 }
 _CRITICAL = 0x80
 

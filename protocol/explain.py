@@ -1,9 +1,9 @@
 """A frame explained field by field, for people."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from functools import partial
 
-from protocol import names, wire
+from protocol import names, wire, wording
 from protocol.columns import Column, Samples, parse_samples, uvarint
 from protocol.decoder import decode, open_frame
 from protocol.mac import DOWN, UP, derive
@@ -11,7 +11,6 @@ from protocol.reasons import ALL
 from protocol.registry import REGISTRY, SENSOR_MODELS
 from protocol.wire import FrameError
 
-_OPTIONS = {0x10: "instance", 0x20: "vector", 0x40: "quality", 0x80: "exponent"}
 _ROWS_SHOWN = 16
 _HEX_SHOWN = 12
 
@@ -95,10 +94,12 @@ class _Walk:
     def frame(self) -> list[str]:
         """All lines; raises IndexError or FrameError where the bytes end too early."""
         self._number(1, "magic_version", lambda v: f"magic {v >> 4:#x}, version {v & 15}")
-        flags = self._number(1, "type_flags", _type)
+        flags = self._number(1, "type_flags", wording.type)
         length = self._number(2, "body_len")
         self._number(4, "node", lambda v: f"{v:08x}")
-        self._number(4, "boot", lambda v: f"{v} (provisioned or counted from {_date(v * 1000)})")
+        self._number(
+            4, "boot", lambda v: f"{v} (provisioned or counted from {wording.date(v * 1000)})"
+        )
         self._number(4, "seq")
         end = min(wire.HEADER + length, len(self.raw))
         while self.at < end:
@@ -110,7 +111,7 @@ class _Walk:
 
     def _section(self, end: int) -> None:
         self._lines.append("")
-        tag = self._number(1, "tag", _tag)
+        tag = self._number(1, "tag", wording.tag)
         length = self._number(2, "length")
         stop = self.at + length
         if stop > end:
@@ -123,7 +124,7 @@ class _Walk:
 
     def _samples(self, stop: int) -> None:
         start = self.at
-        self._number(6, "t0", _duration)
+        self._number(6, "t0", wording.duration)
         self._uvarint("period", lambda v: f"{v} ms")
         rows = self._number(1, "n", lambda v: f"{v} rows")
         count = self._number(1, "ncol", lambda v: f"{v} columns")
@@ -133,14 +134,14 @@ class _Walk:
         self._lines += _values(self.raw[start:stop])
 
     def _column(self, rows: int) -> None:
-        quantity = self._number(1, "  quantity", _quantity)
-        control = self._number(1, "  ctl", _control)
+        quantity = self._number(1, "  quantity", wording.quantity)
+        control = self._number(1, "  ctl", wording.control)
         if control & 0x10:
             self._number(1, "  instance")
         if control & 0x80:
             self._number(1, "  exponent", lambda v: str(v - 256 if v > 127 else v))
         if control & 0x20:
-            self._number(1, "  first_band", lambda v: _band(quantity, v))
+            self._number(1, "  first_band", lambda v: wording.band(quantity, v))
             self._number(1, "  bands")
         if control & 0x40:
             for _ in range(self._number(1, "  quality runs")):
@@ -156,18 +157,18 @@ class _Walk:
             key = self._number(1, "key", lambda v: names.name(names.INFO_KEYS, v))
             length = self._number(1, "  length")
             text = key in (wire.INFO_FIRMWARE, wire.INFO_BOARD)
-            self._bytes(length, "  value", _quoted if text else bytes.hex)
+            self._bytes(length, "  value", wording.quoted if text else bytes.hex)
 
     def _descriptors(self, stop: int) -> None:
         while self.at < stop:
-            self._number(1, "quantity", _quantity)
+            self._number(1, "quantity", wording.quantity)
             self._number(1, "  instance")
             self._number(1, "  exponent", lambda v: str(v - 256 if v > 127 else v))
             self._number(2, "  model", lambda v: SENSOR_MODELS.get(v, str(v)))
-            self._bytes(self._number(1, "  name length"), "  name", _quoted)
+            self._bytes(self._number(1, "  name length"), "  name", wording.quoted)
 
     def _state(self, stop: int) -> None:
-        self._number(6, "uptime", _duration)
+        self._number(6, "uptime", wording.duration)
         self._number(4, "downlink seq")
         self._number(4, "settings revision")
         self._number(4, "collector", lambda v: f"{v:08x}")
@@ -182,11 +183,11 @@ class _Walk:
             self._uvarint("  frames")
 
     def _text(self, stop: int) -> None:
-        self._bytes(stop - self.at, "text", _quoted)
+        self._bytes(stop - self.at, "text", wording.quoted)
 
     def _clock(self, stop: int) -> None:
-        self._number(6, "uptime", _duration)
-        self._number(6, "unix", _date)
+        self._number(6, "uptime", wording.duration)
+        self._number(6, "unix", wording.date)
         self._number(4, "error", lambda v: f"{v} ms")
         self._number(1, "source", lambda v: names.name(names.CLOCKS, v))
 
@@ -201,13 +202,13 @@ class _Walk:
         while self.at < stop:
             self._number(4, "boot")
             upto = self._number(4, "  upto")
-            self._number(4, "  mask", lambda v, upto=upto: _mask(upto, v))  # type: ignore[misc]
+            self._number(4, "  mask", partial(wording.mask, upto))
 
     def _time(self, stop: int) -> None:
-        self._number(6, "uptime of LIVE", _duration)
+        self._number(6, "uptime of LIVE", wording.duration)
         self._number(4, "counter of LIVE")
-        self._number(6, "received", _date)
-        self._number(6, "sent", _date)
+        self._number(6, "received", wording.date)
+        self._number(6, "sent", wording.date)
 
     def _config(self, stop: int) -> None:
         self._number(2, "id")
@@ -229,7 +230,7 @@ class _Walk:
         elif kind == wire.U_OFFER:
             self._number(4, "size")
             self._bytes(32, "SHA-256", bytes.hex)
-            self._bytes(self._number(1, "version length"), "version", _quoted)
+            self._bytes(self._number(1, "version length"), "version", wording.quoted)
             self._bytes(self._number(1, "signature length"), "signature", bytes.hex)
 
 
@@ -277,58 +278,3 @@ def _column_lines(column: Column, samples: Samples) -> Iterator[str]:
     if column.qualities:
         words = [names.name(names.QUALITIES, code) for code in column.qualities[:_ROWS_SHOWN]]
         yield f"         quality: {', '.join(words)}"
-
-
-def _type(value: int) -> str:
-    words = [names.name(names.TYPES, value & wire.TYPE_MASK)]
-    words.append("authenticated" if value & wire.AUTH else "not authenticated")
-    if value & wire.RESERVED_FLAGS:
-        words.append("reserved bits set")
-    return ", ".join(words)
-
-
-def _tag(value: int) -> str:
-    return names.name(names.SECTIONS, value) + (", critical" if value & 0x80 else "")
-
-
-def _quantity(value: int) -> str:
-    row = REGISTRY.get(value)
-    return f"{row.name} ({row.unit})" if row else f"unknown ({value})"
-
-
-def _control(value: int) -> str:
-    coding = value & 15
-    words = [{14: "sparse", 15: "constant"}.get(coding, f"Rice k = {coding}")]
-    words += [word for bit, word in _OPTIONS.items() if value & bit]
-    return ", ".join(words)
-
-
-def _band(quantity: int, band: int) -> str:
-    row = REGISTRY.get(quantity)
-    if row and row.shape == "bands":
-        return f"{band} ({10 ** (band / 10):.4g} Hz)"
-    return str(band)
-
-
-def _mask(upto: int, mask: int) -> str:
-    also = [str(upto + 2 + bit) for bit in range(32) if mask >> bit & 1]
-    return f"also {', '.join(also)}" if also else "nothing more"
-
-
-def _duration(value: int) -> str:
-    seconds, ms = divmod(value, 1000)
-    days, seconds = divmod(seconds, 86400)
-    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
-    return f"{value} ms ({days} days {clock})"
-
-
-def _date(value: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(value / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{value} ms"
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _quoted(data: bytes) -> str:
-    return repr(data.decode("utf-8", "replace"))
