@@ -93,8 +93,13 @@ def make_converter(folder: Path) -> Converter:
     converter.register_structure_hook_func(
         lambda kind: hasattr(kind, "__metadata__"), _annotated(converter)
     )
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _one_of)
+    converter.register_structure_hook_func(_is_literal, _one_of)
     return converter
+
+
+def _is_literal(kind: Any) -> bool:
+    origin: object = get_origin(kind)
+    return origin is Literal
 
 
 def _one_of(value: Any, kind: Any) -> Any:

@@ -131,9 +131,7 @@ def test_a_missing_or_flagged_input_gives_no_value() -> None:
 
 
 def test_a_calibration_is_for_one_unit() -> None:
-    wanted = Wanted(
-        "linear-1", "temperature", 1, ("00000001",), {"slope": 1.0, "offset": -0.4}
-    )
+    wanted = Wanted("linear-1", "temperature", 1, ("00000001",), {"slope": 1.0, "offset": -0.4})
     columns = Column(IDS["temperature"], [2000]), Column(IDS["temperature"], [2000], instance=1)
     assert applied(wanted, *columns) == {1: ("linear-1", [pytest.approx(19.6)])}
     assert applied(wanted, *columns, node=2) == {}
