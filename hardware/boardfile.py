@@ -134,6 +134,10 @@ class BoardFile:
             found["mobile"] = True
         return found
 
+    def drivers(self) -> tuple[str, ...]:
+        """The drivers that the board needs, each once."""
+        return tuple(dict.fromkeys(placed.driver for placed in self.sensors))
+
     def uses(self) -> Iterator[tuple[int, str, str]]:
         """Every use of a pin: (GPIO, role, what uses it)."""
         for kind, buses in (("uart", self.uart), ("i2c", self.i2c), ("i2s", self.i2s)):

@@ -4,11 +4,14 @@ import ast
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from hardware import boardfile
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("xtensawin", "rv32imc")
+SIZE_MAX_BYTES = 120_000
 
 
 def imports(source: str) -> Iterator[tuple[str, int]]:
@@ -35,24 +38,51 @@ def imports(source: str) -> Iterator[tuple[str, int]]:
 
 
 def board_files(root: Path = ROOT) -> list[Path]:
-    """The source files of the board, relative to root: the firmware, and what it imports."""
-    found = {path.relative_to(root) for path in (root / "firmware").rglob("*.py")}
+    """All source files of the firmware, with what they import, relative to root."""
+    return _closure({path.relative_to(root) for path in (root / "firmware").rglob("*.py")}, root)
+
+
+def files_for(drivers: Sequence[str], root: Path = ROOT) -> list[Path]:
+    """The source files of a board with these drivers, relative to root."""
+    modules = driver_modules(root)
+    start = {Path("firmware") / name for name in ("boot.py", "main.py", "application.py")}
+    return _closure(start | {_file_of(modules[driver]) for driver in drivers}, root)
+
+
+def driver_modules(root: Path = ROOT) -> dict[str, str]:
+    """Driver -> module below firmware, from the firmware's own table."""
+    tree = ast.parse((root / "firmware/sensors/__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_DRIVERS":
+            return {row[0]: row[1] for row in ast.literal_eval(node.value)}
+    raise ValueError("firmware/sensors/__init__.py has no table of drivers")
+
+
+def _file_of(module: str) -> Path:
+    return Path("firmware", *module.split(".")).with_suffix(".py")
+
+
+def _closure(start: set[Path], root: Path) -> list[Path]:
+    found = set(start)
     waiting = list(found)
     while waiting:
         source = (root / waiting.pop()).read_text(encoding="utf-8")
         for name, _ in imports(source):
-            if name == "protocol" or name.startswith("protocol."):
-                new = {path for path in _files_of(name, root) if path not in found}
-                found |= new
-                waiting += new
+            new = set(_files_of(name, root)) - found
+            found |= new
+            waiting += new
     return sorted(found)
 
 
 def _files_of(name: str, root: Path) -> Iterator[Path]:
-    yield Path("protocol/__init__.py")
-    path = Path(*name.split(".")).with_suffix(".py")
-    if (root / path).exists():
-        yield path
+    parts = name.split(".")
+    if parts[0] not in ("firmware", "protocol"):
+        return
+    for length in range(1, len(parts) + 1):
+        path = Path(*parts[:length])
+        for file in (path / "__init__.py", path.with_suffix(".py")):
+            if (root / file).exists():
+                yield file
 
 
 def compile_file(source: Path, target: Path, architecture: str, root: Path = ROOT) -> None:
@@ -65,25 +95,32 @@ def compile_file(source: Path, target: Path, architecture: str, root: Path = ROO
     )
 
 
-def compile_all(target: Path, architecture: str, root: Path = ROOT) -> int:
-    """Compile all board files below target; returns their size in bytes."""
-    size_bytes = 0
+def sizes(target: Path, architecture: str, root: Path = ROOT) -> dict[Path, int]:
+    """Compile all board files below target; bytes of .mpy by source file."""
+    found: dict[Path, int] = {}
     for source in board_files(root):
         output = target / source.with_suffix(".mpy")
         compile_file(source, output, architecture, root)
-        size_bytes += output.stat().st_size
-    return size_bytes
+        found[source] = output.stat().st_size
+    return found
 
 
 def main() -> None:
-    """Print the size of the firmware for each architecture; exit with what does not compile."""
+    """Print what each board gets, for each architecture; exit with what does not compile or fit."""
     with tempfile.TemporaryDirectory() as folder:
         for architecture in ARCHITECTURES:
             try:
-                size_bytes = compile_all(Path(folder) / architecture, architecture)
+                compiled = sizes(Path(folder) / architecture, architecture)
             except subprocess.CalledProcessError as fault:
                 sys.exit(f"{fault.cmd[-1]} does not compile for {architecture}:\n{fault.stderr}")
-            print(f"{architecture}: {len(board_files())} files, {size_bytes} bytes of .mpy")
+            print(f"{architecture}: {len(compiled)} files, {sum(compiled.values())} bytes of .mpy")
+            for name in boardfile.names():
+                drivers = [placed.driver for placed in boardfile.load(name).sensors]
+                files = files_for(drivers)
+                size_bytes = sum(compiled[path] for path in files)
+                print(f"  {name}: {len(files)} files, {size_bytes} bytes")
+                if size_bytes > SIZE_MAX_BYTES:
+                    sys.exit(f"{name} takes more than {SIZE_MAX_BYTES} bytes of flash")
 
 
 if __name__ == "__main__":

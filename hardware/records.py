@@ -72,6 +72,16 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
         os.close(descriptor)
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Make a new file of mode 0600, durable before this returns. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def known(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file, none when it is not there. Raises BenchError for a damaged line."""
     try:

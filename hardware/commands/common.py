@@ -75,6 +75,11 @@ def plan(board_name: str, bench_file: Path | None = None) -> Plan:
     )
 
 
+def records_path(bench_file: Path) -> Path:
+    """Where a bench file's records are."""
+    return bench_file.parent / str(_bench_file(bench_file).get("records", "boards.jsonl"))
+
+
 def board(name: str) -> boardfile.BoardFile:
     """The board of that name. Raises BenchError with those that there are."""
     try:

@@ -94,7 +94,7 @@ def test_a_silent_port_is_named_so(tmp_path: Path) -> None:
 def firmware() -> Payload:
     from hardware.payload import payload
 
-    return payload("x64")
+    return payload("x64", ())
 
 
 def test_provisioning_gives_an_identity_and_proves_it(

@@ -1,0 +1,89 @@
+"""osn-board bundle"""
+
+import json
+from pathlib import Path
+
+import click
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from hardware.bundle import Bundle, compose, sign
+from hardware.commands import common
+from hardware.faults import BenchError, Exit
+from hardware.images import ARCHITECTURES
+from hardware.payload import payload
+from hardware.records import write_private
+
+SIGNED = b"OSNS"
+
+
+@click.command("bundle")
+@click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
+@common.board_option
+@click.option(
+    "--sign", "key_file", required=True, type=click.Path(path_type=Path, dir_okay=False),
+    help="Signing key (PEM, Ed25519); made when it is not there. Keep it off the Pi.",
+)  # fmt: skip
+@click.option("--version", "version_text", help="Version to announce; the package's by default.")
+@common.json_option
+def bundle_command(
+    output: Path, board_name: str, key_file: Path, version_text: str | None, as_json: bool
+) -> None:
+    """Make a signed update for boards in the field; `osn-collector update` sends it.
+
+    \b
+    Example:
+      osn-board bundle street-1.2.0.osn --board street --sign ~/osn-update.pem
+    """
+    with common.reported(as_json):
+        board = common.board(board_name)
+        architecture = ARCHITECTURES[board.chip]
+        key = _key(key_file)
+        version = version_text or _version()
+        content = compose(architecture, version, payload(architecture, board.drivers()).slot)
+        made = sign(content, version, key)
+        output.write_bytes(packed(made))
+    public = key.public_key().public_bytes_raw().hex()
+    facts = {
+        "file": str(output), "version": version, "bytes": len(content),
+        "sha256": made.sha256.hex(), "public_key": public,
+    }  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"{output}: version {version}, {len(content)} bytes, signed")
+        click.echo(f"Boards check it with the public key {public}")
+
+
+def packed(made: Bundle) -> bytes:
+    """The file that `osn-collector update` takes: content, "OSNS", signature (64 bytes)."""
+    return made.content + SIGNED + made.signature
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("opencities-osn")
+
+
+def _key(path: Path) -> Ed25519PrivateKey:
+    if not path.exists():
+        key = Ed25519PrivateKey.generate()
+        write_private(
+            path,
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+        )
+        return key
+    try:
+        loaded = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError) as fault:
+        raise BenchError(
+            Exit.USAGE, f"{path} is no signing key: {fault}", "Name another file"
+        ) from fault
+    if not isinstance(loaded, Ed25519PrivateKey):
+        raise BenchError(Exit.USAGE, f"{path} holds another kind of key", "It must be Ed25519")
+    return loaded
