@@ -476,9 +476,9 @@ class Forwarder:
             raise NetworkWaits("cannot read back what was sent")
         self._account.record(window.tasks, results, self._now())
         done = Ranges()
-        for frame, task in window.tasks.items():
+        for task in window.tasks.values():
             if task.open == 0:
-                done.add(frame)
+                done.add(task.rendered.ref.id)
                 self._account.complete(task)
             else:
                 self._account.interrupt(task)

@@ -259,7 +259,9 @@ async def settled(forwarder: Forwarder, running: Any) -> None:
     """Waits until every frame is done."""
     import asyncio
 
-    while forwarder.status().open_frames or forwarder.status().requests == 0:
+    idle = asyncio.create_task(forwarder.idle())
+    await asyncio.wait([idle, running], return_when=asyncio.FIRST_COMPLETED)
+    while forwarder.status().open_frames:
         assert not running.done(), running.exception()
         await asyncio.sleep(5)
     await forwarder.idle()
