@@ -1,7 +1,6 @@
 """The registry of nodes and the key ring, in files and in memory."""
 
 import json
-import os
 import stat
 import threading
 from pathlib import Path
@@ -215,7 +214,7 @@ def test_a_crash_between_write_and_rename_leaves_the_old_file(
     with pytest.raises(OSError, match="power"):
         ring.rotate(NODE, NEW)
     assert KeyRing(tmp_path / "keys.json").up(NODE, 1, 1) == [up(OLD)]
-    assert [name for name in os.listdir(tmp_path) if name.endswith(".new")] == []
+    assert list(tmp_path.glob("*.new")) == list(tmp_path.glob(".*.new")) == []
 
 
 def _no_power(*_: object) -> None:

@@ -52,13 +52,13 @@ def check_trace(collector: Daemon) -> None:
     collector.command("trace", "Nobody", line["time"], code=1)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 async def test_kills_of_collector_and_broker_lose_and_double_nothing(
     daemon: tuple[Daemon, Any], seed: int
 ) -> None:
     collector, broker = daemon
     chance = random.Random(seed)
-    frames = 1_500
+    frames = 900
     collector.start()
     board = Board(broker.port, frames)
     sending = asyncio.create_task(board.run(window=32))
