@@ -68,7 +68,7 @@ def unique_times(recipe: dict[str, Any]) -> bool:
 
 
 @settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
