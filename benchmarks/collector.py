@@ -40,14 +40,14 @@ def burst(port: int, folder: Path) -> dict[str, float]:
     packets = fleet.packets(1, BURST_FRAMES // 100)
     running = collector(folder, port, fleet)
     done, seconds = drive(port, packets, running.frames, WINDOW, 60)
-    if done < len(packets):
-        raise RuntimeError(f"only {done} of {len(packets)} frames arrived")
+    _until_frames(running, len(packets))
     running.watched.stop()
+    frames = len(packets)
     size = sum(path.stat().st_size for path in running.archive.parent.glob("archive.db*"))
     return {
         "frames_per_s": done / seconds,
         "readings_per_s": done * READINGS_PER_FRAME / seconds,
-        "archive_bytes_per_reading": size / done / READINGS_PER_FRAME,
+        "archive_bytes_per_reading": size / frames / READINGS_PER_FRAME,
     }
 
 
@@ -99,14 +99,23 @@ def wear(port: int, folder: Path) -> dict[str, float]:
         packets = fleet.packets(1, -(-frames // 100))[:frames]
         running = collector(folder, port, fleet, commit_frames=size)
         begin = running.watched.written_bytes()
-        sender = Socket(port, "wear")
+        acks, sender = Acks(port), Socket(port, "wear")
         for first in range(0, frames, size):
             sender.send(packets[first : first + size])
-            _until_frames(running, first + size)
+            _until_acked(acks, first + size)
         sender.close()
+        acks.close()
         written = running.watched.stop() - begin
         found[f"written_per_reading_{size}"] = written / frames / READINGS_PER_FRAME
     return found
+
+
+def _until_acked(acks: Acks, frames: int) -> None:
+    end_s = time.monotonic() + 10
+    while sum(acks.settled.values()) < frames:
+        if time.monotonic() > end_s:
+            raise RuntimeError(f"frame {frames} was not acknowledged")
+        acks.hear(0.1)
 
 
 def _until_frames(running: Collector, frames: int) -> None:
@@ -114,7 +123,7 @@ def _until_frames(running: Collector, frames: int) -> None:
     while running.frames() < frames:
         if time.monotonic() > end_s:
             raise RuntimeError(f"frame {frames} was not committed")
-        time.sleep(0.001)
+        time.sleep(0.02)
 
 
 def idle(port: int, folder: Path, nodes: int) -> tuple[float, float]:

@@ -22,23 +22,21 @@ STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict"}
 FORMER_KEY = "former_collectors"
 FORMER_MAX = 64
 
-PAGE_BYTES = 2048
+PAGE_BYTES = 4096
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 2_048
-CHECKPOINT_PAGES = 2_000
+CHECKPOINT_PAGES = 1_000
 STARTS_MAX = 10_000
 JOURNAL_BYTES_MAX = 8 * 1024 * 1024
 
 _START_SHIFT = 42
 _COLUMNS = "id, node, boot, seq, type, state, received, first_ms, last_ms, raw"
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHUNKS = (64, 16, 4, 1)
 _INSERTS = {
-    rows: "INSERT INTO frame (node, boot, seq, type, state, received, first_ms, last_ms, raw)"
-    " VALUES " + ", ".join([_ROW] * rows)
-    for rows in _CHUNKS
+    rows: f"INSERT INTO frame ({_COLUMNS}) VALUES " + ", ".join([_ROW] * rows) for rows in _CHUNKS
 }
-_IDS_PER_QUERY = 500
+_RESERVED_IDS = 4_096
 
 
 class StoredFrame(NamedTuple):
@@ -142,34 +140,54 @@ def append_many(connection: sqlite3.Connection, frames: Sequence[StoredFrame]) -
     then keeps the lock for milliseconds.
     """
     position = 0
-    last_id = 0
+    last_id = newest_id(connection)
+    _reserve(connection, last_id + len(frames))
     for rows in _CHUNKS:
         while len(frames) - position >= rows:
             values: list[int | bytes] = []
             for frame in frames[position : position + rows]:
+                last_id += 1
+                values.append(last_id)
                 values += frame[1:]
-            last_id = connection.execute(_INSERTS[rows], values).lastrowid or 0
+            connection.execute(_INSERTS[rows], values)
             position += rows
     return last_id
 
 
-def newest_id(connection: sqlite3.Connection) -> int:
-    """Largest id ever given, 0 in an empty archive; never falls when frames are erased."""
+def _reserve(connection: sqlite3.Connection, last_id: int) -> None:
+    """Moves AUTOINCREMENT's counter ahead of ids that are given explicitly.
+
+    Left to itself SQLite writes that counter, a page of its own, with every commit.
+    """
+    if _sequence(connection) >= last_id:
+        return
+    ahead = last_id + _RESERVED_IDS
+    changed = connection.execute(
+        "UPDATE sqlite_sequence SET seq = ? WHERE name = 'frame'", (ahead,)
+    ).rowcount
+    if not changed:
+        connection.execute("INSERT INTO sqlite_sequence VALUES ('frame', ?)", (ahead,))
+
+
+def _sequence(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'frame'").fetchone()
     return int(row[0]) if row else 0
 
 
+def newest_id(connection: sqlite3.Connection) -> int:
+    """Largest id ever given, 0 in a new archive; never falls when frames are erased."""
+    (newest,) = connection.execute(
+        "SELECT max(coalesce((SELECT max(id) FROM frame), 0),"
+        " coalesce((SELECT value FROM meta WHERE key = ?), 0))",
+        (schema.ID_FLOOR_KEY,),
+    ).fetchone()
+    return int(newest)
+
+
 def raise_ids_above(connection: sqlite3.Connection, last_id: int) -> None:
     """Lets the next frame's id be larger than last_id, whatever was erased or restored."""
-    if newest_id(connection) >= last_id:
-        return
-    changed = connection.execute(
-        "UPDATE sqlite_sequence SET seq = ? WHERE name = 'frame'", (last_id,)
-    ).rowcount
-    if not changed:
-        connection.execute(
-            "INSERT INTO sqlite_sequence (name, seq) VALUES ('frame', ?)", (last_id,)
-        )
+    if newest_id(connection) < last_id:
+        put_meta(connection, schema.ID_FLOOR_KEY, last_id)
 
 
 def frames(

@@ -433,6 +433,7 @@ class Intake:
             return 0
         except BaseException:
             self._discard(group)
+            self._doubtful = True
             raise
         if dated is not None:
             self._start_dated = True

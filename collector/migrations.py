@@ -29,9 +29,13 @@ _DIRTY_2 = """CREATE TABLE dirty (
         hour INTEGER NOT NULL, node INTEGER NOT NULL, marked INTEGER NOT NULL,
         PRIMARY KEY (hour, node)) WITHOUT ROWID"""
 
+_FRAME_GOES_2 = """CREATE TRIGGER frame_goes BEFORE DELETE ON frame
+        WHEN old.id = (SELECT max(id) FROM frame) BEGIN
+        UPDATE meta SET value = max(value, old.id) WHERE key = 'id_floor'; END"""
+
 
 def to_2(database: Database) -> None:
-    """The ledger learns each boot's last uptime, dirty hours tell one marking from the next."""
+    """Each boot's last uptime on the ledger, markings of dirty hours, ids kept from reuse."""
     _replace_table(
         database,
         "ledger",
@@ -41,6 +45,11 @@ def to_2(database: Database) -> None:
         " received, dropped, lost, erased, conflicts FROM old",
     )
     _replace_table(database, "dirty", _DIRTY_2, "SELECT hour, node, 0 FROM old")
+    database.execute(
+        "INSERT INTO meta SELECT 'id_floor', coalesce((SELECT seq FROM sqlite_sequence"
+        " WHERE name = 'frame'), 0)"
+    )
+    database.execute(_FRAME_GOES_2)
 
 
 STEPS: dict[int, Callable[[Database], None]] = {2: to_2}

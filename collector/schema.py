@@ -44,13 +44,18 @@ TABLES = (
         instance INTEGER NOT NULL, count INTEGER NOT NULL, mean REAL, low REAL, high REAL,
         valid_ms INTEGER NOT NULL,
         PRIMARY KEY (hour, node, quantity, instance)) WITHOUT ROWID""",
+    """CREATE TRIGGER frame_goes BEFORE DELETE ON frame
+        WHEN old.id = (SELECT max(id) FROM frame) BEGIN
+        UPDATE meta SET value = max(value, old.id) WHERE key = 'id_floor'; END""",
     """CREATE TABLE dirty (
         hour INTEGER NOT NULL, node INTEGER NOT NULL, marked INTEGER NOT NULL,
         PRIMARY KEY (hour, node)) WITHOUT ROWID""",
 )
 
 COLLECTOR_KEY = "collector"
-"""Key in `meta`: the id that this archive's acknowledgements carry."""
+ID_FLOOR_KEY = "id_floor"
+"""Keys in `meta`: the id that this archive's acknowledgements carry; the largest frame id that was
+ever given and erased."""
 
 
 class SchemaError(RuntimeError):
@@ -74,7 +79,9 @@ def create(connection: sqlite3.Connection, collector: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for statement in TABLES:
         connection.execute(statement)
-    connection.execute("INSERT INTO meta VALUES (?, ?)", (COLLECTOR_KEY, collector))
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)", [(COLLECTOR_KEY, collector), (ID_FLOOR_KEY, 0)]
+    )
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("COMMIT")

@@ -17,6 +17,7 @@ import aiomqtt
 from collector.backoff import delays_s
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Deliver, LinkState, Source
+from collector.transports.buffered_socket import read_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class MqttTransport:
         def inbox(maxsize: int = 0) -> "_Inbox":
             return _Inbox(self, deliver)
 
-        return aiomqtt.Client(
+        client = aiomqtt.Client(
             settings.host,
             settings.port_used,
             username=settings.user,
@@ -102,6 +103,8 @@ class MqttTransport:
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", inbox),
             logger=logging.getLogger(f"{__name__}.client"),
         )
+        read_ahead(client)
+        return client
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         counters = self.state.counters

@@ -1,5 +1,6 @@
 """Intake: what is taken, what is refused, and what is acknowledged when."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -358,3 +359,18 @@ async def test_rotation_asks_for_the_key_of_each_position(tmp_path: Path, board:
     keys = bench.keys.get(NODE)
     assert keys is not None
     assert keys.previous is None
+
+
+async def test_a_cancelled_intake_ends_even_when_its_group_just_filled(
+    tmp_path: Path, board: Board
+) -> None:
+    bench = Bench(tmp_path, [board], limits=IntakeLimits(group_frames=2, group_interval_s=60))
+    running = asyncio.create_task(bench.intake.run())
+    bench.receive(board.data(1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    bench.receive(board.data(2))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(5):
+            await running

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from collector import delivery, lookup, retention
+from collector import archive, delivery, lookup, retention
 from collector.housekeeping import DAY_MS, Housekeeping, Keep
 from collector.ranges import Ranges
 from tests.collector.core import BOOT, NODE, Bench, Board
@@ -87,7 +87,7 @@ async def test_size_is_kept_and_the_file_shrinks(tmp_path: Path) -> None:
     await bench.storage.snapshot()
     connection = bench.inline.connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    keep = Keep(bytes_max=pages * 2_048 // 2)
+    keep = Keep(bytes_max=pages * archive.PAGE_BYTES // 2)
     await Housekeeping(bench.storage, bench.clock, keep).once()
     (after,) = connection.execute("PRAGMA page_count").fetchone()
     assert after <= pages * 0.6
