@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import generate
 from hardware import cross
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +102,10 @@ def test_a_sink_has_its_test_and_its_page(name: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "hardware/boards").glob("*.toml")), ids=str)
 def test_a_board_has_its_page(path: Path) -> None:
     assert (ROOT / "docs/boards" / f"{path.stem}.md").exists()
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    assert generate.SETTINGS_PAGE.read_text(encoding="utf-8") == generate.settings_page()
 
 
 def test_the_changelog_speaks_of_this_version() -> None:
