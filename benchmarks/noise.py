@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import noise_cost, noise_limits, noise_picture
-from firmware.noise.bands import BANDS, FIRST_BAND, center_hz
+from firmware.noise.bands import center_hz
+from firmware.noise.channels import BANDS, FIRST_BAND
 from simulator import vm as micropython
 from simulator.devices.sound import Noise, a_weighting_db, c_weighting_db
 from tests.firmware.noise import sounds

@@ -13,6 +13,7 @@ Hann's; bins at a band's edge count by the share that lies inside (IEC 61260-1:2
 from array import array
 from math import cos, log10, pi, sin
 
+from firmware.noise.channels import BANDS, FIRST_BAND
 from firmware.noise.levels import energy_level
 from firmware.noise.state import BLOCK
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from firmware.noise.microphones import Microphone
 
-FIRST_BAND = 13  # 10 log10(f): 20 Hz
-BANDS = 31
 POINTS = 1024
 HEARD = 1020  # samples of a frame: 17 blocks of the middle tier
 FRAME_BLOCKS = 17

@@ -1,8 +1,10 @@
 """What a meter gives, by its options."""
 
-from firmware.noise.bands import BANDS, FIRST_BAND
 from firmware.noise.blocks import CLASSES
 from protocol import quantity
+
+BANDS = 31
+FIRST_BAND = 13  # 10 log10(f): 20 Hz
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from array import array
 from math import log10
 
 from firmware.noise import blocks, checks, levels, microphones, state
-from firmware.noise.bands import Bands
 from firmware.noise.channels import LEVELS, SCALARS, channels
 from firmware.noise.loader import load, load_spectrum
 from firmware.noise.stream import BUFFER_MS, DMA_BYTES, Stream
@@ -14,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from firmware.noise.bands import Bands
     from firmware.sensors.bus import Entry, Options
     from firmware.types import Row
 
@@ -53,6 +53,8 @@ class Meter:
         self._weigh, self._takes_bytes = load()
         self._bands: "Bands | None" = None
         if options.get("bands") is not None:
+            from firmware.noise.bands import Bands
+
             self._bands = Bands(load_spectrum(), microphone, options["bands"] == "a")
         self._state = state.new_state(microphone.coefficients)
         self._book = blocks.new_book()

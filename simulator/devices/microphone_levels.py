@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from firmware.noise import bands, checks, microphones
-from firmware.noise.bands import BANDS, FIRST_BAND
-from firmware.noise.channels import LEVELS, channels
+from firmware.noise.channels import BANDS, FIRST_BAND, LEVELS, channels
 from protocol.wire import Q_OK
 from simulator.devices.microphone import Microphone, SimulatedI2s, full_scale_db
 

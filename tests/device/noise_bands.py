@@ -13,7 +13,8 @@ if sys.argv[4:] == ["wide"]:
     wide_viper.install()
 
 from firmware.noise import loader
-from firmware.noise.bands import BANDS, Bands
+from firmware.noise.bands import Bands
+from firmware.noise.channels import BANDS
 from firmware.noise.microphones import FLAT
 
 kernel = loader.load_spectrum()

@@ -54,13 +54,13 @@ def run_both(
 @pytest.mark.parametrize("kind", KNOWN.values(), ids=KNOWN)
 def test_the_machine_code_equals_the_reference(code: bytes, kind: Microphone) -> None:
     words = state.new_state(kind.coefficients)
-    words[state.SHIFT] = 12
+    words[state.SHIFT] = 17
     words[state.OFFSET] = -77_000
     machine = xtensa.Machine(code)
-    for bits, seed in ((7, 1), (15, 2), (23, 3)):
+    for bits, seed in ((13, 1), (23, 2)):
         found, wanted = run_both(machine, noise(bits, seed), words)
         assert found == wanted
-    assert words[state.SHIFT] > 12
+    assert words[state.SHIFT] > 17
 
 
 def test_a_sample_costs_few_instructions(code: bytes) -> None:

@@ -12,14 +12,13 @@ import pytest
 
 from firmware.noise import spectrum_reference as reference
 from firmware.noise.bands import (
-    BANDS,
-    FIRST_BAND,
     HEARD,
     POINTS,
     Bands,
     center_hz,
     edges,
 )
+from firmware.noise.channels import BANDS, FIRST_BAND
 from firmware.noise.microphones import FLAT, ICS43434
 from tests.firmware.noise import mpy, sounds, xtensa
 from tests.firmware.noise.sounds import DEVICE, VmRun
