@@ -136,6 +136,7 @@ def soak(
     seconds: float,
     state: Path | None,
     scenarios: list[str],
+    stop: bool = False,
 ) -> Progress:
     """Run the corpus and then `seeds` seeds, or until `seconds` are over."""
     progress = Progress(state)
@@ -149,7 +150,7 @@ def soak(
             told_s = now_s
             progress.keep()
             print(f"{now_s - started_s:6.0f} s  {progress.seeds} seeds", flush=True)
-        if now_s - started_s > seconds:
+        if now_s - started_s > seconds or (stop and progress.unaccounted):
             break
     progress.keep()
     return progress
@@ -164,10 +165,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--state", type=Path, help="go on from here, and keep what is done")
     parser.add_argument("--scenario", action="append", help="only this one; may be repeated")
+    parser.add_argument("--stop", action="store_true", help="end with the first failure")
     given = parser.parse_args()
     progress = soak(
         given.seeds, given.first, given.processes, given.seconds, given.state,
-        given.scenario or names(),
+        given.scenario or names(), given.stop,
     )  # fmt: skip
     print(json.dumps(progress.summary()))
     return 1 if progress.unaccounted else 0
