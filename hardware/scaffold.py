@@ -70,6 +70,33 @@ KINDS = {
             "pytest tests/firmware/sensors tests/hardware, make docs."
         ),
     ),
+    "sink": Kind(
+        files={
+            "collector/sinks/@name@.py": "sink.txt",
+            "simulator/upstream/@name@.py": "server.txt",
+            "tests/collector/sinks/test_@name@.py": "test.txt",
+            "docs/sinks/@name@.md": "page.txt",
+        },
+        entries=(
+            Entry(
+                "docs/sinks/README.md",
+                "| --- | --- | --- | --- | --- |",
+                "",
+                "| [@name@](@name@.md) | Fill in | Fill in | Fill in | Fill in |",
+            ),
+            Entry(
+                "tests/collector/sinks/test_contract.py",
+                "NETWORKS = {",
+                "}",
+                '    "@name@": Network(lambda m, url, folder: m.Config(url=url, http=QUICK)),',
+            ),
+        ),
+        appended={},
+        next_steps=(
+            "Look for 'Fill in' in these files. Then: pytest tests/collector/sinks; "
+            "OSN_WRITE_PAGES=1 pytest tests/collector/sinks/test_pages.py writes the page's table."
+        ),
+    ),
 }
 
 
@@ -131,7 +158,7 @@ def _entered(text: str, entry: Entry, line: str) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Scaffold what the arguments name and say what comes next."""
     if len(arguments) != 2:
-        sys.exit("usage: make new-sensor NAME=...")
+        sys.exit("usage: make new-sensor NAME=... or make new-sink NAME=...")
     try:
         touched = scaffold(arguments[0], arguments[1])
     except ScaffoldError as fault:
