@@ -26,7 +26,7 @@ TABLE = """
 revision 1 o 0 2147483647 0
 sample_interval_s 2 o 1 86400 60
 report_interval_s 3 o 1 86400 300
-batch_rows 4 o 1 255 60
+batch_rows 4 o 1 255 12
 live_interval_s 5 o 10 3600 60
 hello_interval_s 6 o 600 604800 21600
 spool_bytes 7 o 65536 64000000 1500000

@@ -1,0 +1,85 @@
+"""Runs tests/device/soak.py on the VM, from .mpy files as on a board, over TLS to a real broker."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hardware.cross import ROOT, board_files, compile_file
+from simulator import vm
+from simulator.libraries import LIBRARY
+from tests.firmware.pier import Pier
+from tests.integration.certificates import Authority
+from tests.integration.conftest import Mosquitto
+
+DEVICE = ROOT / "tests" / "device"
+
+
+def compile_for_vm(target: Path) -> None:
+    """All board files, umqtt and the soak itself as .mpy for the VM's own architecture."""
+    for source in board_files():
+        compile_file(source, target / source.with_suffix(".mpy"), "x64")
+    shutil.copytree(LIBRARY / "umqtt", target / "umqtt")
+    compile_file(target / "umqtt" / "simple.py", target / "umqtt" / "simple.mpy", "x64")
+    (target / "umqtt" / "simple.py").unlink()
+    for name in ("pocket", "soak"):
+        compile_file(DEVICE / f"{name}.py", target / f"{name}.mpy", "x64")
+    (target / "run.py").write_text("import soak\n")
+
+
+def soak(
+    heap: str, hours: int, every_hours: int, *options: str, timeout_s: float = 900
+) -> list[dict[str, Any]]:
+    """The heap in use every so many virtual hours. Raises RuntimeError when the node ends early."""
+    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    if program is None:
+        raise RuntimeError("mosquitto is not installed: apt install mosquitto")
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        compile_for_vm(home / "mpy")
+        flash = home / "flash"
+        flash.mkdir()
+        authority = Authority(home)
+        (flash / "ca.der").write_bytes(authority.der)
+        broker = Mosquitto(program, home, authority.mosquitto())
+        broker.start()
+        settings = {"broker_host": "localhost", "broker_port": broker.port, "broker_tls": 1}
+        try:
+            with Pier(broker.port, tls=authority.context):
+                return _run(
+                    home / "mpy", flash, settings, heap, hours, every_hours, options, timeout_s
+                )
+        finally:
+            broker.kill()
+
+
+def _run(
+    mpy: Path,
+    flash: Path,
+    settings: dict[str, Any],
+    heap: str,
+    hours: int,
+    every_hours: int,
+    options: tuple[str, ...],
+    timeout_s: float,
+) -> list[dict[str, Any]]:
+    executable = vm.find()
+    if executable is None:
+        raise RuntimeError("no MicroPython VM: set MICROPYTHON, or install the package micropython")
+    arguments = [json.dumps(settings), str(hours), str(every_hours), *options]
+    done = subprocess.run(
+        vm.command(executable, mpy / "run.py", *arguments, heap=heap),
+        env={"MICROPYPATH": f"{mpy}:.frozen", "PATH": "/usr/bin"},
+        cwd=flash,
+        capture_output=True,
+        timeout=timeout_s,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines or lines[-1]["hour"] < hours - every_hours:
+        raise RuntimeError(f"the node ended early:\n{done.stdout[-800:]}\n{done.stderr[-800:]}")
+    return lines
