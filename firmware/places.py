@@ -18,10 +18,13 @@ DECIMALS = 5
 
 
 class Zone:
-    """A circle around a home: "latitude longitude radius", degrees and metres."""
+    """A circle around a home: "latitude, longitude, radius", degrees and metres.
+
+    Raises ValueError for anything else.
+    """
 
     def __init__(self, text: str) -> None:
-        latitude, longitude, radius = text.split()
+        latitude, longitude, radius = text.replace(",", " ").split()
         self._latitude = round(float(latitude) * 10**DECIMALS)
         self._longitude = round(float(longitude) * 10**DECIMALS)
         self._radius_m = float(radius)
@@ -51,10 +54,14 @@ class PlaceSlot(Slot):
         self._node = node
         settings = node.settings
         self._decimals: int = settings["position_decimals"]
-        self._zones = []
+        self._zones: "list[Zone]" = []
+        self._wrong_zone = ""  # a home that cannot be told from elsewhere: nothing is told
         for name in ("home_zone_1", "home_zone_2", "home_zone_3"):
             if settings[name]:
-                self._zones.append(Zone(settings[name]))
+                try:
+                    self._zones.append(Zone(settings[name]))
+                except ValueError:
+                    self._wrong_zone = name
         self._latitude = self._index_of(quantity.LATITUDE)
         self._longitude = self._index_of(quantity.LONGITUDE)
         self._given: "list[tuple[int | None, int]]" = []
@@ -86,9 +93,14 @@ class PlaceSlot(Slot):
         self._given[channel] = (value, quality)
 
     def _may_tell(self, latitude: int, longitude: int) -> bool:
-        if not self._node.link.secure:
+        why = ""
+        if self._wrong_zone:
+            why = self._wrong_zone + " must be: latitude, longitude, radius in metres"
+        elif not self._node.link.secure:
+            why = "the link is neither TLS nor a cable"
+        if why:
             if not self._refused:
-                self._node.log("position refused: the link is neither TLS nor a cable")
+                self._node.log("position refused: " + why)
             self._refused = True
             return False
         for zone in self._zones:

@@ -101,6 +101,13 @@ def test_home_is_never_told() -> None:
     assert set(columns[q.LATITUDE].values) == {HOME[0] + 500}
 
 
+def test_a_home_that_cannot_be_read_keeps_every_position_back() -> None:
+    node, columns = play(Fix(), True, home_zone_1="near the church")
+    assert set(columns[q.LATITUDE].values) == {0}
+    texts = [frame.text for frame in Collector(node).heard(wire.T_LOG)]
+    assert any(text and "home_zone_1" in text for text in texts)
+
+
 def test_positions_are_rounded_on_the_board() -> None:
     gps = Fix()
     gps.place = (5_712_345, -212_345)
@@ -120,7 +127,7 @@ def test_positions_are_rounded_on_the_board() -> None:
     ],
 )
 def test_a_zone_is_a_circle_in_metres(place: tuple[int, int], inside: bool) -> None:
-    assert Zone("52.145 5.02 500").holds(*place) == inside
+    assert Zone("52.145, 5.02, 500").holds(*place) == inside
 
 
 def test_a_zone_at_the_date_line_holds_both_sides() -> None:
