@@ -1,0 +1,141 @@
+"""HTTP as sinks use it: verified, no redirects, bounded, no secret in any message."""
+
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from collector.sinks import _http
+from collector.sinks._http import HttpClient, HttpSettings, check_url, common_error, retry_after_s
+from collector.sinks.base import AccessDenied, Failed, NoAnswer, NotSent, Refused, TooLarge
+from collector.sinks.secret import Secret, read_secret
+from collector.structure import KeyFault
+from simulator.upstream.base import Upstream
+
+
+class Odd(Upstream):
+    """Answers with what the path says."""
+
+    def routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/status/{status}", self._status)
+        router.add_post("/redirect", self._redirect)
+        router.add_post("/long", self._long)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return web.Response(status=int(request.match_info["status"]), text="why not")
+
+    async def _redirect(self, request: web.Request) -> web.Response:
+        self.stored[request.headers.get("Authorization"),] += 1
+        return web.Response(status=307, headers={"Location": "/status/200"})
+
+    async def _long(self, request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 2000)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Refused), (401, AccessDenied), (403, AccessDenied), (413, TooLarge), (429, NotSent),
+        (500, Failed), (502, NoAnswer), (503, NotSent), (504, NoAnswer),
+    ],
+)  # fmt: skip
+async def test_what_a_status_means(status: int, kind: type[Exception]) -> None:
+    async with Odd().serving() as url:
+        client = HttpClient(url, HttpSettings(), {})
+        answer = await client.request("POST", f"/status/{status}", document={})
+        assert type(common_error(answer)) is kind
+        await client.close()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    server = Odd()
+    async with server.serving() as url:
+        client = HttpClient(url, HttpSettings(), _http.bearer(Secret("hidden")))
+        answer = await client.request("POST", "/redirect", document={})
+        await client.close()
+    error = common_error(answer)
+    assert isinstance(error, AccessDenied)
+    assert "hidden" not in error.reason
+    assert server.requests.total() == 1
+
+
+async def test_an_answer_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http, "ANSWER_BYTES_MAX", 1000)
+    async with Odd().serving() as url:
+        client = HttpClient(url, HttpSettings(), {})
+        with pytest.raises(NoAnswer, match="more than"):
+            await client.request("POST", "/long", document={})
+        await client.close()
+
+
+@pytest.fixture
+def own_certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody signed, and its key."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+            "-keyout", str(key), "-out", str(certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+async def test_a_certificate_is_verified_and_an_authority_can_be_named(
+    own_certificate: tuple[Path, Path],
+) -> None:
+    certificate, key = own_certificate
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    runner = web.AppRunner(Odd().app(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    stranger = HttpClient(f"https://localhost:{port}", HttpSettings(), {})
+    with pytest.raises(AccessDenied, match="certificate"):
+        await stranger.request("POST", "/status/200", document={})
+    await stranger.close()
+    friend = HttpClient(f"https://localhost:{port}", HttpSettings(ca_file=certificate), {})
+    assert (await friend.request("POST", "/status/200", document={})).status == 200
+    await friend.close()
+    await runner.cleanup()
+
+
+def test_addresses() -> None:
+    check_url("https://example.org/v1.1", HttpSettings())
+    check_url("http://127.0.0.1:8080", HttpSettings())
+    check_url("http://example.org", HttpSettings(plain=True))
+    for url in (
+        "http://example.org", "ftp://example.org", "https://user:pw@example.org", "example.org",
+        "https://example.org?token=x",
+    ):  # fmt: skip
+        with pytest.raises(KeyFault) as fault:
+            check_url(url, HttpSettings())
+        assert "pw" not in str(fault.value)
+
+
+def test_retry_after_as_seconds_and_as_a_date() -> None:
+    assert retry_after_s({"Retry-After": "120"}) == 120
+    assert retry_after_s({"Retry-After": "Mon, 02 Feb 2026 02:40:30 GMT"}, 1_770_000_000) == 30
+    assert retry_after_s({"Retry-After": "soon"}) is None
+    assert retry_after_s({}) is None
+
+
+def test_a_secret_never_shows(tmp_path: Path) -> None:
+    secret = Secret("hidden")
+    for text in (repr(secret), str(secret), f"{secret}", repr([secret]), repr({"a": secret})):
+        assert "hidden" not in text
+    with pytest.raises(TypeError):
+        __import__("pickle").dumps(secret)
+    (tmp_path / "token").write_text("from-file\nmore\n")
+    assert read_secret({"file": "token"}, folder=tmp_path).reveal() == "from-file"
+    assert read_secret({"env": "T"}, {"T": "from-env"}).reveal() == "from-env"
+    for wrong in ("", {"env": "NONE"}, {"file": "none"}, 7, {"other": "x"}):
+        with pytest.raises(ValueError, match="secret|give|not set|none"):
+            read_secret(wrong, {}, tmp_path)
