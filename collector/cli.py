@@ -12,6 +12,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "command": ("boards", "Ask a board to reboot, identify itself, test itself, and more."),
     "configure": ("boards", "Change a board's settings."),
     "decode": ("evidence", "Explain a frame field by field."),
+    "doctor": ("doctor", "Look at everything; save what a damaged archive holds."),
     "export": ("export", "Write readings as CSV, JSON lines, SQLite or Parquet."),
     "init": ("init", "Ask a few questions and write the first configuration."),
     "ledger": ("status", "Account for every frame and reading."),
