@@ -49,14 +49,14 @@ BUGS = (
         "collector/ledger_boot.py",
         "        upto = self.settled.covered_up_to(0)\n",
         "        upto = self.settled.last or 0\n",
-        "flaky_wifi",
+        "lossy_backlog",
     ),
     PlantedBug(
         "acknowledge before the commit",
         "collector/ledger_boot.py",
         "        self.pending[seq] = tag\n",
         "        self.pending[seq] = tag\n        self.settled.add(seq)\n",
-        "collector_crashes",
+        "crash_storm",
     ),
     PlantedBug(
         "drop a frame of every group",
@@ -94,7 +94,7 @@ BUGS = (
         "            self._acknowledge_later(head.node, head.boot, source)\n"
         "            return _DUPLICATE if",
         "            return _DUPLICATE if",
-        "flaky_wifi",
+        "crash_storm",
     ),
     PlantedBug(
         "never send a lost frame again",

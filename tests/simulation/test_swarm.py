@@ -1,0 +1,82 @@
+"""The swarm: scenarios under random seeds, judged by the oracle; and the oracle itself."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from click.testing import CliRunner
+
+from simulator.cli import main
+from simulator.planted_bugs import BUGS, CannotPlant, PlantedBug, plant
+from simulator.scenario import ScenarioError, draw_table, find, load, names
+from simulator.simulation import RunOptions, simulate
+from simulator.soak import Job, drawn, perform, soak
+from simulator.vm import ROOT
+
+QUICK = ("quiet_day", "power_cuts", "hostile_sender", "failing_network", "lossy_backlog")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_scenario_leaves_nothing_unaccounted(name: str) -> None:
+    verdict, report = simulate(drawn(name, 3), RunOptions(3, nodes=2, hours=1))
+    assert report["findings"] == []
+    assert verdict.unaccounted == 0
+    assert verdict.readings_stored >= 2 * 8 * 300
+
+
+def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    for file in files:
+        arguments = ["run", "flaky_wifi", "--seed", "5", "--nodes", "1", "--days", "0.02"]
+        result = CliRunner().invoke(main, [*arguments, "--report", str(file)])
+        assert result.exit_code == 0, result.output
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_every_planted_bug_still_has_its_place(bug: PlantedBug) -> None:
+    assert (ROOT / bug.file).read_text(encoding="utf-8").count(bug.old) == 1
+    assert bug.scenario in ("", *names())
+
+
+def test_a_bug_without_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text("a\n", encoding="utf-8")
+    with pytest.raises(CannotPlant, match="0 times"):
+        plant(PlantedBug("b", "x.py", "nowhere", ""), tmp_path)
+
+
+def test_every_scenario_can_be_read_and_says_what_must_hold() -> None:
+    assert len(names()) >= 10
+    for name in names():
+        assert load(find(name), Random(1)).title
+        assert "tells" in find(name).read_text(encoding="utf-8")
+
+
+def test_a_bad_scenario_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="there are"):
+        find("nowhere")
+    file = tmp_path / "bad.toml"
+    file.write_text('title = "x"\nhours = 1\nnodes = 1\nstorm = 2\n', encoding="utf-8")
+    with pytest.raises(ScenarioError, match="storm"):
+        load(file, Random(1))
+
+
+def test_numbers_are_drawn_by_the_seed() -> None:
+    table = {"kind": "loss", "probability": [0.1, 0.2], "times": [2, 5]}
+    assert draw_table(table, Random(1)) == draw_table(table, Random(1))
+    assert 0.1 <= draw_table(table, Random(2))["probability"] <= 0.2
+    assert draw_table({"chance": 0.0, **table}, Random(3)) == {}
+
+
+def test_what_a_run_raises_is_a_finding() -> None:
+    result = perform(Job("nowhere", 1))
+    assert result.unaccounted
+    assert "ScenarioError" in result.finding
+
+
+def test_a_soak_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
+    state = tmp_path / "soak.json"
+    first = soak(1, 0, 1, 1e9, state, ["quiet_day"])
+    again = soak(1, 0, 1, 1e9, state, ["quiet_day"])
+    assert (first.seeds, again.seeds) == (1, 1)
+    assert again.summary() == first.summary()
