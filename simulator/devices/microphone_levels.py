@@ -68,6 +68,10 @@ class LevelMeter:
         self._from_ms = clock() + DISCARDED_MS
         self._to_ms = self._from_ms
 
+    def calibrate(self, calibration_db: float) -> None:
+        """Take a new calibration constant: what is added to all levels."""
+        self._calibration_db = calibration_db
+
     def begin(self, now_ms: int) -> None:
         """End the period."""
         self._to_ms = self._clock()
