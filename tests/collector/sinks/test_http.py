@@ -137,5 +137,5 @@ def test_a_secret_never_shows(tmp_path: Path) -> None:
     assert read_secret({"file": "token"}, folder=tmp_path).reveal() == "from-file"
     assert read_secret({"env": "T"}, {"T": "from-env"}).reveal() == "from-env"
     for wrong in ("", {"env": "NONE"}, {"file": "none"}, 7, {"other": "x"}):
-        with pytest.raises(ValueError, match="secret|give|not set|none"):
+        with pytest.raises(ValueError, match=r"secret|give|not set|none"):
             read_secret(wrong, {}, tmp_path)
