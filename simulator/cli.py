@@ -214,6 +214,50 @@ def run_command(
     sys.exit(1 if verdict.unaccounted else 0)
 
 
+@main.command("node")
+@click.option("--board", "board_name", default="street", show_default=True)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where flash and identity lie, to go on later; a new one without it.",
+)
+@click.option("--broker", default="127.0.0.1:1883", show_default=True, help="HOST:PORT")
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="End by itself.")
+@click.option("--seed", type=int, default=1, show_default=True)
+def node_command(
+    board_name: str, folder: Path | None, broker: str, seconds: float | None, seed: int
+) -> None:
+    """Run one board in the terminal: its console, and its MicroPython prompt after Ctrl-C.
+
+    Ctrl-] leaves. Ctrl-D at the prompt starts the board anew.
+
+    \b
+    Example:
+      osn-simulator node --board street --folder boards/one
+    """
+    from hardware import boardfile
+    from simulator import node_terminal
+
+    host, _, port = broker.partition(":")
+    try:
+        board = boardfile.load(board_name)
+    except boardfile.BoardError as fault:
+        fail(str(fault))
+    if not port.isdecimal():
+        fail(f"--broker takes HOST:PORT, such as 127.0.0.1:1883, not {broker}")
+    settings: dict[str, int | str] = {
+        "broker_host": host, "broker_port": int(port), "wifi_ssid": "simulated",
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as temporary:
+        home = folder or Path(temporary)
+        address = node_terminal.install(home, board, settings)
+        click.echo(f"node {address} on {board_name}; Ctrl-C for its prompt, Ctrl-] to leave")
+        try:
+            node_terminal.run(home, board, seed, seconds)
+        except FileNotFoundError as fault:
+            fail(str(fault))
+
+
 @main.command()
 def scenarios() -> None:
     """List the scenarios and what each must show."""
@@ -262,3 +306,34 @@ def upstream(name: str, port: int) -> None:
         asyncio.run(serve())
     except KeyboardInterrupt:
         click.echo(f"{sum(network.stored.values())} readings were stored")
+
+
+@main.command()
+@click.option("--board", default="street", show_default=True, help="A file of hardware/boards.")
+@click.option("--broker", default="127.0.0.1:1883", show_default=True, help="HOST:PORT")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="node")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=1), help="End after so long.")
+def node(board: str, broker: str, folder: Path, seed: int, seconds: float | None) -> None:
+    """Run one board on the MicroPython VM against a broker, with its console.
+
+    FOLDER keeps its flash and NVS, so it goes on where it was. The record for
+    `osn-collector nodes import` is printed first. Ctrl-C cuts the power.
+
+    \b
+    Example:
+      osn-simulator node --board classic --broker 127.0.0.1:1883
+    """
+    import asyncio
+
+    from simulator.single_node import run_node
+
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdigit():
+        fail(f"--broker {broker}: give HOST:PORT")
+    try:
+        asyncio.run(run_node(board, host, int(port), folder, seed, seconds))
+    except (FileNotFoundError, ValueError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        click.echo("power cut")

@@ -144,23 +144,31 @@ class _Common:
         """What its sensors find from now on."""
         return PlaceStimulus(self.world, self.spec.place, int(time.time() * 1000))
 
-    def provision(self, port: int) -> None:
+    def provision(self, port: int, host: str = "127.0.0.1") -> None:
         """Fill its folder."""
         who = self.identity
         provision.into_folder(
             self.folder,
             provision.identity_of(who.address, who.uuid, who.key, who.boot),
             self.board,
-            {**SETTINGS, "broker_port": port},
+            {**SETTINGS, "broker_host": host, "broker_port": port},
         )
 
 
 class VmBoard(_Common):
     """A board on the MicroPython VM."""
 
-    def __init__(self, spec: Spec, identity: Identity, folder: Path, seed: int, port: int) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        identity: Identity,
+        folder: Path,
+        seed: int,
+        port: int,
+        host: str = "127.0.0.1",
+    ) -> None:
         super().__init__(spec, identity, folder, seed)
-        self.provision(port)
+        self.provision(port, host)
         (folder / "flash" / "board.json").write_text(json.dumps(self.board), encoding="utf-8")
         self._wifi_on = True
         self._node = RealTimeVmNode(
