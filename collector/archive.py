@@ -21,6 +21,8 @@ STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict"}
 
 FORMER_KEY = "former_collectors"
 FORMER_MAX = 64
+REMOVED_KEY = "removed_frames"
+"""How many frames retention and leaving nodes took out, for whoever compares ledger and frames."""
 
 PAGE_BYTES = 4096
 BUSY_TIMEOUT_MS = 10_000

@@ -18,6 +18,7 @@ from collector import archive, schema
 from collector.archive_view import ArchiveView
 from collector.clock import kernel_synchronised
 from collector.control import ControlError, NotRunning, ask
+from collector.doctor_pages import add_carved, mark_lost
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.private_file import PrivateFileError
@@ -199,9 +200,17 @@ def _save(path: Path, progress: Callable[[int, int], None] | None) -> Saved:
         closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as damaged,
         closing(archive.open_archive(fresh)) as saved,
     ):
-        frames, unreadable = _copy_frames(damaged, saved, progress)
+        try:
+            frames, unreadable = _copy_frames(damaged, saved, progress)
+        except sqlite3.DatabaseError as error:
+            log.warning("the tables cannot be read, only their pages: %s", error)
+            frames = unreadable = 0
+        frames += add_carved(saved, path)
+        if not frames:
+            raise sqlite3.DatabaseError("not one frame can be read")
         for table in TABLES_KEPT:
             _copy_table(damaged, saved, table)
+        mark_lost(saved)
         saved.execute("BEGIN")
         archive.put_meta(saved, "snapshot_id", 0)
         former = archive.former_collectors(saved)

@@ -94,7 +94,13 @@ def remove_up_to(connection: sqlite3.Connection, last_id: int, needed_from: int 
         return Removed(held_back=held_back)
     connection.execute("DELETE FROM frame WHERE id BETWEEN ? AND ?", (row[0], row[1]))
     _forget_hours(connection, row[1])
+    _note_removed(connection, row[2])
     return Removed(row[2], row[0], row[1], held_back)
+
+
+def _note_removed(connection: sqlite3.Connection, frames: int) -> None:
+    before = int(archive.get_meta(connection, archive.REMOVED_KEY) or 0)
+    archive.put_meta(connection, archive.REMOVED_KEY, before + frames)
 
 
 def _forget_hours(connection: sqlite3.Connection, last_id: int) -> None:
