@@ -105,9 +105,21 @@ def provision(
         )
     )
     base = folder.rsplit("/", 1)[0]
-    opened.put(f"{base}/provision.json", json.dumps(dict(settings), sort_keys=True).encode())
+    opened.put(
+        f"{base}/provision.json",
+        json.dumps(broker_entry(identity) | dict(settings), sort_keys=True).encode(),
+    )
     verify(opened, identity, board, slot)
     return identity
+
+
+def broker_entry(identity: Identity) -> dict[str, int | str]:
+    """How a node enters the broker: by its address, and a password that follows from its key.
+
+    `osn-collector broker-config` computes the same; see docs/decisions/003-broker-passwords.md.
+    """
+    password = derive(identity.key, b"broker")[:16].hex()
+    return {"broker_user": identity.address, "broker_password": password}
 
 
 def verify(opened: Session, identity: Identity, board: str, slot: str = SLOT) -> None:

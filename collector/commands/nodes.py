@@ -238,7 +238,6 @@ def rotate(node: str, undo: bool, out: Path | None, config_file: Path) -> None:
     \b
     Example:
       osn-collector nodes rotate a1b2c3d4
-      osn-board provision --rekey a1b2c3d4.jsonl
     """
     registry, keys = open_nodes(load_config(config_file))
     address = find_node(registry, node)

@@ -205,6 +205,16 @@ def test_the_brokers_password_follows_from_the_key_and_does_not_tell_it() -> Non
     assert password not in OLD.hex()
 
 
+def test_a_provisioned_board_gets_the_password_that_the_broker_expects() -> None:
+    from hardware.provision import broker_entry
+    from hardware.records import Identity
+
+    assert broker_entry(Identity(NODE, UUID, OLD, 1)) == {
+        "broker_user": "a1b2c3d4",
+        "broker_password": broker_password(OLD),
+    }
+
+
 def test_a_crash_between_write_and_rename_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

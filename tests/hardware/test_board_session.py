@@ -11,7 +11,7 @@ from hardware import care
 from hardware.faults import BenchError, Exit
 from hardware.install import install
 from hardware.payload import Payload
-from hardware.provision import new_identity, provision, provisioned_as, verify
+from hardware.provision import broker_entry, new_identity, provision, provisioned_as, verify
 from hardware.records import Identity, known
 from hardware.session import check_version, session
 from tests.hardware.conftest import BARE, MakeBoard
@@ -118,7 +118,8 @@ def test_provisioning_gives_an_identity_and_proves_it(
         assert entry["key"] == identity.key.hex()
         assert stat.S_IMODE(records.stat().st_mode) == 0o600
         flash = board.folder / "flash"
-        assert json.loads((flash / "provision.json").read_text()) == {"window": 4}
+        given = json.loads((flash / "provision.json").read_text())
+        assert given == {"window": 4} | broker_entry(identity)
         assert identity.key.hex() not in (board.folder / "console.log").read_text()
         assert care.wipe(opened) >= 1
         assert provisioned_as(opened) is None
