@@ -92,9 +92,7 @@ class Attempt:
         target = self._target
         address = target.address
         if self._resolve or address is None:
-            found = socket.getaddrinfo(
-                target.host, target.port, socket.AF_INET, socket.SOCK_STREAM
-            )
+            found = socket.getaddrinfo(target.host, target.port, socket.AF_INET, socket.SOCK_STREAM)
             address = found[0][-1]
         self._check()
         self.stage = "tcp"
