@@ -10,7 +10,6 @@ class File(Protocol):
     def flush(self) -> None: ...
     def close(self) -> None: ...
 
-
 class Files(Protocol):
     """A file system. Errors are OSError; a write is durable once the file is flushed or closed."""
 
@@ -23,14 +22,12 @@ class Files(Protocol):
     def mkdir(self, path: str) -> None: ...
     def rmdir(self, path: str) -> None: ...
 
-
 class Nvs(Protocol):
     """esp32.NVS: get_blob raises OSError for a key that is not there, and gives the length."""
 
     def get_blob(self, key: str, buffer: bytearray) -> int: ...
     def set_blob(self, key: str, value: Any) -> None: ...
     def commit(self) -> None: ...
-
 
 class Transport(Protocol):
     """A link that carries whole frames. Nothing blocks; poll() is called in every step."""
@@ -44,13 +41,11 @@ class Transport(Protocol):
     def receive(self) -> "memoryview | None": ...
     def close(self) -> None: ...
 
-
 class Row(Protocol):
     """The open row of a batch, as one sensor sees it: its own channels from 0."""
 
     def put(self, channel: int, value: int, quality: int = 0) -> None: ...
     def put_vector(self, channel: int, values: Any, quality: int = 0) -> None: ...
-
 
 class Sensor(Protocol):
     """What firmware/sensors/ modules provide."""
@@ -65,12 +60,10 @@ class Sensor(Protocol):
     def poll(self, now_ms: int) -> int: ...
     def read(self, row: Row) -> None: ...
 
-
 class Schedule(Protocol):
     """Sampling instants in ms of uptime."""
 
     def next_ms(self, after_uptime_ms: int) -> int: ...
-
 
 class Hal(Protocol):
     """The machine below the firmware (firmware/hal.py on a board)."""
@@ -96,6 +89,5 @@ class Hal(Protocol):
     def i2s(self, spec: "dict[str, int]") -> Any: ...
     def pin(self, number: int) -> Any: ...
     def link(self, settings: Any) -> Transport: ...
-
 
 Frames = Iterator[bytes]
