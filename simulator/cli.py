@@ -252,6 +252,9 @@ def node_command(
         home = folder or Path(temporary)
         address = node_terminal.install(home, board, settings)
         click.echo(f"node {address} on {board_name}; Ctrl-C for its prompt, Ctrl-] to leave")
+        click.echo(
+            f"the collector takes it with: osn-collector nodes import {home / 'record.jsonl'}"
+        )
         try:
             node_terminal.run(home, board, seed, seconds)
         except FileNotFoundError as fault:
@@ -306,34 +309,3 @@ def upstream(name: str, port: int) -> None:
         asyncio.run(serve())
     except KeyboardInterrupt:
         click.echo(f"{sum(network.stored.values())} readings were stored")
-
-
-@main.command()
-@click.option("--board", default="street", show_default=True, help="A file of hardware/boards.")
-@click.option("--broker", default="127.0.0.1:1883", show_default=True, help="HOST:PORT")
-@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="node")
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--seconds", type=click.FloatRange(min=1), help="End after so long.")
-def node(board: str, broker: str, folder: Path, seed: int, seconds: float | None) -> None:
-    """Run one board on the MicroPython VM against a broker, with its console.
-
-    FOLDER keeps its flash and NVS, so it goes on where it was. The record for
-    `osn-collector nodes import` is printed first. Ctrl-C cuts the power.
-
-    \b
-    Example:
-      osn-simulator node --board classic --broker 127.0.0.1:1883
-    """
-    import asyncio
-
-    from simulator.single_node import run_node
-
-    host, _, port = broker.rpartition(":")
-    if not host or not port.isdigit():
-        fail(f"--broker {broker}: give HOST:PORT")
-    try:
-        asyncio.run(run_node(board, host, int(port), folder, seed, seconds))
-    except (FileNotFoundError, ValueError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        click.echo("power cut")

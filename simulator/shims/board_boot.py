@@ -4,6 +4,7 @@ import os
 import sys
 
 import _host
+
 from simulator import bridge
 
 _host.call(bridge.NOW)  # tells the host that Ctrl-C will be understood from now on
@@ -17,7 +18,7 @@ def run(name):
     except OSError:
         return
     try:
-        exec(compile(text, name, "exec"), {"__name__": "__main__"})
+        exec(compile(text, name, "exec"), {"__name__": "__main__"})  # noqa: S102 - what a board does
     except SystemExit:
         pass
     except KeyboardInterrupt as stopped:
