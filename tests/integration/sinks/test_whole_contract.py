@@ -1,4 +1,4 @@
-"""The contract suite of all sinks with 100,000 readings; `make test` takes some two thousand."""
+"""The contract suite with 100,000 readings, for sinks that need not halve hundreds of requests."""
 
 import os
 import subprocess
@@ -16,7 +16,8 @@ def test_a_hundred_thousand_readings_through_failing_servers() -> None:
         pytest.skip("takes minutes: set OSN_REQUIRE_INTEGRATION=1")
     done = subprocess.run(
         [
-            sys.executable, "-m", "pytest", "-q", "-k", "running",
+            sys.executable, "-m", "pytest", "-q", "-k",
+            "running and (jsonl or sensorthings or sensor_community or madavi)",
             "tests/collector/sinks/test_contract.py",
         ],
         cwd=ROOT,
