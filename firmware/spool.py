@@ -231,11 +231,14 @@ class Spool:
     def _make_room(self) -> None:
         while self._present() >= self._segments_max or self._starved():
             number = self._oldest(DONE)
-            if number < 0:
+            kept = number < 0
+            if kept:
                 number = self._oldest(KEPT)
             if number < 0:
                 return
             self._remove(number)
+            if kept:  # the drop counters and the lowest kept seq are told together
+                self._list_boots()
 
     def _present(self) -> int:
         present = 0
