@@ -35,7 +35,6 @@ from simulator.wiring import Wiring
 from simulator.world import Place, PlaceStimulus, World
 
 START_UNIX_MS = 1_770_000_000_000
-YEAR_S = 365 * 86_400
 FAST_FOLDER = Path("/dev/shm")  # noqa: S108 - memory, where the platform has it
 SETTINGS = {
     "sample_interval_s": 10,
@@ -137,9 +136,9 @@ def main() -> None:
     driver_nodes = max(cores, given.nodes // 10)
     with_drivers, frames, driver_rss = measure(driver_nodes, given.hours, True, cores)
     print(f"{driver_nodes} nodes with drivers: {with_drivers:,.0f} node-s/s, {frames} frames")
-    alone, _, _ = share((1, 24 * 7, False, 9))
-    node_year_s = alone * 365 / 7
-    print(f"one node for a week: {alone:.2f} s, so a year is {node_year_s:.0f} s")
+    alone, _, _ = share((1, 24.0, False, 9))
+    node_year_s = alone * 365
+    print(f"one node for a day: {alone:.2f} s, so a year is {node_year_s:.0f} s")
     week_s = given.nodes * 7 * 86_400 / rate
     print(f"{given.nodes} nodes for 7 days would take {week_s / 60:.1f} min at this rate")
     print(

@@ -53,9 +53,11 @@ BUGS = (
     ),
     PlantedBug(
         "acknowledge before the commit",
-        "collector/ledger_boot.py",
-        "        self.pending[seq] = tag\n",
-        "        self.pending[seq] = tag\n        self.settled.add(seq)\n",
+        "collector/intake.py",
+        "            boot.wait(head.seq, tag)\n",
+        "            boot.wait(head.seq, tag)\n"
+        "            boot.settled.add(head.seq)\n"
+        "            self._answers.ack(head.node, [head.boot], source)\n",
         "crash_storm",
     ),
     PlantedBug(
@@ -87,14 +89,6 @@ BUGS = (
         "            return self._store(raw, head, source, boot, False)\n"
         "        if verdict is Verdict.ERASED:\n",
         "flaky_wifi",
-    ),
-    PlantedBug(
-        "never acknowledge a frame that came again",
-        "collector/intake.py",
-        "            self._acknowledge_later(head.node, head.boot, source)\n"
-        "            return _DUPLICATE if",
-        "            return _DUPLICATE if",
-        "crash_storm",
     ),
     PlantedBug(
         "never send a lost frame again",
