@@ -108,7 +108,9 @@ class MqttTransport:
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         counters = self.state.counters
-        while True:
+        task = asyncio.current_task()
+        # before Python 3.12 the wait_for within publish may swallow a cancellation
+        while task is None or not task.cancelling():
             node, raw = await self._outbox.get()
             await client.publish(f"{self._prefix}{node:08x}/d", raw, qos=0, retain=False)
             counters.sent += 1
