@@ -33,6 +33,7 @@ BOOT = 1_764_000_000
 WAIT_S = 120.0
 BLOB_PACKETS = 50
 ENOUGH = 98
+STOP_S = 30.0
 
 
 def free_port() -> int:
@@ -240,12 +241,19 @@ class Watched:
     def stop(self) -> int:
         """Ends it gracefully; returns all bytes that it wrote to disk, its last ones too."""
         self.process.terminate()
-        try:
-            _, _, usage = os.wait4(self.process.pid, 0)
-        except ChildProcessError:
-            return 0
-        self.process.returncode = 0
-        return usage.ru_oublock * 512
+        end_s = time.monotonic() + STOP_S
+        while True:
+            try:
+                pid, _, usage = os.wait4(self.process.pid, os.WNOHANG)
+            except ChildProcessError:
+                return 0
+            if pid:
+                self.process.returncode = 0
+                return usage.ru_oublock * 512
+            if time.monotonic() > end_s:
+                self.process.kill()
+                raise RuntimeError(f"a process did not end within {STOP_S:.0f} s; see {self.log}")
+            time.sleep(0.02)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
