@@ -57,7 +57,8 @@ def test_a_day_of_the_real_recording_arrives_exactly(
         pytest.skip("OSN_DATA names no recordings; the generated ones stand in")
     report = replay(cut(read_sensor_community(folder), 1), ReplayOptions(tmp_path))
     assert report.ok
-    assert {name: (q.rows, q.largest_time_difference_ms) for name, q in report.quantities.items()} == {
+    found = report.quantities.items()
+    assert {name: (q.rows, q.largest_time_difference_ms) for name, q in found} == {
         "humidity": (187, 0), "pm10": (494, 0), "pm2_5": (494, 0), "pressure": (187, 0),
         "temperature": (187, 0),
     }  # fmt: skip
