@@ -33,7 +33,10 @@ def silent(step: str, part: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every board of a tray gets; settings are the firmware's, by name."""
+    """What every board of a tray gets; settings are the firmware's, by name.
+
+    files are put beside main.py: "ca.der" for TLS, "update.pub" to check updates with.
+    """
 
     board: BoardFile
     image: Image | None = None
@@ -41,6 +44,7 @@ class Plan:
     records: Path = Path("boards.jsonl")
     sheets: Path = Path("sheets")
     join_address: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
     slot: str = "a"
 
 
@@ -86,9 +90,11 @@ def native_architecture(opened: Session, board: BoardFile) -> str:
 def give_identity(
     port: str, plan: Plan, name: str, site: Site | None = None, progress: Progress = silent
 ) -> Identity:
-    """Provision one board and prove it by its HELLO."""
+    """Provision one board and prove it by its HELLO; the plan's files go to its root."""
     progress("identity", 0)
     with session(port) as opened:
+        for path, content in plan.files.items():
+            opened.put(path, content)
         identity = provision(
             opened,
             records_path=plan.records,

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,8 @@ from hardware import boardfile, ports
 from hardware.bench import Plan
 from hardware.faults import BenchError, Exit, no_port
 
-SETTINGS_FILE_KEYS = {"records", "sheets", "join_address", "settings"}
+SETTINGS_FILE_KEYS = {"records", "sheets", "join_address", "ca", "update_key", "settings"}
+PUBLIC_KEY_BYTES = 32
 
 port_option = click.option(
     "--port", "named", multiple=True, help="Serial port, such as /dev/ttyUSB0; may be repeated."
@@ -72,7 +74,36 @@ def plan(board_name: str, bench_file: Path | None = None) -> Plan:
         records=folder / given.get("records", "boards.jsonl"),
         sheets=folder / given.get("sheets", "sheets"),
         join_address=given.get("join_address", ""),
+        files=_files(given, bench_file),
     )
+
+
+def _files(given: Mapping[str, Any], bench_file: Path) -> dict[str, bytes]:
+    """The CA as DER, and the public key of updates."""
+    found: dict[str, bytes] = {}
+    if "ca" in given:
+        path = bench_file.parent / str(given["ca"])
+        try:
+            content = path.read_bytes()
+            if content.lstrip().startswith(b"-----BEGIN"):
+                content = ssl.PEM_cert_to_DER_cert(content.decode())
+        except (OSError, ValueError) as fault:
+            raise BenchError(
+                Exit.USAGE, f"The CA {path} cannot be used: {fault}", "Name a certificate"
+            ) from fault
+        found["ca.der"] = content
+    if "update_key" in given:
+        try:
+            found["update.pub"] = bytes.fromhex(str(given["update_key"]))
+        except ValueError:
+            found["update.pub"] = b""
+        if len(found["update.pub"]) != PUBLIC_KEY_BYTES:
+            raise BenchError(
+                Exit.USAGE,
+                f"{bench_file}: update_key is no public key",
+                "It is the 64 hexadecimal digits that `osn-board bundle` prints",
+            )
+    return found
 
 
 def records_path(bench_file: Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from hardware import bench, boardfile, selftest, sheet
 from hardware.bench import Plan
+from hardware.commands import common
 from hardware.faults import BenchError
 from hardware.selftest import authentic, judge
 from hardware.session import session
@@ -102,3 +103,34 @@ def test_an_image_for_another_chip_is_refused_before_anything_is_erased(
 def test_the_claim_code_has_eighty_bits_in_groups() -> None:
     code = sheet.claim_code(bytes(32))
     assert re.fullmatch(r"(?:[0-9a-f]{4}-){4}[0-9a-f]{4}", code)
+
+
+def test_the_bench_file_brings_the_ca_and_the_update_key(
+    plug_in: MakeBoard, tmp_path: Path
+) -> None:
+    bench_file = tmp_path / "bench.toml"
+    (tmp_path / "ca.der").write_bytes(b"\x30\x82certificate")
+    bench_file.write_text(f'ca = "ca.der"\nupdate_key = "{"ab" * 32}"\n[settings]\nwindow = 4\n')
+    plan = common.plan("classic", bench_file)
+    with plug_in(board=plan.board.board_json()) as board:
+        bench.put_firmware(board.path, plan)
+        bench.give_identity(board.path, plan, "Carrer Gran 7")
+    flash = board.folder / "flash"
+    assert (flash / "ca.der").read_bytes() == b"\x30\x82certificate"
+    assert (flash / "update.pub").read_bytes() == bytes.fromhex("ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('update_key = "abcd"', "no public key"),
+        ('ca = "none.pem"', "cannot be used"),
+        ("colour = 1", "unknown keys: colour"),
+        ("[settings]\nwindow = [1]", "neither number nor text"),
+    ],
+)
+def test_a_bad_bench_file_is_named(line: str, words: str, tmp_path: Path) -> None:
+    bench_file = tmp_path / "bench.toml"
+    bench_file.write_text(line)
+    with pytest.raises(BenchError, match=words):
+        common.plan("classic", bench_file)
