@@ -6,15 +6,15 @@ import time
 from pathlib import Path
 
 from benchmarks.collector_load import BOOT, PERIOD_MS, READINGS_PER_FRAME, ROWS, Fleet
-from collector import archive, lookup, timeline
+from collector.archive import archive, lookup, timeline
+from collector.archive.reading_view import anchor_of, timeline_of
+from collector.archive.storage import Storage, open_storage
+from collector.archive.timeline_fit import LIVE
+from collector.archive.writer import InlineWriter
 from collector.clock import SystemClock
-from collector.intake import Intake, IntakeLimits
+from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
-from collector.reading_view import anchor_of, timeline_of
-from collector.storage import Storage, open_storage
-from collector.timeline_fit import LIVE
 from collector.transports.base import Source
-from collector.writer import InlineWriter
 from protocol.decoder import decode
 
 NODES = 10

@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from collector import archive
-from collector.forwarder import Forwarder
-from collector.selection import policy_of
+from collector.archive import archive
+from collector.archive.writer import ThreadWriter
+from collector.forward.forwarder import Forwarder
+from collector.forward.selection import policy_of
 from collector.sinks import build_sink, config_class
 from collector.sinks.base import MemoryIds, Sink
-from collector.writer import ThreadWriter
 from simulator.upstream._servers import NotInstalled, postgres
 from simulator.upstream.street import START_MS, Street, frozen_times, renderer_for, street_nodes
 

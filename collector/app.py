@@ -12,25 +12,25 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from collector import quarantine
-from collector.archive import StoredFrame
-from collector.backoff import delays_s
+from collector.archive.archive import StoredFrame
+from collector.archive.storage import Storage
+from collector.boards.downlink import Downlink
+from collector.boards.orders import Orders
+from collector.boards.rollout import Rollouts
 from collector.clock import Clock
-from collector.downlink import Downlink
-from collector.feeding import open_forwarders
-from collector.forwarder import Forwarder
-from collector.frame_queue import FrameQueue
+from collector.forward.backoff import delays_s
+from collector.forward.feeding import open_forwarders
+from collector.forward.forwarder import Forwarder
 from collector.housekeeping import Housekeeping, Keep
-from collector.intake import Intake, IntakeLimits
+from collector.intake import quarantine
+from collector.intake.frame_queue import FrameQueue
+from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
-from collector.ledger import Alarm
+from collector.ledger.ledger import Alarm
 from collector.nodes import NodeRegistry
-from collector.orders import Orders
 from collector.private_file import PrivateFileError
-from collector.rollout import Rollouts
 from collector.settings import Config
 from collector.sinks.base import Sink
-from collector.storage import Storage
 from collector.transports.base import Source, Transport
 
 log = logging.getLogger(__name__)

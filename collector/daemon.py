@@ -7,20 +7,20 @@ import signal
 import sqlite3
 from functools import partial
 
-from collector import archive
 from collector.app import Collector, all_transports, disk_free, supervised
+from collector.archive import archive
+from collector.archive.schema import SchemaError
+from collector.archive.storage import Storage, open_storage
+from collector.archive.writer import WriteFailed
 from collector.clock import SteadyClock, SystemClock
-from collector.control import ControlServer
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.notify import notify, watchdog_interval_s
-from collector.operations import Operations
+from collector.operate.control import ControlServer
+from collector.operate.operations import Operations
 from collector.private_file import PrivateFileError
-from collector.schema import SchemaError
 from collector.settings import Config
 from collector.single import AlreadyRunning, FolderLock
-from collector.storage import Storage, open_storage
-from collector.writer import WriteFailed
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ async def _run(config: Config) -> int:
         asyncio.create_task(supervised("control", control.run)),
     ]
     if config.web.enabled:
-        from collector import metrics
+        from collector.operate import metrics
 
         serve = partial(metrics.serve, config.web, partial(operations.status, {}))
         beside.append(asyncio.create_task(supervised("metrics", serve)))

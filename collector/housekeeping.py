@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector import archive, delivery, retention
+from collector.archive import archive, retention
+from collector.archive.rollup import Rollup
+from collector.archive.storage import Storage
+from collector.archive.writer import WriteFailed
 from collector.clock import Clock
-from collector.delivery import EXPIRED, Count
+from collector.forward import delivery
+from collector.forward.delivery import EXPIRED, Count
 from collector.ranges import Ranges
-from collector.rollup import Rollup
-from collector.storage import Storage
-from collector.writer import WriteFailed
 from protocol import wire
 from protocol.decoder import decode
 from protocol.wire import FrameError

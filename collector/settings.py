@@ -160,7 +160,7 @@ class CorrectionSettings:
     parameters: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from collector.corrections import CorrectionError, bind
+        from collector.readings.corrections import CorrectionError, bind
 
         try:
             bind(self)

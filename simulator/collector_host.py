@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.app import Collector
+from collector.archive.storage import Storage, open_storage
+from collector.archive.writer import InlineWriter
 from collector.keys import KeyRing
-from collector.ledger import Alarm
+from collector.ledger.ledger import Alarm
 from collector.nodes import NodeInfo, NodeRegistry
 from collector.settings import CollectorSettings, Config, SinkEntry
 from collector.sinks.base import Sink
-from collector.storage import Storage, open_storage
 from collector.transports.base import Transport
-from collector.writer import InlineWriter
 from simulator.virtual_loop import VirtualClock
 
 ALARMS_MAX = 10_000

@@ -7,7 +7,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 
-from collector.storage import Storage
+from collector.archive.storage import Storage
 from protocol import wire
 from protocol.decoder import decode
 from protocol.reading import Reading, readings

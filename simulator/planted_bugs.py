@@ -39,21 +39,21 @@ BUGS = (
     ),
     PlantedBug(
         "off by one in the collector's mask",
-        "collector/ledger_boot.py",
+        "collector/ledger/ledger_boot.py",
         "        first = upto + 2\n",
         "        first = upto + 3\n",
         "lossy_backlog",
     ),
     PlantedBug(
         "the collector acknowledges up to the highest, gaps and all",
-        "collector/ledger_boot.py",
+        "collector/ledger/ledger_boot.py",
         "        upto = self.settled.covered_up_to(0)\n",
         "        upto = self.settled.last or 0\n",
         "lossy_backlog",
     ),
     PlantedBug(
         "acknowledge before the commit",
-        "collector/intake.py",
+        "collector/intake/intake.py",
         "            boot.wait(head.seq, tag)\n",
         "            boot.wait(head.seq, tag)\n"
         "            boot.settled.add(head.seq)\n"
@@ -62,28 +62,28 @@ BUGS = (
     ),
     PlantedBug(
         "drop a frame of every group",
-        "collector/intake.py",
+        "collector/intake/intake.py",
         "        group, self._waiting = self._waiting, []\n",
         "        group, self._waiting = self._waiting[:-1] or self._waiting, []\n",
         "flaky_wifi",
     ),
     PlantedBug(
         "refuse every seventh frame for ever",
-        "collector/intake.py",
+        "collector/intake/intake.py",
         "        if head.seq == 0:\n",
         "        if head.seq % 7 == 0:\n",
         "quiet_day",
     ),
     PlantedBug(
         "store frames whose tag is wrong",
-        "collector/intake.py",
+        "collector/intake/intake.py",
         "            if self._checker.holds(raw, head.end, key):\n",
         "            if self._checker.holds(raw, head.end, key) or True:\n",
         "hostile_sender",
     ),
     PlantedBug(
         "store what was stored before",
-        "collector/intake.py",
+        "collector/intake/intake.py",
         "        if verdict is Verdict.DUPLICATE or verdict is Verdict.ERASED:\n",
         "        if verdict is Verdict.DUPLICATE:\n"
         "            return self._store(raw, head, source, boot, False)\n"
@@ -120,7 +120,7 @@ BUGS = (
     ),
     PlantedBug(
         "send a frame again that was found delivered",
-        "collector/worklist.py",
+        "collector/forward/worklist.py",
         "            self._taken.remove(first, last)\n"
         "            self._deferred.remove(first, last)\n\n"
         "    def give_back",
@@ -129,42 +129,42 @@ BUGS = (
     ),
     PlantedBug(
         "forget which readings of a frame were accepted",
-        "collector/account.py",
+        "collector/forward/account.py",
         "            self.partial[frame] = self._change.partial[frame] = task.settled\n",
         "            pass\n",
         "failing_network",
     ),
     PlantedBug(
         "a reading that has to wait counts as settled",
-        "collector/account.py",
+        "collector/forward/account.py",
         "            task.due_s = max(task.due_s or 0.0, now_s + wait_s)\n",
         "            task.settle(observation.reading)\n",
         "failing_network",
     ),
     PlantedBug(
         "a reading without an answer counts as accepted",
-        "collector/forwarder.py",
+        "collector/forward/forwarder.py",
         "+= [o for o, there in zip(part, held, strict=True) if there]\n",
         "+= part\n",
         "failing_network",
     ),
     PlantedBug(
         "the network's silence counts as a failure",
-        "collector/forwarder.py",
+        "collector/forward/forwarder.py",
         "+= [o for o, there in zip(part, held, strict=True) if there]\n",
         "+= []\n",
         "failing_network",
     ),
     PlantedBug(
         "times run twice as fast as the clock",
-        "collector/frozen_time.py",
+        "collector/readings/frozen_time.py",
         "        passed_ms = uptime_ms - self.anchor_ms\n",
         "        passed_ms = 2 * (uptime_ms - self.anchor_ms)\n",
         "quiet_day",
     ),
     PlantedBug(
         "a wrong clock is taken for a right one",
-        "collector/intake.py",
+        "collector/intake/intake.py",
         "        if self._clock.synchronised():\n            self._timeline.observe_live(",
         "        if self._clock.unix_ms():\n            self._timeline.observe_live(",
         "clock_chaos",
@@ -178,7 +178,7 @@ BUGS = (
     ),
     PlantedBug(
         "a full card is not noticed, and frames are acknowledged unsaved",
-        "collector/intake.py",
+        "collector/intake/intake.py",
         "        if not self.accepting or self._doubtful:\n",
         "        if not self.accepting:\n"
         "            boot.settled.add(head.seq)\n"

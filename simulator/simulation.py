@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from collector.nodes import NodeInfo, Site
-from collector.observation import Observation
+from collector.readings.observation import Observation
 from firmware.node import Node
 from firmware.settings import Settings
 from simulator import provision

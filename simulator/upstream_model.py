@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from collector.observation import Channel, Observation
+from collector.readings.observation import Channel, Observation
 from collector.sinks.base import (
     ACCEPTED,
     Capabilities,

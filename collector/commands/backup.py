@@ -6,7 +6,7 @@ import click
 
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.tables import progress_bar
-from collector.times import show_time
+from collector.operate.times import show_time
 
 NEEDS = "backups need `cryptography`: install opencities-osn[backup]"
 
@@ -30,8 +30,8 @@ def backup(file: Path, passphrase_file: Path | None, config_file: Path) -> None:
       osn-collector backup /media/usb/osn-$(date +%F).backup
     """
     try:
-        from collector.backup import BackupError, make_backup
-        from collector.sealing import PASSPHRASE_CHARACTERS_MIN
+        from collector.operate.backup import BackupError, make_backup
+        from collector.operate.sealing import PASSPHRASE_CHARACTERS_MIN
     except ImportError:
         fail(NEEDS)
     config = load_config(config_file)
@@ -64,7 +64,7 @@ def restore(file: Path, passphrase_file: Path | None, replace: bool, config_file
       systemctl start osn-collector
     """
     try:
-        from collector.backup import BackupError, restore_backup
+        from collector.operate.backup import BackupError, restore_backup
     except ImportError:
         fail(NEEDS)
     passphrase = _passphrase(passphrase_file, confirm=False)

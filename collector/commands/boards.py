@@ -11,8 +11,8 @@ import click
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.tables import show_table
-from collector.control import ControlError, NotRunning, ask
 from collector.nodes import NodeRegistry, node_text
+from collector.operate.control import ControlError, NotRunning, ask
 from collector.settings import Config
 from protocol import names
 

@@ -30,7 +30,7 @@ def broker_config(
       systemctl reload mosquitto
     """
     try:
-        from collector.broker_config import BrokerPlan, write_broker_config
+        from collector.operate.broker_config import BrokerPlan, write_broker_config
     except ImportError:
         fail("certificates need `cryptography`: install opencities-osn[backup]")
     config = load_config(config_file)

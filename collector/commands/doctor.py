@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from collector.checkup import examine, page_faults
-from collector.checkup import repair as save
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.tables import progress_bar
+from collector.doctor.checkup import examine, page_faults
+from collector.doctor.checkup import repair as save
 from collector.single import AlreadyRunning
 
 EXIT_ALARM = 3

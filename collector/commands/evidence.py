@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from collector import quarantine as held_frames
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import open_nodes
 from collector.commands.tables import show_table
-from collector.control import ControlError, NotRunning, ask
+from collector.intake import quarantine as held_frames
 from collector.nodes import NodeError, parse_node
+from collector.operate.control import ControlError, NotRunning, ask
+from collector.operate.times import show_time
 from collector.settings import Config
-from collector.times import show_time
 from protocol.reasons import ALL
 
 FRAME_CHARACTERS_MAX = 20_000
@@ -144,7 +144,7 @@ def _claimed(config: Config) -> list[held_frames.Claimed]:
 
 
 def _open(config: Config) -> sqlite3.Connection:
-    from collector.archive import open_reader
+    from collector.archive.archive import open_reader
 
     if not config.collector.quarantine.exists():
         fail("nothing was refused yet")

@@ -8,12 +8,11 @@ from typing import TextIO, cast
 
 import click
 
-from collector.archive_view import NoArchive, open_view
+from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.tables import progress_bar
-from collector.corrections import NodeCorrections, bind
-from collector.export import (
+from collector.operate.export import (
     Choice,
     Exporter,
     ExportError,
@@ -27,7 +26,8 @@ from collector.export import (
     sqlite_writer,
     write_all,
 )
-from collector.times import parse_time
+from collector.operate.times import parse_time
+from collector.readings.corrections import NodeCorrections, bind
 from protocol.registry import by_name
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".db": "sqlite", ".sqlite": "sqlite",

@@ -11,8 +11,14 @@ from pathlib import Path
 import click
 
 from collector.commands.common import config_option, fail, load_config
+from collector.operate.setup import (
+    Answers,
+    SetupError,
+    make_answers,
+    read_answers,
+    write_configuration,
+)
 from collector.private_file import write_bytes
-from collector.setup import Answers, SetupError, make_answers, read_answers, write_configuration
 
 MOSQUITTO = Path("/etc/mosquitto/conf.d")
 SYSTEMD = Path("/run/systemd/system")
@@ -81,8 +87,8 @@ def _ask() -> Answers:
 
 
 def _broker(context: click.Context, config_file: Path, records: Path | None) -> None:
-    from collector.broker_config import make_folder
     from collector.commands.broker import broker_config
+    from collector.operate.broker_config import make_folder
 
     folder = config_file.parent / "broker"
     make_folder(folder)

@@ -268,7 +268,7 @@ def resolve(node: str, config_file: Path) -> None:
 
     Until then no ACK passes the first frame that two boards have sent under one number.
     """
-    from collector.control import ControlError, NotRunning, ask
+    from collector.operate.control import ControlError, NotRunning, ask
 
     config = load_config(config_file)
     registry, _ = open_nodes(config)
@@ -291,7 +291,7 @@ def erase(node: str, config_file: Path) -> None:
     sends again is acknowledged and not stored. Networks keep what they were given: the ones that
     can delete it are named.
     """
-    from collector.leaving import leave
+    from collector.operate.leaving import leave
 
     config = load_config(config_file)
     registry, keys = open_nodes(config)

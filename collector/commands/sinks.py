@@ -5,16 +5,16 @@ from pathlib import Path
 
 import click
 
-from collector.archive_view import NoArchive, open_view
+from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import open_nodes
 from collector.commands.tables import show_table
-from collector.control import ControlError, NotRunning, ask
 from collector.nodes import NodeRegistry
-from collector.observation import PublicNode
-from collector.privacy import SinkAudience
+from collector.operate.control import ControlError, NotRunning, ask
+from collector.operate.times import parse_time
+from collector.readings.observation import PublicNode
+from collector.readings.privacy import SinkAudience
 from collector.settings import Config, SinkEntry
-from collector.times import parse_time
 
 
 @click.group()
@@ -28,8 +28,8 @@ def sinks() -> None:
 @click.option("--all", "every", is_flag=True, help="Also quantities that no node has sent.")
 def explain(name: str | None, config_file: Path, every: bool) -> None:
     """Show what each channel is called at a network, and which cannot be sent there."""
-    from collector.mapping import explain as explain_sink
-    from collector.provisioning import channels_sent
+    from collector.forward.mapping import explain as explain_sink
+    from collector.forward.provisioning import channels_sent
     from collector.sinks import build_sink
     from collector.sinks.base import MemoryIds
 
@@ -59,7 +59,7 @@ def provision(name: str, config_file: Path, dry_run: bool) -> None:
     Example:
       osn-collector sinks provision city --dry-run
     """
-    from collector.provisioning import provision_sink
+    from collector.forward.provisioning import provision_sink
     from collector.sinks.base import SinkError
 
     config = load_config(config_file)

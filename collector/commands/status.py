@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
-from collector.accounts import NodeAccount, accounts
-from collector.archive_view import NoArchive, open_view
+from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.tables import progress_bar, show_table
-from collector.control import ControlError, NotRunning, ask
+from collector.ledger.accounts import NodeAccount, accounts
 from collector.nodes import NodeRegistry
+from collector.operate.control import ControlError, NotRunning, ask
+from collector.operate.status import DROP_REASONS, Status, of_archive
+from collector.operate.times import show_age
 from collector.settings import Config
-from collector.status import DROP_REASONS, Status, of_archive
-from collector.times import show_age
 
 EXIT_ALARM = 3
 READINGS_SHOWN = 6

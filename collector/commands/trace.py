@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from collector.archive_view import NoArchive, open_view
+from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
-from collector.times import parse_time, show_time
-from collector.trace import Trace
-from collector.trace import trace as find
+from collector.operate.times import parse_time, show_time
+from collector.operate.trace import Trace
+from collector.operate.trace import trace as find
 from protocol.wire import HEADER
 
 TYPES = {1: "DATA", 2: "HELLO", 4: "LOG", 5: "RESULT"}

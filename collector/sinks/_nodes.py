@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from collector.observation import PublicNode
+from collector.readings.observation import PublicNode
 
 T = TypeVar("T")
 

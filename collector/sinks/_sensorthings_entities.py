@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from collector.observation import Channel, Observation, Place, PublicNode
-from collector.rendering import holds_for_a_period
+from collector.readings.observation import Channel, Observation, Place, PublicNode
+from collector.readings.rendering import holds_for_a_period
 from collector.sinks._http import HttpClient, common_error
 from collector.sinks.base import IdStore, NoAnswer
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, Protocol
 
-from collector.observation import QUALITY_NAMES, Channel, Observation, PublicNode
+from collector.readings.observation import QUALITY_NAMES, Channel, Observation, PublicNode
 from collector.structure import KeyFault, Range
 
 REASON_CHARACTERS_MAX = 200

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from collector.observation import Channel, Observation, PublicNode, quality_name
+from collector.readings.observation import Channel, Observation, PublicNode, quality_name
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     Answer,

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from collector.mapping import HOME_ASSISTANT, HomeAssistantName
-from collector.observation import Channel, Observation, PublicNode
+from collector.forward.mapping import HOME_ASSISTANT, HomeAssistantName
+from collector.readings.observation import Channel, Observation, PublicNode
 from collector.sinks._mqtt import MQTT_DEFAULTS, Message, MqttClient, MqttSettings, Will
 from collector.sinks._numbers import decimal
 from collector.sinks.base import Accepted, Capabilities, IdStore, NotSent, Outcome, Sink, SinkConfig

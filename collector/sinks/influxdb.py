@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from collector.observation import Channel, Observation, PublicNode, quality_name
+from collector.readings.observation import Channel, Observation, PublicNode, quality_name
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     HttpClient,

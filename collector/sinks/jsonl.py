@@ -10,7 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-from collector.observation import QUALITY_NAMES, Channel, Observation, PublicNode, quality_name
+from collector.readings.observation import (
+    QUALITY_NAMES,
+    Channel,
+    Observation,
+    PublicNode,
+    quality_name,
+)
 from collector.sinks._times import iso_ms
 from collector.sinks.base import (
     ACCEPTED,

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from collector.mapping import MADAVI_PREFIXES, SENSOR_COMMUNITY
-from collector.observation import Channel, Observation, PublicNode
+from collector.forward.mapping import MADAVI_PREFIXES, SENSOR_COMMUNITY
+from collector.readings.observation import Channel, Observation, PublicNode
 from collector.sinks._http import HTTP_DEFAULTS, HttpClient, HttpSettings, check_url, common_error
 from collector.sinks._nodes import of_node
 from collector.sinks._numbers import decimal

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from collector.observation import Channel, Observation, quality_name
+from collector.readings.observation import Channel, Observation, quality_name
 from collector.sinks._mqtt import MQTT_DEFAULTS, Message, MqttClient, MqttSettings
 from collector.sinks._times import iso_ms
 from collector.sinks.base import Capabilities, IdStore, Outcome, Sink, SinkConfig

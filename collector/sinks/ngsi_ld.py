@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
-from collector.mapping import NGSI_AIR, NGSI_NOISE, NgsiName
-from collector.observation import Channel, Observation, Place, PublicNode
+from collector.forward.mapping import NGSI_AIR, NGSI_NOISE, NgsiName
+from collector.readings.observation import Channel, Observation, Place, PublicNode
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     Answer,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from collector.observation import Channel, Observation, PublicNode
+from collector.readings.observation import Channel, Observation, PublicNode
 from collector.settings import is_local
 from collector.sinks._times import iso_ms
 from collector.sinks.base import (

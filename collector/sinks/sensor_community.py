@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from collector.mapping import SENSOR_COMMUNITY, SENSOR_COMMUNITY_PUBLISHED
-from collector.observation import Channel, Observation
+from collector.forward.mapping import SENSOR_COMMUNITY, SENSOR_COMMUNITY_PUBLISHED
+from collector.readings.observation import Channel, Observation
 from collector.sinks._http import HTTP_DEFAULTS, HttpClient, HttpSettings, check_url, common_error
 from collector.sinks._nodes import of_node
 from collector.sinks._numbers import decimal

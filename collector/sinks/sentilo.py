@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from collector.observation import Channel, Observation, Place, PublicNode
+from collector.readings.observation import Channel, Observation, Place, PublicNode
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     Answer,

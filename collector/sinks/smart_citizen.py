@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from collector.mapping import SMART_CITIZEN, Name
-from collector.observation import Channel, Observation
+from collector.forward.mapping import SMART_CITIZEN, Name
+from collector.readings.observation import Channel, Observation
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     HttpClient,

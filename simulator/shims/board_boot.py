@@ -11,6 +11,9 @@ _host.call(bridge.NOW)  # tells the host that Ctrl-C will be understood from now
 os.chdir(os.getenv("OSN_FLASH") or os.getcwd())
 
 
+ours = {"__name__": "__main__"}  # both files run in one module
+
+
 def run(name):
     try:
         with open(name) as source:
@@ -18,7 +21,7 @@ def run(name):
     except OSError:
         return
     try:
-        exec(compile(text, name, "exec"), {"__name__": "__main__"})  # noqa: S102 - what a board does
+        exec(compile(text, name, "exec"), ours)  # noqa: S102 - what a board does
     except SystemExit:
         pass
     except KeyboardInterrupt as stopped:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from collector import archive
-from collector.archive import StoredFrame
-from collector.frozen_time import FrozenTimes
-from collector.observation import Place, PublicNode
-from collector.rendering import DecodedFrames, Renderer, Undecodable
-from collector.selection import Policy, policy_of
+from collector.archive import archive
+from collector.archive.archive import StoredFrame
+from collector.forward.selection import Policy, policy_of
+from collector.readings.frozen_time import FrozenTimes
+from collector.readings.observation import Place, PublicNode
+from collector.readings.rendering import DecodedFrames, Renderer, Undecodable
 from collector.sinks.base import Sink, SinkConfig
 from protocol import wire
 from protocol.columns import Samples

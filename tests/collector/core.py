@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from collector.downlink import Downlink
-from collector.intake import Decision, Intake, IntakeLimits
+from collector.archive.storage import Storage, open_storage
+from collector.archive.writer import InlineWriter
+from collector.boards.downlink import Downlink
+from collector.intake.intake import Decision, Intake, IntakeLimits
 from collector.keys import KeyRing
-from collector.ledger import Alarm
-from collector.storage import Storage, open_storage
+from collector.ledger.ledger import Alarm
 from collector.transports.base import Source
-from collector.writer import InlineWriter
 from protocol import compose
 from protocol.decoder import Frame, decode
 from protocol.registry import by_name

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from collector.app import Collector
-from collector.backup import make_backup
 from collector.config import load
-from collector.sealing import SealError, seal, unseal
+from collector.operate.backup import make_backup
+from collector.operate.sealing import SealError, seal, unseal
 from tests.collector.house import FRAMES, KEYS, STREET, House, Script, an_hour, street_frame
 
 WORDS = "correct horse battery"

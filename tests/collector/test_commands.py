@@ -11,8 +11,8 @@ import pytest
 
 from collector.cli import _COMMANDS, main
 from collector.nodes import NodeRegistry
-from collector.observation import Place
-from collector.privacy import cell_centre
+from collector.readings.observation import Place
+from collector.readings.privacy import cell_centre
 from tests.collector.house import (
     FRAMES,
     KEYS,

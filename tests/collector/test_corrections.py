@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from collector.corrections import (
+from collector.nodes import NodeRegistry
+from collector.readings.corrections import (
     FORMULAS,
     Correction,
     CorrectionError,
@@ -14,7 +15,6 @@ from collector.corrections import (
     kappa_koehler,
     us_epa,
 )
-from collector.nodes import NodeRegistry
 from protocol.registry import REGISTRY
 
 IDS = {row.name: row.id for row in REGISTRY.values()}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from collector import delivery
-from collector.ledger_boot import Account
-from collector.storage import Storage, open_storage
-from collector.writer import InlineWriter
+from collector.archive.storage import Storage, open_storage
+from collector.archive.writer import InlineWriter
+from collector.forward import delivery
+from collector.ledger.ledger_boot import Account
 from tests.collector import faulty_disk
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 from tests.collector.faulty_disk import IOERR_WRITE, MARK, SQLITE_FULL, Disk, lay_out

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from collector.day_levels import COVERAGE_MIN, DayLevels, Interval, day_levels, parts_of
+from collector.readings.day_levels import COVERAGE_MIN, DayLevels, Interval, day_levels, parts_of
 
 MADRID = ZoneInfo("Europe/Madrid")
 HOUR_MS = 3_600_000

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from collector import archive
-from collector.doctor_log import read_log
-from collector.doctor_pages import add_carved, carve, mark_lost
-from collector.ledger_boot import Account
+from collector.archive import archive
+from collector.doctor.log_file import read_log
+from collector.doctor.pages import add_carved, carve, mark_lost
+from collector.ledger.ledger_boot import Account
 from tests.collector.core import BOOT, NODE, Bench, Board
 
 FRAMES = 300

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from collector import archive, delivery
-from collector.delivery import Count
-from collector.forwarder import Forwarder
-from collector.observation import Channel, Observation
-from collector.selection import Policy
+from collector.archive import archive
+from collector.archive.writer import InlineWriter, WriteFailed
+from collector.forward import delivery
+from collector.forward.delivery import Count
+from collector.forward.forwarder import Forwarder
+from collector.forward.selection import Policy
+from collector.readings.observation import Channel, Observation
 from collector.sinks.base import (
     ACCEPTED,
     AccessDenied,
@@ -29,7 +31,6 @@ from collector.sinks.base import (
     Rejected,
     Sink,
 )
-from collector.writer import InlineWriter, WriteFailed
 from simulator.upstream.street import (
     START_MS,
     FixedTimeline,

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import pytest
 
-from collector import delivery
-from collector.delivery import Count, DeadLetter, Settlement
-from collector.frozen_time import FrozenTimes, read_lines, write_lines
-from collector.limits import Gate, Limits, TokenBucket
+from collector.forward import delivery
+from collector.forward.delivery import Count, DeadLetter, Settlement
+from collector.forward.limits import Gate, Limits, TokenBucket
+from collector.forward.worklist import UNREADABLE, Cause, Worklist
 from collector.ranges import Ranges
+from collector.readings.frozen_time import FrozenTimes, read_lines, write_lines
 from collector.sinks.base import Rate
-from collector.worklist import UNREADABLE, Cause, Worklist
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from collector.frame_queue import SHARE_FRAMES_MAX, FrameQueue
+from collector.intake.frame_queue import SHARE_FRAMES_MAX, FrameQueue
 from collector.transports.base import Source
 
 KNOWN = {1, 2}

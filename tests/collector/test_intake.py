@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from collector import archive, quarantine
-from collector.intake import IntakeLimits
+from collector.archive import archive
+from collector.intake import quarantine
+from collector.intake.intake import IntakeLimits
 from collector.transports.base import Source
 from protocol import compose, wire
 from protocol.decoder import open_frame

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from collector import archive
-from collector.ledger_boot import Account
+from collector.archive import archive
+from collector.ledger.ledger_boot import Account
 from protocol.decoder import decode
 from tests.collector.core import BOOT, Bench, BenchClock, Board
 from tests.collector.kill_target import serve

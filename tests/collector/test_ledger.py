@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from collector import ledger_store, retention
-from collector.ledger_boot import Account
+from collector.archive import retention
+from collector.ledger import ledger_store
+from collector.ledger.ledger_boot import Account
 from protocol import wire
 from protocol.decoder import decode
 from tests.collector.core import BOOT, NODE, Bench, Board

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from collector import metrics
+from collector.operate import metrics
+from collector.operate.status import Status
 from collector.settings import WebSettings
-from collector.status import Status
 from tests.collector.house import House, Script, an_hour
 
 LINE = re.compile(r"^[a-z_]+\{([a-z_]+=\"(?:[^\"\\]|\\.)*\",?)*\} -?[0-9.e+]+$")
@@ -20,7 +20,7 @@ def status_after_an_hour(house: House) -> Status:
     found: list[Status] = []
 
     async def play(transport: Script, collector: object) -> None:
-        from collector.operations import Operations
+        from collector.operate.operations import Operations
 
         await an_hour(transport, collector)  # type: ignore[arg-type]
         found.append(await Operations(collector).status({}))  # type: ignore[arg-type]

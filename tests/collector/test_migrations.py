@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from collector import archive, migrations, schema
-from collector.schema import SCHEMA_VERSION, SchemaError
-from collector.upgrade import bring_up_to_date, is_outdated
+from collector.archive import archive, migrations, schema
+from collector.archive.schema import SCHEMA_VERSION, SchemaError
+from collector.archive.upgrade import bring_up_to_date, is_outdated
 from tests.collector.core import Bench, Board
 
 DATA = Path(__file__).parent / "data"
@@ -94,7 +94,7 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_daemon_never_loads_sqlite_utils() -> None:
-    code = "import collector.storage, collector.housekeeping, sys; print(sorted(sys.modules))"
+    code = "import collector.archive.storage, collector.housekeeping, sys; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "sqlite_utils" not in done.stdout
-    assert "collector.upgrade" in done.stdout
+    assert "collector.archive.upgrade" in done.stdout

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from collector.app import Collector
-from collector.orders import Order, OrderError
+from collector.boards.orders import Order, OrderError
 from protocol import wire
 from protocol.compose import compose_live, compose_result
 from protocol.decoder import Frame, decode, open_frame

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from collector.config import load
-from collector.metrics import _HELP
+from collector.operate.metrics import _HELP
 
 PACKAGING = Path(__file__).resolve().parent.parent.parent / "packaging"
 

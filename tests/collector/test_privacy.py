@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.nodes import NodeInfo, NodeRegistry, Site
-from collector.observation import Place
-from collector.privacy import METRES_PER_DEGREE, SinkAudience, cell_centre
+from collector.readings.observation import Place
+from collector.readings.privacy import METRES_PER_DEGREE, SinkAudience, cell_centre
 
 UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 SITE = Site(41.385064, 2.173404, 12.0)

@@ -4,11 +4,17 @@ import os
 import random
 from pathlib import Path
 
-from collector import quarantine
+from collector.archive.writer import InlineWriter
+from collector.intake import quarantine
+from collector.intake.quarantine import (
+    BYTES_MAX,
+    FRAMES_PER_NODE,
+    FRAMES_PER_WRITE,
+    NODES_MAX,
+    Quarantine,
+)
 from collector.keys import KeyRing
-from collector.quarantine import BYTES_MAX, FRAMES_PER_NODE, FRAMES_PER_WRITE, NODES_MAX, Quarantine
 from collector.transports.base import Source
-from collector.writer import InlineWriter
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 
 

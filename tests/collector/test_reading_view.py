@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from collector import archive
-from collector.export_sqlite import Choice, ExportError, export
-from collector.reading_view import iso, register
+from collector.archive import archive
+from collector.archive.reading_view import iso, register
+from collector.operate.export_sqlite import Choice, ExportError, export
 from protocol.registry import by_name
 from tests.collector.core import BOOT, NODE, Bench, Board
 

@@ -3,7 +3,8 @@
 import random
 from pathlib import Path
 
-from collector import archive, delivery, lookup, retention
+from collector.archive import archive, lookup, retention
+from collector.forward import delivery
 from collector.housekeeping import DAY_MS, Housekeeping, Keep
 from collector.ranges import Ranges
 from tests.collector.core import BOOT, NODE, Bench, Board

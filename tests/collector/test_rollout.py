@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive import StoredFrame
-from collector.bundles import Bundle, BundleError, read_bundle, signed_file
-from collector.downlink import Downlink
-from collector.ledger import Ledger
-from collector.rollout import COME_BACK_MS, RolloutError, Rollouts, stages
+from collector.archive.archive import StoredFrame
+from collector.boards.bundles import Bundle, BundleError, read_bundle, signed_file
+from collector.boards.downlink import Downlink
+from collector.boards.rollout import COME_BACK_MS, RolloutError, Rollouts, stages
+from collector.ledger.ledger import Ledger
 from collector.transports.base import Source
 from protocol import wire
 from protocol.compose import compose_hello, compose_result

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from collector import archive
+from collector.archive import archive
+from collector.archive.schema import SchemaError
+from collector.archive.storage import open_storage
+from collector.archive.writer import WriteFailed
 from collector.clock import SteadyClock, SystemClock, kernel_synchronised
-from collector.schema import SchemaError
-from collector.storage import open_storage
-from collector.writer import WriteFailed
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.timeline import Timeline
-from collector.timeline_fit import GPS, LIVE, TIME, Knot, fit
+from collector.archive.timeline import Timeline
+from collector.archive.timeline_fit import GPS, LIVE, TIME, Knot, fit
 from protocol import wire
 from protocol.compose import clock_section
 from protocol.sections import ClockSet

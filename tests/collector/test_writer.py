@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.writer import InlineWriter, ThreadWriter, WriteFailed, is_sync_failure
+from collector.archive.writer import InlineWriter, ThreadWriter, WriteFailed, is_sync_failure
 
 
 def opener(path: Path) -> Callable[[], sqlite3.Connection]:

@@ -10,9 +10,9 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from collector.broker_config import COLLECTOR_USER, BrokerPlan, write_broker_config
 from collector.keys import KeyRing, broker_password
 from collector.nodes import NodeInfo, NodeRegistry, node_text
+from collector.operate.broker_config import COLLECTOR_USER, BrokerPlan, write_broker_config
 
 WITHIN_S = 10.0
 SILENCE_S = 0.3

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.bundles import signed_file
+from collector.boards.bundles import signed_file
 from collector.cli import _COMMANDS, main
 from hardware.bundle import compose
 from tests.collector.house import KEYS, RECORDS, STRANGER, House, an_hour

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from collector.observation import Channel, FrameRef, Observation, Place, PublicNode
-from collector.rendering import holds_for_a_period
+from collector.readings.observation import Channel, FrameRef, Observation, Place, PublicNode
+from collector.readings.rendering import holds_for_a_period
 from protocol.registry import by_name
 
 START_MS = 1_770_000_000_000

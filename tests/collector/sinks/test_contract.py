@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from collector import archive, delivery
-from collector.forwarder import Forwarder
-from collector.selection import policy_of
+from collector.archive import archive
+from collector.archive.writer import InlineWriter, WriteFailed
+from collector.forward import delivery
+from collector.forward.forwarder import Forwarder
+from collector.forward.selection import policy_of
 from collector.sinks import build_sink, kinds
 from collector.sinks._http import HttpSettings
 from collector.sinks._mqtt import MqttSettings
 from collector.sinks.base import DeliverySettings, MemoryIds
 from collector.sinks.secret import Secret
-from collector.writer import InlineWriter, WriteFailed
 from simulator.upstream import build
 from simulator.upstream._fast_loop import run_fast
 from simulator.upstream.base import HTTP_FAULTS, Upstream

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.observation import Place
+from collector.readings.observation import Place
 from collector.sinks import opensensemap
 from collector.sinks.base import AccessDenied, Failed, MemoryIds, Refused, Rejected
 from collector.sinks.secret import Secret

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from collector.config import parse
-from collector.mapping import names_table
-from collector.observation import Place, PublicNode
+from collector.forward.mapping import names_table
+from collector.readings.observation import Place, PublicNode
 from collector.sinks import build_sink, kinds
 from collector.sinks.base import MemoryIds
 

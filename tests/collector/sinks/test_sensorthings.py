@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.observation import Place
+from collector.readings.observation import Place
 from collector.sinks import sensorthings
 from collector.sinks.base import (
     Accepted,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from collector import archive
-from collector.forwarder import Forwarder
-from collector.selection import policy_of
+from collector.archive import archive
+from collector.archive.writer import InlineWriter
+from collector.forward.forwarder import Forwarder
+from collector.forward.selection import policy_of
 from collector.sinks.base import DeliverySettings, Sink
-from collector.writer import InlineWriter
 from simulator.upstream import _servers
 from simulator.upstream.street import START_MS, Street, frozen_times, renderer_for, street_nodes
 

@@ -1,0 +1,103 @@
+"""The archive as the commands read it: beside a running daemon, without changing anything."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from collector.archive import archive, lookup, recovery, schema, timeline
+from collector.archive.archive import StoredFrame
+from collector.archive.hour_index import HourIndex
+from collector.archive.timeline import Timeline
+from collector.archive.timeline_fit import Knot
+from collector.ledger import ledger_store
+from collector.ledger.ledger import Ledger
+from collector.ledger.ledger_boot import BootLedger
+from collector.nodes import NodeRegistry
+from collector.settings import Config
+
+
+class NoArchive(RuntimeError):
+    """There is no archive yet, or it cannot be read; the message says which."""
+
+
+class ArchiveView:
+    """Ledger, timeline and frames of an archive, as they were committed when it was opened."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.ledger = Ledger(archive.collector_id(connection), self._find_boot)
+        snapshot_id = ledger_store.load(connection, self.ledger)
+        self.timeline = Timeline(self._anchor, self._knots)
+        rows = recovery.frames_after(connection, snapshot_id)
+        recovery.take_back(self.ledger, HourIndex(), self.timeline, rows)
+
+    def boots(self, node: int) -> list[BootLedger]:
+        """Every boot of a node that the archive knows, in order."""
+        numbers = {
+            boot
+            for (boot,) in self.connection.execute(
+                "SELECT boot FROM ledger WHERE node = ?", (node,)
+            )
+        }
+        owner = self.ledger.nodes.get(node)
+        numbers |= set(owner.boots) if owner is not None else set()
+        found = (self.ledger.known_boot(node, number) for number in sorted(numbers))
+        return [boot for boot in found if boot is not None]
+
+    def nodes(self) -> list[int]:
+        """Nodes that the archive has heard."""
+        return sorted(self.ledger.nodes)
+
+    def between(self, node: int, first_ms: int, last_ms: int) -> Iterator[StoredFrame]:
+        """Frames of a node with samples between two Unix times, boot by boot."""
+        for boot in self.boots(node):
+            first = self.timeline.uptime_at(node, boot.boot, first_ms)
+            last = self.timeline.uptime_at(node, boot.boot, last_ms)
+            if first is None or last is None or boot.anchor_ms is None or last < 0:
+                continue
+            yield from lookup.by_uptime(
+                self.connection, node, boot.boot, boot.anchor_ms, max(0, first), last
+            )
+
+    def _find_boot(self, node: int, boot: int) -> BootLedger | None:
+        return ledger_store.find_boot(self.connection, node, boot)
+
+    def _anchor(self, node: int, boot: int) -> int | None:
+        known = self.ledger.known_boot(node, boot)
+        return None if known is None else known.anchor_ms
+
+    def _knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
+        return timeline.load(self.connection, node, boot, first_hour, last_hour)
+
+
+@contextmanager
+def open_view(config: Config) -> Iterator[ArchiveView]:
+    """Opens the archive of a configuration for reading; NoArchive when it cannot be had."""
+    with open_file(config.collector.archive) as view:
+        yield view
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[ArchiveView]:
+    """Opens an archive for reading, as one consistent picture; NoArchive when it cannot be had."""
+    if not path.exists():
+        raise NoArchive(f"{path}: no archive yet; start the collector first")
+    try:
+        connection = archive.open_reader(path)
+    except sqlite3.Error as error:
+        raise NoArchive(f"{path}: {error}") from error
+    try:
+        schema.require_current(connection)
+        connection.execute("BEGIN")
+        yield ArchiveView(connection)
+    except (sqlite3.DatabaseError, schema.SchemaError) as error:
+        raise NoArchive(f"{path}: {error}; `osn-collector doctor` looks closer") from error
+    finally:
+        connection.close()
+
+
+def node_name(registry: NodeRegistry, node: int) -> str:
+    """A node's name for people, its address when it has none here."""
+    info = registry.get(node)
+    return f"{node:08x}" if info is None else info.name

@@ -1,0 +1,139 @@
+"""Readings as plain rows, for people with SQL: a view over the archive's frames.
+
+`register` gives a connection three functions and the temporary view `reading`. Nothing is written
+to the archive, so it works on a read-only connection and on one that Datasette opened. A query
+should name node and time: `WHERE node = 'a1b2c3d4' AND received BETWEEN ... AND ...` reads only
+frames received then.
+"""
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from collector.archive import timeline
+from collector.archive.timeline import Timeline
+from collector.archive.timeline_fit import Knot
+from collector.ledger import ledger_store
+from protocol.decoder import Frame, decode
+from protocol.reading import readings
+from protocol.registry import REGISTRY
+from protocol.wire import FrameError
+
+QUALITIES = (
+    "ok", "warming", "fault", "below", "above", "stale", "missing", "maintenance", "suspect",
+)  # fmt: skip
+
+VIEW = """
+CREATE TEMP VIEW IF NOT EXISTS reading AS
+SELECT printf('%08x', frame.node) AS node,
+       osn_time(frame.node, frame.boot, cell.value ->> 0) AS time,
+       cell.value ->> 1 AS quantity,
+       cell.value ->> 2 AS instance,
+       cell.value ->> 3 AS band,
+       cell.value ->> 4 AS value,
+       cell.value ->> 5 AS unit,
+       cell.value ->> 6 AS quality,
+       frame.boot AS boot, frame.seq AS seq, cell.value ->> 7 AS sample,
+       frame.received AS received, frame.id AS frame
+FROM frame, json_each(osn_readings(frame.raw)) AS cell
+WHERE frame.type = 1 AND frame.state <> 2
+"""
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """Adds the functions and, where there are frames, the view to a connection."""
+    dates = _Dates(connection)
+    connection.create_function("osn_readings", 1, _readings_json, deterministic=True)
+    connection.create_function("osn_time", 3, dates.iso)
+    connection.create_function("osn_unix_ms", 3, dates.unix_ms)
+    tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'frame'")
+    if tables.fetchone():
+        connection.execute(VIEW)
+
+
+def quality_name(code: int) -> str:
+    """Name of a quality code; reserved ones are not ok."""
+    return QUALITIES[code] if 0 <= code < len(QUALITIES) else f"reserved_{code}"
+
+
+def iso(unix_ms: int) -> str | None:
+    """ISO 8601 with milliseconds, in UTC; None outside the years 1 to 9999."""
+    try:
+        moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+
+
+def _readings_json(raw: bytes) -> str:
+    """Rows (uptime, quantity, instance, band, value, unit, quality, sample) of a frame."""
+    try:
+        frame = decode(bytes(raw))
+    except FrameError:
+        return "[]"
+    return _encode(frame)
+
+
+@lru_cache(maxsize=512)
+def _names(quantity: int) -> tuple[str, str]:
+    row = REGISTRY.get(quantity)
+    return (row.name, row.unit) if row else (f"quantity_{quantity}", "")
+
+
+def _encode(frame: Frame) -> str:
+    rows = []
+    for reading in readings(frame):
+        name, unit = _names(reading.quantity)
+        rows.append(
+            (
+                reading.uptime_ms, name, reading.instance, reading.band, reading.value, unit,
+                quality_name(reading.quality), reading.sample,
+            )
+        )  # fmt: skip
+    return json.dumps(rows, separators=(",", ":"))
+
+
+class _Dates:
+    """The timeline of an archive that another process may be writing."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._anchors: dict[tuple[int, int], int] = {}
+        self._timeline = Timeline(self._anchor, self._load)
+
+    def unix_ms(self, node: int, boot: int, uptime_ms: int) -> int | None:
+        stamp = self._timeline.time_of(node, boot, uptime_ms)
+        return None if stamp is None else stamp.unix_ms
+
+    def iso(self, node: int, boot: int, uptime_ms: int) -> str | None:
+        unix_ms = self.unix_ms(node, boot, uptime_ms)
+        return None if unix_ms is None else iso(unix_ms)
+
+    def _anchor(self, node: int, boot: int) -> int | None:
+        known = self._anchors.get((node, boot))
+        if known is None:
+            known = anchor_of(self._connection, node, boot)
+            if known is not None:
+                self._anchors[node, boot] = known
+        return known
+
+    def _load(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
+        return timeline.load(self._connection, node, boot, first_hour, last_hour)
+
+
+def anchor_of(connection: sqlite3.Connection, node: int, boot: int) -> int | None:
+    """A boot's hour shift: from the ledger, or while that is not written yet from a first knot."""
+    known = ledger_store.find_boot(connection, node, boot)
+    if known is not None and known.anchor_ms is not None:
+        return known.anchor_ms
+    row = connection.execute(
+        "SELECT offset_ms FROM knot WHERE node = ? AND boot = ? ORDER BY hour LIMIT 1",
+        (node, boot),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def timeline_of(connection: sqlite3.Connection) -> Timeline:
+    """The timeline of an archive, for tools that read it beside or without the collector."""
+    return _Dates(connection)._timeline

@@ -1,0 +1,65 @@
+"""Taking frames of the archive into what memory knows: at start, and after a failed commit."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+
+from collector.archive.archive import CONFLICT
+from collector.archive.hour_index import HourIndex
+from collector.archive.timeline import Timeline
+from collector.archive.timeline_fit import LIVE, SOURCES, Knot
+from collector.intake.outline import outline
+from collector.ledger.ledger import Ledger
+from protocol import wire
+from protocol.decoder import decode
+from protocol.wire import FrameError
+
+Row = tuple[int, int, int, int, int, int, int, int, bytes]
+"""(id, node, boot, seq, state, received, first_ms, last_ms, raw)."""
+
+
+def frames_after(connection: sqlite3.Connection, frame_id: int) -> Iterator[Row]:
+    """Frames stored after one, oldest first."""
+    return connection.execute(
+        "SELECT id, node, boot, seq, state, received, first_ms, last_ms, raw FROM frame"
+        " WHERE id > ? ORDER BY id",
+        (frame_id,),
+    )
+
+
+def take_back(ledger: Ledger, hours: HourIndex, timeline: Timeline, rows: Iterable[Row]) -> int:
+    """Puts stored frames on the ledger, into the hour index and the timeline; returns how many."""
+    frames = 0
+    for frame_id, node, boot, seq, state, received, first_ms, last_ms, raw in rows:
+        known = ledger.replay(frame_id, node, boot, seq, state == CONFLICT, last_ms, raw)
+        if outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES]).has_clock:
+            observe_clocks(timeline, node, boot, raw, received)
+        if known.anchor_ms is None:
+            dated_ms = timeline.anchor_ms(node, boot)
+            known.anchor_ms = (
+                guess_anchor(boot, received, last_ms) if dated_ms is None else dated_ms
+            )
+            known.dirty = True
+        hours.add(frame_id, node, boot, seq, known.anchor_ms, first_ms, last_ms)
+        frames += 1
+    return frames
+
+
+def guess_anchor(boot: int, received: int, last_ms: int) -> int:
+    """An hour shift for a boot that nothing dates: any serves, one near the truth serves best.
+
+    A boot's number starts at the Unix second of its board's provisioning.
+    """
+    return received - last_ms if received >= 0 else boot * 1_000
+
+
+def observe_clocks(timeline: Timeline, node: int, boot: int, raw: bytes, received: int) -> None:
+    """Gives the timeline what a stored frame says of its board's clock."""
+    try:
+        clocks = decode(raw).clocks
+    except FrameError:
+        return
+    for clock in clocks:
+        if clock.source in SOURCES and clock.source != LIVE:
+            offset_ms = clock.unix_ms - clock.uptime_ms
+            knot = Knot(clock.uptime_ms, offset_ms, clock.error_ms, clock.source)
+            timeline.observe_clock(node, boot, knot, received if received >= 0 else None)

@@ -1,0 +1,247 @@
+"""The archive, its ledger, timeline and quarantine, opened together and kept in step.
+
+Everything in memory here is ahead of its tables by at most one snapshot; the frames themselves are
+never ahead of the disk.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from collector.archive import archive, hour_index, recovery, rollup, timeline
+from collector.archive.hour_index import HourIndex
+from collector.archive.timeline import Moved, Timeline
+from collector.archive.timeline_fit import Knot
+from collector.archive.upgrade import bring_up_to_date
+from collector.archive.witness import Witness
+from collector.archive.writer import (
+    Fatal,
+    InlineWriter,
+    ThreadWriter,
+    WriteFailed,
+    Writer,
+    end_process,
+)
+from collector.clock import EARLIEST_UNIX_MS, Clock
+from collector.intake import quarantine
+from collector.intake.quarantine import Quarantine
+from collector.ledger import ledger_store
+from collector.ledger.ledger import Ledger
+from collector.ledger.ledger_boot import BootLedger
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_INTERVAL_S = 600.0
+QUARANTINE_CHECK_S = 1.0
+
+
+@dataclass(slots=True)
+class Storage:
+    """What intake, forwarders and status share."""
+
+    writer: Writer
+    quarantine_writer: Writer
+    ledger: Ledger
+    timeline: Timeline
+    hours: HourIndex
+    quarantine: Quarantine
+    start: int
+    replayed: int = 0
+    restored: bool = False
+    snapshots: int = 0
+    _near: "_Near | None" = None
+    _witness: Witness | None = None
+    _closed: bool = field(default=False)
+
+    async def snapshot(self, *, everything: bool = False) -> bool:
+        """Writes ledger, hour index and knots; False when that failed and will be tried again."""
+        taken = ledger_store.take(self.ledger)
+        rows = self.hours.take()
+        knots = self.timeline.take_rows(closed_only=not everything)
+        moved = self.timeline.take_moved()
+        marked = self.snapshots + 1
+        keys = [(key, 0) for key in rows] + await self._moved_keys(moved)
+        dirty = rollup.dirty_hours(self.timeline, self.timeline.anchor_ms, keys)
+
+        def write(connection: sqlite3.Connection) -> None:
+            ledger_store.write(connection, taken)
+            hour_index.write(connection, rows)
+            timeline.write(connection, knots)
+            rollup.mark(connection, dirty, marked)
+
+        try:
+            await self.writer.write(write, urgent=True)
+        except (WriteFailed, sqlite3.Error) as error:
+            ledger_store.give_back(self.ledger, taken)
+            self.hours.give_back(rows)
+            self.timeline.give_back(knots)
+            self.timeline.moved |= moved
+            log.error("snapshot of the ledger failed, tried again later: %s", error)
+            return False
+        self.snapshots += 1
+        if self._witness is not None:
+            self._witness.write(self.ledger.collector, taken.newest_id)
+        return True
+
+    async def _moved_keys(self, moved: set[Moved]) -> list[tuple[hour_index.Key, int]]:
+        if not moved:
+            return []
+        try:
+            return await self.writer.read(lambda connection: rollup.moved_keys(connection, moved))
+        except sqlite3.Error as error:
+            log.error("hours with new times are not found: %s", error)
+            return []
+
+    async def run(self) -> None:
+        """Snapshots every ten minutes, the quarantine as its write rate allows; for ever."""
+        loop = asyncio.get_running_loop()
+        next_s = loop.time() + SNAPSHOT_INTERVAL_S
+        while True:
+            await asyncio.sleep(QUARANTINE_CHECK_S)
+            await self.quarantine.flush()
+            if loop.time() >= next_s:
+                await self.snapshot()
+                next_s = loop.time() + SNAPSHOT_INTERVAL_S
+
+    async def close(self) -> None:
+        """Writes a last snapshot and closes the files."""
+        if self._closed:
+            return
+        self._closed = True
+        await self.snapshot(everything=True)
+        await self.writer.close()
+        await self.quarantine_writer.close()
+        if self._near is not None:
+            self._near.close()
+
+
+def open_storage(
+    path: Path | str,
+    quarantine_path: Path | str,
+    clock: Clock,
+    *,
+    threaded: bool = True,
+    durable: bool = True,
+    earliest_ms: int = EARLIEST_UNIX_MS,
+    fatal: Fatal = end_process,
+) -> Storage:
+    """Opens (or makes) both files, replays the ledger, and notes the start.
+
+    `threaded` False is for virtual time: one connection, no threads; paths may be ":memory:".
+    `fatal` is called when fsync fails and must not return. Raises SchemaError for a file of another
+    version.
+    """
+    if str(path) != ":memory:":
+        bring_up_to_date(Path(path))
+    witness = Witness.beside(path, durable)
+    connection = archive.open_archive(path, durable=durable)
+    near = _Near(connection)
+    try:
+        ledger, restored = _identity(connection, witness)
+        ledger.find_boot = near.find_boot
+        times = Timeline(near.anchor_of(ledger), near.knots, earliest_ms)
+        hours = HourIndex()
+        start = archive.begin_start(connection, clock.monotonic_ms())
+        archive.forget_starts(connection)
+        snapshot_id = ledger_store.load(connection, ledger)
+        since = recovery.frames_after(connection, snapshot_id)
+        replayed = recovery.take_back(ledger, hours, times, since)
+    except BaseException:
+        connection.close()
+        raise
+    writer, quarantine_writer = _writers(
+        path, quarantine_path, connection, threaded, durable, fatal
+    )
+    if isinstance(writer, InlineWriter):
+        near.follow(writer)
+    else:
+        connection.close()
+        near.connection = archive.open_reader(path)
+    return Storage(
+        writer=writer,
+        quarantine_writer=quarantine_writer,
+        ledger=ledger,
+        timeline=times,
+        hours=hours,
+        quarantine=Quarantine(quarantine_writer, clock),
+        start=start,
+        replayed=replayed,
+        restored=restored,
+        _near=near,
+        _witness=witness,
+    )
+
+
+class _Near:
+    """Small look-ups of the event loop itself: a boot's ledger row, a boot's knots."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._writer: InlineWriter | None = None
+
+    def follow(self, writer: InlineWriter) -> None:
+        """Uses the writer's own connection, which it may open anew."""
+        self._writer = writer
+
+    def close(self) -> None:
+        if self._writer is None:
+            self.connection.close()
+
+    def find_boot(self, node: int, boot: int) -> BootLedger | None:
+        return ledger_store.find_boot(self._current(), node, boot)
+
+    def knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
+        return timeline.load(self._current(), node, boot, first_hour, last_hour)
+
+    def _current(self) -> sqlite3.Connection:
+        return self.connection if self._writer is None else self._writer.connection
+
+    @staticmethod
+    def anchor_of(ledger: Ledger) -> Callable[[int, int], int | None]:
+        def anchor(node: int, boot: int) -> int | None:
+            known = ledger.known_boot(node, boot)
+            return None if known is None else known.anchor_ms
+
+        return anchor
+
+
+def _writers(
+    path: Path | str,
+    quarantine_path: Path | str,
+    connection: sqlite3.Connection,
+    threaded: bool,
+    durable: bool,
+    fatal: Fatal,
+) -> tuple[Writer, Writer]:
+    checkpoint = archive.Checkpoint() if str(path) != ":memory:" else None
+    open_ = partial(archive.open_archive, path, durable=durable)
+    open_quarantine = partial(quarantine.open_quarantine, quarantine_path)
+    if not threaded:
+        inline = InlineWriter(open_, connection=connection, after_commit=checkpoint, fatal=fatal)
+        return inline, InlineWriter(open_quarantine)
+    return (
+        ThreadWriter(
+            open_, partial(archive.open_reader, path), after_commit=checkpoint, fatal=fatal
+        ),
+        ThreadWriter(open_quarantine, partial(archive.open_reader, quarantine_path)),
+    )
+
+
+def _identity(connection: sqlite3.Connection, witness: Witness | None) -> tuple[Ledger, bool]:
+    """The ledger with its collector id; a new id when the archive is older than its witness."""
+    collector = archive.collector_id(connection)
+    former = archive.former_collectors(connection)
+    restored = witness is not None and witness.is_ahead(collector, archive.newest_id(connection))
+    if restored and witness is not None:
+        log.warning("the archive is older than what this collector acknowledged: it was restored")
+        former = (*former, collector)
+        collector = archive.new_collector(former)
+        archive.put_collector(connection, collector, former)
+        archive.raise_ids_above(connection, witness.newest_id)
+    ledger = Ledger(collector)
+    ledger.former_collectors = former
+    return ledger, restored

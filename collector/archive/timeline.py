@@ -1,0 +1,366 @@
+"""Time for frames: a board dates them by its uptime, this says what that was in Unix time.
+
+Observations come from LIVE frames (the earliest of each hour, while the collector's own clock is
+synchronised) and from the CLOCK sections that boards with a clock send. They are kept as knots, so
+every time can be computed again, with a bound on its error.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from collector.archive.timeline_fit import DELAY_MAX_MS, LIVE, SOURCES, Fit, Knot, fit
+from collector.clock import EARLIEST_UNIX_MS
+
+HOUR_MS = 3_600_000
+RECENT_HOURS = 72
+"""Knots further away cannot move a time: a delay of 10 s is worth 56 h of drift at 50 ppm."""
+
+REACH_HOURS_MAX = 100_000
+"""How far ahead the next knot is looked for: more than ten years."""
+
+LIVE_ERROR_MS = 1_000
+"""What a good network may add to the earliest LIVE of an hour, unnoticed."""
+
+BOOTS_MAX = 4_096
+BLOCKS_MAX = 512
+CLOCK_AHEAD_MAX_MS = 60_000
+_ENOUGH_LIVE = 8
+
+KnotRow = tuple[int, int, int, int, int, int, int]
+"""(hour, node, boot, source, uptime_ms, offset_ms, error_ms), as in the table `knot`."""
+
+Moved = tuple[int, int, int, int, int]
+"""(node, boot, first hour, last hour, old minus new time), by the boot's index hours."""
+
+MOVED_MS = 1_000
+MOVED_MAX = 10_000
+
+Load = Callable[[int, int, int, int], list[Knot]]
+Anchor = Callable[[int, int], int | None]
+
+
+class Stamp(NamedTuple):
+    """A time, how wrong it may be, and what it rests on: live, time, rtc, gps, ntp."""
+
+    unix_ms: int
+    error_ms: int
+    source: str
+
+
+class _Hour:
+    """LIVE of one hour: the earliest, and enough to tell how late the others were."""
+
+    __slots__ = ("count", "hour", "offset_ms", "sum_ms", "uptime_ms")
+
+    def __init__(self, hour: int, uptime_ms: int, offset_ms: int) -> None:
+        self.hour = hour
+        self.uptime_ms = uptime_ms
+        self.offset_ms = offset_ms
+        self.count = 1
+        self.sum_ms = 0
+
+    def add(self, uptime_ms: int, offset_ms: int) -> None:
+        if offset_ms < self.offset_ms:
+            self.sum_ms += (self.offset_ms - offset_ms) * self.count
+            self.offset_ms = offset_ms
+            self.uptime_ms = uptime_ms
+        else:
+            self.sum_ms += offset_ms - self.offset_ms
+        self.count += 1
+
+    def knot(self) -> Knot:
+        """The error: few LIVE, or ones that came at odds, leave more doubt."""
+        if self.count < _ENOUGH_LIVE:
+            error_ms = DELAY_MAX_MS
+        else:
+            error_ms = min(DELAY_MAX_MS, LIVE_ERROR_MS + 2 * self.sum_ms // self.count)
+        return Knot(self.uptime_ms, self.offset_ms, error_ms, LIVE)
+
+
+class _Boot:
+    """Recent knots of one boot, by (hour, source), and what follows from them."""
+
+    __slots__ = ("anchor_ms", "hour", "knots", "unwritten")
+
+    def __init__(self, anchor_ms: int) -> None:
+        self.anchor_ms = anchor_ms
+        self.knots: dict[tuple[int, int], Knot] = {}
+        self.unwritten: set[tuple[int, int]] = set()
+        self.hour: _Hour | None = None
+
+    def put(self, hour: int, knot: Knot) -> None:
+        self.knots[hour, knot.source] = knot
+        self.unwritten.add((hour, knot.source))
+
+    def trim(self) -> None:
+        newest = max((hour for hour, _ in self.knots), default=0)
+        for key in [key for key in self.knots if key[0] < newest - RECENT_HOURS]:
+            if key not in self.unwritten:
+                del self.knots[key]
+
+
+class Timeline:
+    """`anchor` gives a boot's fixed hour shift, `load` its stored knots between two hours.
+
+    Nothing before `earliest_ms` is believed.
+    """
+
+    def __init__(
+        self,
+        anchor: Anchor | None = None,
+        load: Load | None = None,
+        earliest_ms: int = EARLIEST_UNIX_MS,
+    ) -> None:
+        self._earliest_ms = earliest_ms
+        self._anchor = anchor or (lambda node, boot: None)
+        self._load = load or (lambda node, boot, first_hour, last_hour: [])
+        self._boots: OrderedDict[tuple[int, int], _Boot] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int, int], Fit] = OrderedDict()
+        self._fresh: set[tuple[int, int]] = set()
+        self.moved: set[Moved] = set()
+        """Parts of boots whose times have changed by more than a second: for the hourly means."""
+        self.refused = 0
+
+    def observe_live(self, node: int, boot: int, uptime_ms: int, received_ms: int) -> None:
+        """Takes a LIVE in that a collector with a synchronised clock just received."""
+        if received_ms < self._earliest_ms:
+            self.refused += 1
+            return
+        offset_ms = received_ms - uptime_ms
+        known = self._known(node, boot, offset_ms)
+        undated = not known.knots
+        hour = (known.anchor_ms + uptime_ms) // HOUR_MS
+        if known.hour is None or known.hour.hour != hour:
+            stored = known.knots.get((hour, LIVE))
+            if stored is not None:
+                known.hour = _Hour(hour, stored.uptime_ms, stored.offset_ms)
+                known.hour.add(uptime_ms, offset_ms)
+            else:
+                known.hour = _Hour(hour, uptime_ms, offset_ms)
+        else:
+            known.hour.add(uptime_ms, offset_ms)
+        self._put(known, node, boot, hour, known.hour.knot())
+        if undated:
+            self._note_move(node, boot, hour, uptime_ms, None)
+
+    def observe_clock(self, node: int, boot: int, knot: Knot, received_ms: int | None) -> None:
+        """Takes what a board says of its clock; impossible times are counted and left out."""
+        unix_ms = knot.uptime_ms + knot.offset_ms
+        late_ms = CLOCK_AHEAD_MAX_MS + knot.error_ms
+        if unix_ms < self._earliest_ms or (
+            received_ms is not None and unix_ms > received_ms + late_ms
+        ):
+            self.refused += 1
+            return
+        known = self._known(node, boot, knot.offset_ms)
+        hour = (known.anchor_ms + knot.uptime_ms) // HOUR_MS
+        before = known.knots.get((hour, knot.source))
+        if before is None or knot.error_ms <= before.error_ms:
+            old = self.time_of(node, boot, knot.uptime_ms)
+            self._put(known, node, boot, hour, knot)
+            self._note_move(node, boot, hour, knot.uptime_ms, old)
+
+    def _note_move(
+        self, node: int, boot: int, hour: int, uptime_ms: int, old: Stamp | None
+    ) -> None:
+        new = self.time_of(node, boot, uptime_ms)
+        still = old is not None and new is not None and abs(new.unix_ms - old.unix_ms) <= MOVED_MS
+        if not still and len(self.moved) < MOVED_MAX:
+            shift_ms = old.unix_ms - new.unix_ms if old is not None and new is not None else 0
+            reach = hour - RECENT_HOURS, hour + RECENT_HOURS
+            self.moved.add((node, boot, *reach, shift_ms))
+
+    def take_moved(self) -> set[Moved]:
+        """What `moved` holds, once."""
+        moved, self.moved = self.moved, set()
+        return moved
+
+    def time_of(self, node: int, boot: int, uptime_ms: int) -> Stamp | None:
+        """Unix time of an uptime, with its error bound; None for an undated boot."""
+        known = self._boot(node, boot)
+        if known is None:
+            return None
+        bound = self._fit(known, node, boot, uptime_ms).at(uptime_ms)
+        if bound is None:
+            return None
+        return Stamp(uptime_ms + bound.offset_ms, bound.error_ms, SOURCES[bound.source])
+
+    def uptime_at(self, node: int, boot: int, unix_ms: int) -> int | None:
+        """The uptime at a Unix time, to within the drift; None for an undated boot."""
+        known = self._boot(node, boot)
+        if known is None:
+            return None
+        uptime_ms = unix_ms - known.anchor_ms
+        for _ in range(2):
+            stamp = self.time_of(node, boot, uptime_ms)
+            if stamp is None:
+                return None
+            uptime_ms += unix_ms - stamp.unix_ms
+        return uptime_ms
+
+    def bounds_of(
+        self, node: int, boot: int, before: tuple[int, int] | None, after: int | None
+    ) -> tuple[int | None, int | None]:
+        """Earliest and latest Unix ms of an undated boot, from its neighbours.
+
+        `before` is the (boot, last uptime) of the boot before it, `after` the boot that follows.
+        """
+        earliest = None if before is None else self.time_of(node, *before)
+        latest = None if after is None else self.time_of(node, after, 0)
+        return (
+            None if earliest is None else earliest.unix_ms - earliest.error_ms,
+            None if latest is None else latest.unix_ms + latest.error_ms,
+        )
+
+    def anchor_ms(self, node: int, boot: int) -> int | None:
+        """The boot's hour shift, None while nothing dates it."""
+        known = self._boots.get((node, boot))
+        return known.anchor_ms if known is not None else self._anchor(node, boot)
+
+    def take_first_rows(self) -> list[KnotRow]:
+        """Knots of boots that had none yet: without them a crash would leave the boot undated."""
+        rows: list[KnotRow] = []
+        for node, boot in self._fresh:
+            known = self._boots.get((node, boot))
+            if known is not None:
+                rows += self._rows(node, boot, known, closed_only=False)
+        self._fresh.clear()
+        return rows
+
+    def take_rows(self, *, closed_only: bool = True) -> list[KnotRow]:
+        """Knots to be written: those of closed hours, or all."""
+        rows: list[KnotRow] = []
+        for (node, boot), known in self._boots.items():
+            rows += self._rows(node, boot, known, closed_only=closed_only)
+            known.trim()
+        return rows
+
+    def _rows(self, node: int, boot: int, known: _Boot, *, closed_only: bool) -> list[KnotRow]:
+        current = known.hour.hour if known.hour is not None else None
+        rows: list[KnotRow] = []
+        for key in sorted(known.unwritten):
+            if closed_only and key == (current, LIVE):
+                continue
+            knot = known.knots[key]
+            rows.append((key[0], node, boot, key[1], *knot[:3]))
+            known.unwritten.discard(key)
+        return rows
+
+    def give_back(self, rows: Iterable[KnotRow]) -> None:
+        """Rows that could not be written are to be taken again."""
+        for hour, node, boot, source, *_ in rows:
+            known = self._boots.get((node, boot))
+            if known is not None and (hour, source) in known.knots:
+                known.unwritten.add((hour, source))
+
+    def _known(self, node: int, boot: int, offset_ms: int) -> _Boot:
+        known = self._boot(node, boot)
+        if known is None:
+            known = self._keep(node, boot, _Boot(offset_ms))
+        if not known.knots:
+            self._fresh.add((node, boot))
+        return known
+
+    def _boot(self, node: int, boot: int) -> _Boot | None:
+        known = self._boots.get((node, boot))
+        if known is not None:
+            self._boots.move_to_end((node, boot))
+            return known
+        anchor_ms = self._anchor(node, boot)
+        return None if anchor_ms is None else self._keep(node, boot, _Boot(anchor_ms))
+
+    def _keep(self, node: int, boot: int, known: _Boot) -> _Boot:
+        self._boots[node, boot] = known
+        if len(self._boots) > BOOTS_MAX:
+            for key, old in list(self._boots.items())[: BOOTS_MAX // 4]:
+                if not old.unwritten:
+                    del self._boots[key]
+        return known
+
+    def _fit(self, known: _Boot, node: int, boot: int, uptime_ms: int) -> Fit:
+        """The fit around an uptime: recent knots from memory, older ones from the archive."""
+        block = (known.anchor_ms + uptime_ms) // HOUR_MS // RECENT_HOURS
+        key = node, boot, block
+        found = self._blocks.get(key)
+        if found is not None:
+            self._blocks.move_to_end(key)
+            return found
+        found = fit(self._knots_around(known, node, boot, block))
+        self._blocks[key] = found
+        while len(self._blocks) > BLOCKS_MAX:
+            self._blocks.popitem(last=False)
+        return found
+
+    def _knots_around(self, known: _Boot, node: int, boot: int, block: int) -> list[Knot]:
+        """Knots of a block and its neighbours, and where there are none the next ones beyond."""
+        first, last = (block - 1) * RECENT_HOURS, (block + 2) * RECENT_HOURS - 1
+        found = self._between(known, node, boot, first, last)
+        hours = [self._hour(known, knot) for knot in found]
+        begin = known.anchor_ms // HOUR_MS
+        if not hours or min(hours) > block * RECENT_HOURS:
+            reach = RECENT_HOURS
+            while first > begin:
+                before = self._between(known, node, boot, max(begin, first - reach), first - 1)
+                if before:
+                    found.append(max(before))
+                    break
+                first -= reach
+                reach *= 2
+        if not hours or max(hours) < (block + 1) * RECENT_HOURS - 1:
+            reach = RECENT_HOURS
+            while reach < REACH_HOURS_MAX:
+                after = self._between(known, node, boot, last + 1, last + reach)
+                if after:
+                    found.append(min(after))
+                    break
+                last += reach
+                reach *= 2
+        return found
+
+    def _between(
+        self, known: _Boot, node: int, boot: int, first_hour: int, last_hour: int
+    ) -> list[Knot]:
+        stored = {
+            (self._hour(known, knot), knot.source): knot
+            for knot in self._load(node, boot, first_hour, last_hour)
+        }
+        near = {k: knot for k, knot in known.knots.items() if first_hour <= k[0] <= last_hour}
+        return list((stored | near).values())
+
+    @staticmethod
+    def _hour(known: _Boot, knot: Knot) -> int:
+        return (known.anchor_ms + knot.uptime_ms) // HOUR_MS
+
+    def _put(self, known: _Boot, node: int, boot: int, hour: int, knot: Knot) -> None:
+        """Keeps a knot and forgets the fits that it touches: up to its neighbours on both sides."""
+        is_new = (hour, knot.source) not in known.knots
+        earlier = [h for h, _ in known.knots if h < hour] if is_new else []
+        known.put(hour, knot)
+        block = hour // RECENT_HOURS
+        for near in (block - 1, block, block + 1):
+            self._blocks.pop((node, boot, near), None)
+        if not is_new:
+            return
+        oldest = max(earlier) // RECENT_HOURS - 1 if earlier else None
+        for key in [k for k in self._blocks if k[:2] == (node, boot)]:
+            if oldest is None or key[2] >= oldest:
+                del self._blocks[key]
+
+
+def write(connection: sqlite3.Connection, rows: Iterable[KnotRow]) -> None:
+    """Writes knots inside the writer's transaction; a better one of an hour replaces the other."""
+    connection.executemany("INSERT OR REPLACE INTO knot VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def load(
+    connection: sqlite3.Connection, node: int, boot: int, first_hour: int, last_hour: int
+) -> list[Knot]:
+    """Stored knots of a boot between two hours, both included."""
+    rows = connection.execute(
+        "SELECT uptime_ms, offset_ms, error_ms, source FROM knot"
+        " WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?",
+        (first_hour, last_hour, node, boot),
+    )
+    return [Knot(*row) for row in rows]

@@ -1,0 +1,1 @@
+"""What goes to boards: acknowledgements, commands, settings, firmware."""

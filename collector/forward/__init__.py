@@ -1,0 +1,1 @@
+"""Forwarding: every open network fed from the archive, each at its own pace."""

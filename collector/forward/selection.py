@@ -1,0 +1,106 @@
+"""Which of a frame's readings one sink gets, and which it is spared, with the reason."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from collector.readings.observation import QUALITY_NAMES, QUALITY_OK, Channel, Observation
+from collector.readings.rendering import Rendered
+from collector.sinks.base import Capabilities, DeliverySettings
+
+Order = Literal["live_first", "oldest_first"]
+UnknownPolicy = Literal["resend", "leave"]
+
+DAY_S = 86_400.0
+CHANNELS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How one sink is fed.
+
+    qualities: quality codes that go out. fresh_s: readings older than this are left out, None when
+    the network takes a backlog. order: what goes first while a backlog drains. backlog_age_s and
+    backlog_frames: beyond these the oldest frames expire. live_age_s: a frame whose readings are
+    older counts as backlog although it has just arrived. on_unknown: for networks that can neither
+    be asked nor tell a duplicate, whether to send again what got no answer.
+    """
+
+    qualities: frozenset[int] = frozenset((QUALITY_OK,))
+    order: Order = "live_first"
+    fresh_s: float | None = None
+    backlog_age_s: float = 90 * DAY_S
+    backlog_frames: int = 2_000_000
+    live_age_s: float = 900.0
+    on_unknown: UnknownPolicy = "resend"
+
+    def __post_init__(self) -> None:
+        if self.backlog_frames < 1 or self.backlog_age_s <= 0:
+            raise ValueError("a backlog needs an age and a number of frames above 0")
+
+
+def policy_of(settings: DeliverySettings, capabilities: Capabilities) -> Policy:
+    """How a sink is fed, from its configuration and from what its network can do."""
+    names = capabilities.qualities if settings.qualities is None else settings.qualities
+    fresh_s = settings.fresh_s
+    if fresh_s is None and not capabilities.backlog:
+        fresh_s = capabilities.fresh_s
+    return Policy(
+        qualities=frozenset(QUALITY_NAMES.index(name) for name in names),
+        order=settings.order,
+        fresh_s=fresh_s,
+        backlog_age_s=settings.backlog_days * DAY_S,
+        backlog_frames=settings.backlog_frames,
+        on_unknown=settings.on_unknown,
+    )
+
+
+class Selection:
+    """Applies freshness and thinning; remembers the last reading taken of each channel."""
+
+    def __init__(
+        self, policy: Policy, interval_s: float = 0.0, *, latest_only: bool = False
+    ) -> None:
+        self._latest_only = latest_only
+        self._fresh_ms = None if policy.fresh_s is None else round(policy.fresh_s * 1000)
+        self._interval_ms = round(interval_s * 1000)
+        self._taken_ms: OrderedDict[Channel, int] = OrderedDict()
+
+    def choose(self, rendered: Rendered, settled: int, now_ms: int) -> list[Observation]:
+        """Readings to send now. `settled` has a bit for each reading that is settled already.
+
+        Adds to `rendered.left_out` what this sink is spared.
+        """
+        chosen = rendered.observations
+        if settled:
+            chosen = [o for o in chosen if not settled >> o.reading & 1]
+        if self._fresh_ms is not None:
+            oldest_ms = now_ms - self._fresh_ms
+            fresh = [o for o in chosen if o.time_ms >= oldest_ms]
+            if len(fresh) < len(chosen):
+                rendered.leave_out("too_old", len(chosen) - len(fresh))
+            chosen = fresh
+        if self._latest_only:
+            newest = {o.channel: o for o in chosen}
+            if len(newest) < len(chosen):
+                rendered.leave_out("superseded", len(chosen) - len(newest))
+            chosen = list(newest.values())
+        if self._interval_ms:
+            due = [o for o in chosen if self._due(o)]
+            if len(due) < len(chosen):
+                rendered.leave_out("interval", len(chosen) - len(due))
+            chosen = due
+        return chosen
+
+    def _due(self, observation: Observation) -> bool:
+        last_ms = self._taken_ms.get(observation.channel)
+        passed_ms = None if last_ms is None else observation.time_ms - last_ms
+        if passed_ms is not None and passed_ms != 0 and passed_ms < self._interval_ms:
+            return False
+        self._taken_ms[observation.channel] = observation.time_ms
+        self._taken_ms.move_to_end(observation.channel)
+        if len(self._taken_ms) > CHANNELS_MAX:
+            self._taken_ms.popitem(last=False)
+        return True

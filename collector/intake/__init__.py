@@ -1,0 +1,1 @@
+"""Intake: from bytes of a transport to frames in the archive, and what is not let in."""

@@ -1,0 +1,178 @@
+"""The ledger for people: every frame and every reading by what became of it.
+
+A frame that a board issued is stored, on its way, dropped by the board (which says why), lost or
+erased. A reading that is stored is, for each network, delivered, rejected, left out, expired, or
+still to be sent. What is in none of these is unaccounted for, and that must never happen.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from collector.archive import archive
+from collector.archive.archive import CONFLICT, UNDECODED
+from collector.archive.archive_view import ArchiveView
+from collector.forward import delivery
+from collector.ledger.ledger_boot import Account
+from collector.operate.status_books import book_counts
+from collector.ranges import Ranges
+from protocol import wire
+from protocol.decoder import decode
+from protocol.wire import FrameError
+
+FRAMES_AT_ONCE = 2_000
+TIME_RESIDUAL = 0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class SinkAccount:
+    """Readings of one node at one network."""
+
+    delivered: int = 0
+    rejected: int = 0
+    left_out: int = 0
+    expired: int = 0
+    possible_duplicates: int = 0
+    to_send: int = 0
+    unaccounted: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> int:
+        """Readings whose fate is decided."""
+        return self.delivered + self.rejected + self.left_out + self.expired
+
+
+@dataclass(slots=True)
+class NodeAccount:
+    """One node's frames and readings."""
+
+    node: int
+    frames: Account
+    dropped: dict[int, int]
+    conflicts: int = 0
+    undecoded: int = 0
+    undated: int = 0
+    readings: int = 0
+    sinks: dict[str, SinkAccount] = field(default_factory=dict)
+
+    @property
+    def alarming(self) -> bool:
+        """Something is lost, in conflict, or unaccounted for."""
+        unaccounted = sum(sink.unaccounted for sink in self.sinks.values())
+        return bool(self.frames.lost or self.conflicts or unaccounted)
+
+
+def accounts(
+    view: ArchiveView,
+    sinks: Iterable[str],
+    nodes: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> list[NodeAccount]:
+    """Accounts of these nodes, or of all; decodes every stored frame once.
+
+    `progress` is called with (newest frame looked at, newest frame).
+    """
+    wanted = list(nodes) or view.nodes()
+    found = {node: _frames_account(view, node) for node in wanted}
+    books = book_counts(view.connection)
+    names = sorted({*sinks, *books})
+    states = {name: _state(view, name) for name in names}
+    for account in found.values():
+        account.sinks = {name: _booked(books.get(name, {}), account.node) for name in names}
+    settled_here: Counter[tuple[str, int]] = Counter()
+    newest = archive.newest_id(view.connection)
+    last = 0
+    while last < newest:
+        frames = list(archive.frames(view.connection, last + 1, newest, FRAMES_AT_ONCE))
+        if not frames:
+            break
+        last = frames[-1].id
+        for frame in frames:
+            if frame.node in found:
+                _count_frame(view, frame, found[frame.node], states, settled_here)
+        if progress is not None:
+            progress(last, newest)
+    for account in found.values():
+        for name, sink in account.sinks.items():
+            sink.unaccounted = max(0, settled_here[name, account.node] - sink.settled)
+    return [found[node] for node in wanted]
+
+
+def _frames_account(view: ArchiveView, node: int) -> NodeAccount:
+    owner = view.ledger.nodes.get(node)
+    boots = view.boots(node)
+    return NodeAccount(
+        node=node,
+        frames=sum((boot.account() for boot in boots), Account()),
+        dropped=owner.dropped_by_reason() if owner else {},
+        conflicts=sum(len(boot.conflicts) for boot in boots),
+    )
+
+
+def _booked(counts: Mapping[delivery.Count, int], node: int) -> SinkAccount:
+    account = SinkAccount()
+    for count, readings in counts.items():
+        if count.node != node:
+            continue
+        if count.outcome == delivery.DELIVERED:
+            account.delivered += readings
+        elif count.outcome == delivery.REJECTED:
+            account.rejected += readings
+        elif count.outcome == delivery.LEFT_OUT:
+            account.left_out += readings
+        elif count.outcome == delivery.EXPIRED:
+            account.expired += readings
+        elif count.outcome == delivery.POSSIBLE_DUPLICATE:
+            account.possible_duplicates += readings
+        if count.outcome in (delivery.REJECTED, delivery.LEFT_OUT, delivery.EXPIRED):
+            reason = f"{count.outcome}: {count.reason}"
+            account.reasons[reason] = account.reasons.get(reason, 0) + readings
+    return account
+
+
+def _state(view: ArchiveView, sink: str) -> delivery.SinkState:
+    row = view.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'done'").fetchone()
+    if row is None:
+        return delivery.SinkState(Ranges(), {}, {})
+    return delivery.load(view.connection, sink)
+
+
+def _count_frame(
+    view: ArchiveView,
+    frame: archive.StoredFrame,
+    account: NodeAccount,
+    states: Mapping[str, delivery.SinkState],
+    settled_here: Counter[tuple[str, int]],
+) -> None:
+    if frame.state == UNDECODED:
+        account.undecoded += 1
+    if frame.type != wire.T_DATA or frame.state == CONFLICT:
+        return
+    readings = readings_in(frame.raw)
+    account.readings += readings
+    if view.timeline.time_of(frame.node, frame.boot, frame.first_ms) is None:
+        account.undated += 1
+    for name, state in states.items():
+        if frame.id in state.done:
+            settled_here[name, frame.node] += readings
+        else:
+            settled = state.partial.get(frame.id, 0).bit_count()
+            settled_here[name, frame.node] += settled
+            account.sinks[name].to_send += readings - settled
+
+
+def readings_in(raw: bytes) -> int:
+    """How many readings a frame holds, time residuals left out; 0 when it cannot be decoded."""
+    try:
+        sections = decode(raw).samples
+    except FrameError:
+        return 0
+    return sum(
+        len(column.values)
+        for samples in sections
+        for column in samples.columns
+        if column.quantity != TIME_RESIDUAL
+    )

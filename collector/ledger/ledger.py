@@ -1,0 +1,282 @@
+"""The ledger: for every frame that a board issued, where it is.
+
+It lives in memory and is written as a snapshot every ten minutes; at start the frames stored since
+are replayed into it. So the hot path writes nothing but frames.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from collector.ledger.ledger_boot import Account, BootLedger
+from protocol.sections import State
+
+BOOTS_IN_MEMORY = 16
+NEW_BOOTS_PER_HOUR = 64
+HOUR_MS = 3_600_000
+DOWN_SKIP = 100_000
+_UNSIGNED_32_MAX = 0xFFFFFFFF
+
+CONFLICT = "conflict"
+LOST_HERE = "lost_here"
+LOST_ELSEWHERE = "lost_elsewhere"
+"""Kinds of alarm."""
+
+FindBoot = Callable[[int, int], BootLedger | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that a person has to look at."""
+
+    kind: str
+    node: int
+    boot: int
+    frames: int
+    text: str
+    ranges: tuple[tuple[int, int], ...] = ()
+    """Numbers of the frames concerned, for LOST alarms."""
+
+
+@dataclass(slots=True)
+class NodeLedger:
+    """What is known of a node beyond its boots."""
+
+    node: int
+    boot: int = 0
+    collector: int = 0
+    seen_ms: int = 0
+    baseline: dict[int, int] | None = None
+    """Drop counters at first contact; None before the first LIVE."""
+    drops: dict[int, int] = field(default_factory=dict)
+    carried: int = 0
+    """Drops that no listed boot explains yet: the board had more boots than it could list."""
+    boots: "OrderedDict[int, BootLedger]" = field(default_factory=OrderedDict)
+    hour: int = -1
+    new_boots: int = 0
+    dirty: bool = False
+
+    def dropped_by_reason(self) -> dict[int, int]:
+        """Frames that the board says it dropped since first contact."""
+        before = self.baseline or {}
+        return {
+            reason: frames - before.get(reason, 0)
+            for reason, frames in self.drops.items()
+            if frames > before.get(reason, 0)
+        }
+
+
+class TooManyBoots(Exception):
+    """A node shows more new boots in an hour than a board can have."""
+
+
+class Ledger:
+    """All nodes. `find_boot` reads one boot from the archive; `collector` is its present id."""
+
+    def __init__(self, collector: int, find_boot: FindBoot | None = None) -> None:
+        self.collector = collector
+        self.former_collectors: tuple[int, ...] = ()
+        """Ids before a restore, the newest last."""
+        self.newest_id = 0
+        self.first_contacts: set[int] = set()
+        """Nodes whose first LIVE no commit holds yet: what came before them is to be remembered."""
+        self.nodes: dict[int, NodeLedger] = {}
+        self.find_boot: FindBoot = find_boot or (lambda node, boot: None)
+
+    def node(self, node: int) -> NodeLedger:
+        """The node's ledger, begun when it is not there yet."""
+        found = self.nodes.get(node)
+        if found is None:
+            found = self.nodes[node] = NodeLedger(node)
+        return found
+
+    def known_boot(self, node: int, boot: int) -> BootLedger | None:
+        """A boot's ledger from memory or the archive; None for one never seen."""
+        owner = self.nodes.get(node)
+        if owner is not None:
+            found = owner.boots.get(boot)
+            if found is not None:
+                return found
+        stored = self.find_boot(node, boot)
+        if stored is not None:
+            self._remember(self.node(node), stored)
+        return stored
+
+    def boot(self, node: int, boot: int, now_ms: int) -> BootLedger:
+        """A boot's ledger; a new boot is begun, unless the node has too many in this hour."""
+        found = self.known_boot(node, boot)
+        if found is not None:
+            return found
+        owner = self.node(node)
+        hour = now_ms // HOUR_MS
+        if owner.hour != hour:
+            owner.hour, owner.new_boots = hour, 0
+        if owner.new_boots >= NEW_BOOTS_PER_HOUR:
+            raise TooManyBoots
+        owner.new_boots += 1
+        fresh = BootLedger(node, boot)
+        fresh.seen_ms = now_ms
+        self._remember(owner, fresh)
+        return fresh
+
+    def _remember(self, owner: NodeLedger, boot: BootLedger) -> None:
+        owner.boots[boot.boot] = boot
+        if len(owner.boots) <= BOOTS_IN_MEMORY:
+            return
+        for number in list(owner.boots):
+            old = owner.boots[number]
+            in_use = old is boot or old.dirty or old.pending or old.waiting_conflicts
+            if number != owner.boot and not in_use:
+                del owner.boots[number]
+                if len(owner.boots) <= BOOTS_IN_MEMORY:
+                    return
+
+    def observe(self, node: int, boot: int, live: int, state: State, now_ms: int) -> list[Alarm]:
+        """Takes in an accepted LIVE; returns what it makes alarming.
+
+        Numbers below the lowest kept that never arrived are dropped as far as the board's own
+        counters have grown since the LIVE before; the rest was acknowledged once and is lost.
+        """
+        owner = self.node(node)
+        current = self.boot(node, boot, now_ms)
+        current.live = live
+        current.live_ms = state.uptime_ms
+        current.down = max(current.down, state.downlink_seq)
+        current.seen_ms = now_ms
+        current.dirty = True
+        owner.boot = boot
+        owner.collector = state.collector
+        owner.seen_ms = now_ms
+        owner.dirty = True
+        drops = dict(state.dropped)
+        first_contact = owner.baseline is None and not self._is_ours(state.collector)
+        if owner.baseline is None:
+            owner.baseline = drops
+            owner.drops = dict(drops)
+            self.first_contacts.add(node)
+        grown = sum(drops.values()) - sum(owner.drops.values())
+        owner.drops = {
+            reason: max(frames, owner.drops.get(reason, 0))
+            for reason, frames in (owner.drops | drops).items()
+        }
+        left = max(0, grown) + owner.carried
+        alarms: list[Alarm] = []
+        for kept in self._listed(owner, boot, state, now_ms):
+            ledger, lowest, highest = kept
+            if first_contact:
+                ledger.begin_at(lowest)
+            ledger.still_kept(lowest, highest)
+            if highest > ledger.issued:
+                ledger.issued = highest
+                ledger.dirty = True
+            left = self._give_up(ledger, lowest, left, state, alarms)
+        owner.carried = left if state.unlisted else 0
+        return alarms
+
+    def _listed(
+        self, owner: NodeLedger, boot: int, state: State, now_ms: int
+    ) -> Iterator[tuple[BootLedger, int, int]]:
+        """Boots that the board lists; then known ones that left its spool, as wholly gone."""
+        listed = {kept.boot for kept in state.boots}
+        for kept in sorted(state.boots, key=lambda kept: kept.boot):
+            try:
+                yield self.boot(owner.node, kept.boot, now_ms), kept.lowest, kept.highest
+            except TooManyBoots:
+                continue
+        if state.unlisted:
+            return
+        for number in sorted(owner.boots):
+            ledger = owner.boots[number]
+            if number < boot and number not in listed and ledger.issued:
+                yield ledger, ledger.issued + 1, ledger.issued
+
+    def _give_up(
+        self, ledger: BootLedger, lowest: int, left: int, state: State, alarms: list[Alarm]
+    ) -> int:
+        lost: list[tuple[int, int]] = []
+        for first, last in ledger.outstanding_below(lowest):
+            frames = min(last - first + 1, left)
+            if frames:
+                ledger.give_up(first, first + frames - 1, ledger.dropped)
+                left -= frames
+            if first + frames <= last:
+                ledger.give_up(first + frames, last, ledger.lost)
+                lost.append((first + frames, last))
+        if lost:
+            alarms.append(self._lost(ledger, tuple(lost), state))
+        return left
+
+    def _is_ours(self, collector: int) -> bool:
+        return collector == self.collector or collector in self.former_collectors
+
+    def _lost(self, ledger: BootLedger, lost: tuple[tuple[int, int], ...], state: State) -> Alarm:
+        if self._is_ours(state.collector):
+            kind = LOST_HERE
+            text = "acknowledged by this collector and not in its archive: was it restored?"
+        else:
+            kind = LOST_ELSEWHERE
+            text = f"acknowledged by another collector ({state.collector:08x})"
+        frames = sum(last - first + 1 for first, last in lost)
+        return Alarm(kind, ledger.node, ledger.boot, frames, text, lost)
+
+    def next_down(self, node: int, boot: int) -> int:
+        """The next number for a downlink frame to this boot; above all that it can have seen."""
+        ledger = self.known_boot(node, boot)
+        if ledger is None:
+            ledger = BootLedger(node, boot)
+            self._remember(self.node(node), ledger)
+        ledger.down = min(ledger.down + 1, _UNSIGNED_32_MAX)
+        ledger.dirty = True
+        return ledger.down
+
+    def current_boot(self, node: int) -> int | None:
+        """The boot that a downlink frame has to name: of the last LIVE, else the highest seen."""
+        owner = self.nodes.get(node)
+        if owner is None:
+            return None
+        return owner.boot or max(owner.boots, default=None)
+
+    def acks(self, node: int, boots: Iterable[int]) -> list[tuple[int, int, int]]:
+        """(boot, upto, mask) for these boots of a node."""
+        found = []
+        for boot in sorted(set(boots)):
+            ledger = self.known_boot(node, boot)
+            if ledger is not None:
+                found.append((boot, *ledger.ack()))
+        return found
+
+    def replay(
+        self,
+        frame_id: int,
+        node: int,
+        boot: int,
+        seq: int,
+        conflict: bool,
+        last_ms: int,
+        raw: bytes,
+    ) -> BootLedger:
+        """Takes in a frame that the archive holds and the snapshot does not know."""
+        ledger = self.known_boot(node, boot)
+        if ledger is None:
+            ledger = BootLedger(node, boot)
+            self._remember(self.node(node), ledger)
+        tag = raw[-8:]
+        if conflict:
+            ledger.commit_conflict(seq, tag)
+        else:
+            ledger.commit(seq, tag, last_ms)
+        self.newest_id = max(self.newest_id, frame_id)
+        return ledger
+
+    def skip_down(self) -> None:
+        """After a start: numbers of downlinks since the snapshot are unknown, so leave a gap."""
+        for owner in self.nodes.values():
+            for ledger in owner.boots.values():
+                if ledger.down:
+                    ledger.down = min(ledger.down + DOWN_SKIP, _UNSIGNED_32_MAX)
+
+    def account(self, node: int) -> Account:
+        """Frames of a node's boots in memory, by what became of them."""
+        owner = self.nodes.get(node)
+        boots: Sequence[BootLedger] = list(owner.boots.values()) if owner else []
+        return sum((boot.account() for boot in boots), Account())

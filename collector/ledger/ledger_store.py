@@ -1,0 +1,204 @@
+"""The ledger's snapshot in the archive, and its return at start."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from collector.archive import archive
+from collector.ledger.ledger import Ledger, NodeLedger
+from collector.ledger.ledger_boot import BootLedger
+from collector.ranges import Ranges
+
+SNAPSHOT_KEY = "snapshot_id"
+BOOTS_AT_START = 4
+
+_BOOT_COLUMNS = (
+    "node, boot, issued, before, live, live_ms, last_ms, down, anchor_ms, seen_ms,"
+    " received, dropped, lost, erased, conflicts"
+)
+BootRow = tuple[
+    int, int, int, int, int, int, int, int, int | None, int, bytes, bytes, bytes, bytes, str
+]
+NodeRow = tuple[int, int, int, int, int, str | None, str]
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Changed rows and the newest frame that they account for; taken in one go, written later."""
+
+    newest_id: int
+    boots: list[BootRow] = field(default_factory=list)
+    nodes: list[NodeRow] = field(default_factory=list)
+
+
+def take(ledger: Ledger) -> Snapshot:
+    """What changed since the last snapshot; marks it clean, see `give_back`."""
+    snapshot = Snapshot(ledger.newest_id)
+    for owner in ledger.nodes.values():
+        if owner.dirty:
+            owner.dirty = False
+            snapshot.nodes.append(_node_row(owner))
+        for boot in owner.boots.values():
+            if boot.dirty:
+                boot.dirty = False
+                snapshot.boots.append(boot_row(boot))
+    return snapshot
+
+
+def take_first_contacts(ledger: Ledger) -> Snapshot:
+    """Rows of nodes that were heard for the first time; for the next commit."""
+    snapshot = Snapshot(0)
+    for node in ledger.first_contacts:
+        owner = ledger.node(node)
+        snapshot.nodes.append(_node_row(owner))
+        snapshot.boots += [boot_row(boot) for boot in owner.boots.values() if boot.before]
+    ledger.first_contacts.clear()
+    return snapshot
+
+
+def give_back_first_contacts(ledger: Ledger, snapshot: Snapshot) -> None:
+    """The commit failed: they are to be written with the next."""
+    ledger.first_contacts |= {row[0] for row in snapshot.nodes}
+
+
+def write_first_contacts(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+    """Writes the rows inside the writer's transaction."""
+    put_boots(connection, snapshot.boots)
+    put_nodes(connection, snapshot.nodes)
+
+
+def give_back(ledger: Ledger, snapshot: Snapshot) -> None:
+    """The snapshot could not be written: its rows are to be taken again."""
+    for row in snapshot.nodes:
+        ledger.node(row[0]).dirty = True
+    for boot_values in snapshot.boots:
+        boot = ledger.known_boot(boot_values[0], boot_values[1])
+        if boot is not None:
+            boot.dirty = True
+
+
+def write(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+    """Writes a snapshot inside the writer's transaction."""
+    put_boots(connection, snapshot.boots)
+    put_nodes(connection, snapshot.nodes)
+    archive.put_meta(connection, SNAPSHOT_KEY, snapshot.newest_id)
+
+
+def put_nodes(connection: sqlite3.Connection, rows: Iterable[NodeRow]) -> None:
+    """Writes rows of nodes."""
+    connection.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def put_boots(connection: sqlite3.Connection, rows: Iterable[BootRow]) -> None:
+    """Writes rows of boots."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+    )
+
+
+def load(connection: sqlite3.Connection, ledger: Ledger) -> int:
+    """Fills a ledger from the snapshot; returns the newest frame id that it accounts for."""
+    for row in connection.execute(
+        "SELECT node, boot, collector, seen_ms, carried, baseline, drops FROM node"
+    ):
+        ledger.nodes[row[0]] = _node(row)
+    for (node,) in connection.execute("SELECT DISTINCT node FROM ledger").fetchall():
+        owner = ledger.node(node)
+        rows = connection.execute(
+            f"SELECT {_BOOT_COLUMNS} FROM ledger WHERE node = ? ORDER BY boot DESC LIMIT ?",
+            (node, BOOTS_AT_START),
+        ).fetchall()
+        for row in reversed(rows):
+            owner.boots[row[1]] = boot_of(row)
+    ledger.skip_down()
+    ledger.newest_id = archive.newest_id(connection)
+    return int(archive.get_meta(connection, SNAPSHOT_KEY) or 0)
+
+
+def find_boot(connection: sqlite3.Connection, node: int, boot: int) -> BootLedger | None:
+    """One boot's row, None when it was never written."""
+    row = connection.execute(
+        f"SELECT {_BOOT_COLUMNS} FROM ledger WHERE node = ? AND boot = ?", (node, boot)
+    ).fetchone()
+    return None if row is None else boot_of(row)
+
+
+def boots(connection: sqlite3.Connection, node: int | None = None) -> Iterable[BootLedger]:
+    """Every boot as it was at the last snapshot, of one node or of all."""
+    for row in connection.execute(
+        f"SELECT {_BOOT_COLUMNS} FROM ledger WHERE ?1 IS NULL OR node = ?1 ORDER BY node, boot",
+        (node,),
+    ):
+        yield boot_of(row)
+
+
+def boot_row(boot: BootLedger) -> BootRow:
+    """The row that `boot_of` reads."""
+    conflicts = {str(seq): [tag.hex() for tag in tags] for seq, tags in boot.conflicts.items()}
+    return (
+        boot.node,
+        boot.boot,
+        boot.issued,
+        boot.before,
+        boot.live,
+        boot.live_ms,
+        boot.last_ms,
+        boot.down,
+        boot.anchor_ms,
+        boot.seen_ms,
+        boot.received.encode(),
+        boot.dropped.encode(),
+        boot.lost.encode(),
+        boot.erased.encode(),
+        json.dumps(conflicts) if conflicts else "",
+    )
+
+
+def boot_of(row: BootRow) -> BootLedger:
+    """A boot's ledger from its row; ValueError when the row is damaged."""
+    boot = BootLedger(row[0], row[1])
+    boot.issued, boot.before, boot.live, boot.live_ms = row[2:6]
+    boot.last_ms, boot.down, boot.anchor_ms, boot.seen_ms = row[6:10]
+    boot.received = Ranges.decode(row[10])
+    boot.dropped = Ranges.decode(row[11])
+    boot.lost = Ranges.decode(row[12])
+    boot.erased = Ranges.decode(row[13])
+    boot.settled.add(0, boot.before)
+    for part in (boot.received, boot.dropped, boot.lost, boot.erased):
+        boot.settled.update(part)
+    if row[14]:
+        boot.conflicts = {
+            int(seq): [bytes.fromhex(tag) for tag in tags]
+            for seq, tags in json.loads(row[14]).items()
+        }
+    return boot
+
+
+def _node_row(owner: NodeLedger) -> NodeRow:
+    baseline = None if owner.baseline is None else json.dumps(owner.baseline)
+    return (
+        owner.node,
+        owner.boot,
+        owner.collector,
+        owner.seen_ms,
+        owner.carried,
+        baseline,
+        json.dumps(owner.drops),
+    )
+
+
+def _node(row: NodeRow) -> NodeLedger:
+    return NodeLedger(
+        node=row[0],
+        boot=row[1],
+        collector=row[2],
+        seen_ms=row[3],
+        carried=row[4],
+        baseline=None if row[5] is None else _counters(row[5]),
+        drops=_counters(row[6]),
+    )
+
+
+def _counters(text: str) -> dict[int, int]:
+    return {int(reason): int(frames) for reason, frames in json.loads(text).items()}
