@@ -120,8 +120,9 @@ class Sampler:
         interval_ms: int,
         rows_max: int,
     ) -> None:
-        self.channels = channels_of(sensors)
-        self.batch = Batch(self.channels, rows_max)
+        self._sensors = sensors
+        channels = self.channels
+        self.batch = Batch(channels, rows_max)
         self.slots = []
         first = 0
         for sensor, _ in sensors:
@@ -130,13 +131,18 @@ class Sampler:
         self._schedule = schedule
         self.interval_ms = interval_ms
         self.live: "Live | Sleeper | None" = None
-        self.live_columns = _scalar_columns(self.channels)
+        self.live_columns = _scalar_columns(channels)
         self._instant = -1
         self._row_open = False
         self._deadline = 0
         self.missed = 0  # instants that passed while the loop did not run
         self.rows = 0  # rows closed since start
         self.last_ms = 0  # uptime when a row was last closed
+
+    @property
+    def channels(self) -> "list[Channel]":
+        """The batch's columns, made anew: they are many, and only needed at the start."""
+        return channels_of(self._sensors)
 
     def start(self, now_ms: int) -> None:
         """Take up the schedule from now."""

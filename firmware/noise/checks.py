@@ -1,4 +1,4 @@
-"""Is it sound at all that comes from the microphone? Names of what can be wrong."""
+"""Is it sound at all that comes from the microphone? What can be wrong, and how grave it is."""
 
 from array import array
 
@@ -13,7 +13,6 @@ from protocol.wire import Q_ABOVE, Q_BELOW, Q_FAULT, Q_MISSING, Q_OK, Q_SUSPECT,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from firmware.noise.plain import ptr16, ptr32
 
@@ -27,18 +26,6 @@ OVERLOAD = 6  # samples at full scale
 GAPS = 7  # less than half of the period was heard
 STARTING = 8
 TOO_QUIET = 9  # below the microphone's own noise
-
-TEXTS = {
-    NO_SOUND: "no samples from I2S",
-    RATE: "sample rate off, or samples lost steadily",
-    SILENT: "silent: dead microphone, or on the other channel",
-    SHIFTED: "samples shifted by bits",
-    OFFSET: "DC offset",
-    OVERLOAD: "overload",
-    GAPS: "less than half was heard",
-    STARTING: "starting",
-    TOO_QUIET: "below the microphone's own noise",
-}
 
 LOW_BITS = 0  # of scan(): which of the lowest 9 bits were ever set
 CHANGED = 1  # which of bits 8 to 29 ever differed from the first sample's, low 16 of them
@@ -129,8 +116,3 @@ def quality(reasons: int) -> "tuple[int, bool]":
         if reasons >> reason & 1:
             return code, not hopeless
     return Q_OK, True
-
-
-def names(reasons: int) -> "Any":
-    """Texts of a set of reasons (bit 1 << reason)."""
-    return [TEXTS[reason] for reason in sorted(TEXTS) if reasons >> reason & 1]

@@ -3,9 +3,7 @@
 from array import array
 from math import log10
 
-from firmware.noise import blocks, checks, levels, microphones, state
-from firmware.noise.channels import LEVELS, SCALARS, channels
-from firmware.noise.loader import load, load_spectrum
+from firmware.noise import blocks, checks, levels, state
 from firmware.noise.stream import BUFFER_MS, DMA_BYTES, Stream
 from protocol.wire import Q_MISSING, Q_OK
 
@@ -26,7 +24,9 @@ SECOND_BLOCKS = 100
 SNAP_MS = 60  # an instant this close to a whole second after the last one is that second
 OFFSET_MAX = 209715  # 5 % of full scale, in units of the quietest range
 
-_VALID_TIME = len(LEVELS)
+_LEVELS = 8  # scalars of firmware.noise.channels that are levels
+_VALID_TIME = 8  # the scalar after them
+_SCALARS = 9
 
 
 class Meter:
@@ -41,21 +41,26 @@ class Meter:
     ANSWER_MS = 300
 
     def __init__(self, i2s: "Any", options: "Options", now_ms: int = 0) -> None:
+        # Modules that only this needs: firmware.sensors.microphone unloads them.
+        from firmware.noise import channels, loader, microphones
+
         microphone = microphones.by_name(options.get("microphone", "flat"))
-        self._microphone = microphone
+        self._floor_db = microphone.floor_db
+        self._sensitivity_db = microphone.sensitivity_db
+        self._gain_db = microphone.gain_db
         self._threshold_db = options.get("threshold_db")
         self._with_classes = bool(options.get("histogram"))
-        self.CHANNELS = channels(options)
+        self.CHANNELS = channels.channels(options)
         self.ready = False
         self.bus_errors = 0
         self.checksum_errors = 0
-        self.reasons = 0  # bits of the period read last; texts: firmware.noise.checks.names()
-        self._weigh, self._takes_bytes = load()
+        self.reasons = 0  # bits of the period read last; texts: firmware.noise.reasons.names()
+        self._weigh, self._takes_bytes = loader.load()
         self._bands: "Bands | None" = None
         if options.get("bands") is not None:
             from firmware.noise.bands import Bands
 
-            self._bands = Bands(load_spectrum(), microphone, options["bands"] == "a")
+            self._bands = Bands(loader.load_spectrum(), microphone, options["bands"] == "a")
         self._state = state.new_state(microphone.coefficients)
         self._book = blocks.new_book()
         self._curve = blocks.bend()
@@ -79,12 +84,11 @@ class Meter:
 
     def calibrate(self, calibration_db: float) -> None:
         """Take a new calibration constant: what is added to all levels."""
-        microphone = self._microphone
         self._calibration_db = calibration_db
         # a sine of 94 dB in units of the quietest range
-        sine_db = microphone.sensitivity_db + 20 * log10(1 << 31 - state.SHIFT_MIN) - 10 * log10(2)
-        self._a_offset_db = 94 + calibration_db - sine_db - microphone.gain_db[0]
-        self._c_offset_db = 94 + calibration_db - sine_db - microphone.gain_db[1]
+        sine_db = self._sensitivity_db + 20 * log10(1 << 31 - state.SHIFT_MIN) - 10 * log10(2)
+        self._a_offset_db = 94 + calibration_db - sine_db - self._gain_db[0]
+        self._c_offset_db = 94 + calibration_db - sine_db - self._gain_db[1]
         block_db = 10 * log10(state.BLOCK)
         self._key_offset_db = self._a_offset_db - block_db
         book = self._book
@@ -109,14 +113,14 @@ class Meter:
         self.service(now_ms)
         if self._cut_ms >= 0 and now_ms > self._cut_ms + self.ANSWER_MS:
             self._close()
-        return BUFFER_MS // 2
+        return BUFFER_MS
 
     def read(self, row: "Row") -> None:
         """Give the closed period's values to row.put()."""
-        for index in range(len(SCALARS)):
+        for index in range(_SCALARS):
             quality = Q_OK if index == _VALID_TIME else self._quality
             row.put(index, self._values[index], quality)
-        index = len(SCALARS)
+        index = _SCALARS
         if self._threshold_db is not None:
             row.put(index, self._values[index], self._quality)
             index += 1
@@ -244,11 +248,11 @@ class Meter:
             levels.key_level(book[blocks.PEAK_KEY], self._c_offset_db),
         )
         trusted = self._judge(a_db)
-        for index in range(len(LEVELS)):
+        for index in range(_LEVELS):
             self._values[index] = round(found[index] * 10) if trusted else 0
         self._values[_VALID_TIME] = counted * state.BLOCK_MS
         if self._threshold_db is not None:
-            self._values[len(SCALARS)] = book[blocks.ABOVE] * state.BLOCK_MS
+            self._values[_SCALARS] = book[blocks.ABOVE] * state.BLOCK_MS
         if self._bands is not None:
             self._bands.close(self._calibration_db, trusted)
         for place in range(blocks.CLASSES):
@@ -270,9 +274,9 @@ class Meter:
         seen = self._seen
         if not self._counted:
             seen |= 1 << checks.NO_SOUND
-        elif a_db < self._microphone.floor_db - 10:
+        elif a_db < self._floor_db - 10:
             seen |= 1 << checks.SILENT
-        elif a_db < self._microphone.floor_db - 1:
+        elif a_db < self._floor_db - 1:
             seen |= 1 << checks.TOO_QUIET
         if 2 * self._counted * state.BLOCK_MS < period_ms:
             seen |= 1 << checks.GAPS

@@ -2,7 +2,7 @@
 
 On a board readinto() is non-blocking (irq): two buffers take turns, one is being filled while the
 other one is used. A hosted port without irq gives at once what has come due. Either way sound is
-held for less than 200 ms (the DMA's buffer and these two), and is overwritten.
+held for less than 150 ms (the DMA's buffer and these two), and is overwritten.
 """
 
 from firmware.noise.state import BLOCK, BLOCK_MS
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BLOCKS_A_BUFFER = 4
+BLOCKS_A_BUFFER = 2
 BUFFER_BYTES = BLOCKS_A_BUFFER * BLOCK * 4
 BUFFER_MS = BLOCKS_A_BUFFER * BLOCK_MS
 DMA_BYTES = 32768  # of stereo frames: 85 ms

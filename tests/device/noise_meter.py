@@ -11,7 +11,7 @@ if sys.argv[4:] == ["wide"]:
 
     wide_viper.install()
 
-from firmware.noise import checks
+from firmware.noise import reasons
 from firmware.noise.meter import Meter
 
 STEP_MS = 20
@@ -63,4 +63,4 @@ with open(sys.argv[1], "rb") as samples:
         if meter.ready:
             row = Row()
             meter.read(row)
-            print(json.dumps([row.values, checks.names(meter.reasons)]))
+            print(json.dumps([row.values, reasons.names(meter.reasons)]))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from firmware.noise import checks
+from firmware.noise import reasons
 from firmware.noise.channels import SCALARS
 from firmware.noise.meter import Meter
 from protocol.registry import REGISTRY
@@ -84,6 +84,6 @@ class Bench:
             row.scalars[0][1],
             row.scalars[len(names) - 1][1],
             row.vectors,
-            checks.names(self.meter.reasons),
+            reasons.names(self.meter.reasons),
             self.now_ms,
         )
