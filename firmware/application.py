@@ -3,7 +3,6 @@
 import gc
 import json
 
-from firmware import health
 from firmware.hal import BoardHal
 from firmware.node import Node, NotProvisioned
 from firmware.settings import Settings
@@ -35,7 +34,6 @@ def make_node() -> Node:
     settings = Settings(hal.files)
     settings.load()
     node = Node(hal, hal.board, settings)
-    node.safe_mode = health.count_start(hal.nvs) > health.QUICK_RESETS
     node.start()
     hal.start_watchdog(settings["watchdog_s"] * 1000)
     return node

@@ -13,32 +13,33 @@ SLACK_MS = 60_000
 
 def count_start(nvs: "Nvs") -> int:
     """Count a start; how many there were without a good run."""
-    starts = min(255, _read(nvs, STARTS_KEY) + 1)
+    starts = min(255, read_count(nvs, STARTS_KEY) + 1)
     set_starts(nvs, starts)
     return starts
 
 
 def set_starts(nvs: "Nvs", starts: int) -> None:
     """Say how many starts there were without a good run."""
-    if _read(nvs, STARTS_KEY) != starts:
-        _write(nvs, STARTS_KEY, starts)
+    if read_count(nvs, STARTS_KEY) != starts:
+        write_count(nvs, STARTS_KEY, starts)
 
 
 def may_reboot_for_silence(nvs: "Nvs") -> bool:
     """Whether a reboot may be tried against a link without ACK: once until there was one."""
-    if _read(nvs, SILENT_KEY):
+    if read_count(nvs, SILENT_KEY):
         return False
-    _write(nvs, SILENT_KEY, 1)
+    write_count(nvs, SILENT_KEY, 1)
     return True
 
 
 def heard(nvs: "Nvs") -> None:
     """An ACK came: the next silence may have its reboot."""
-    if _read(nvs, SILENT_KEY):
-        _write(nvs, SILENT_KEY, 0)
+    if read_count(nvs, SILENT_KEY):
+        write_count(nvs, SILENT_KEY, 0)
 
 
-def _read(nvs: "Nvs", key: str) -> int:
+def read_count(nvs: "Nvs", key: str) -> int:
+    """A number of one byte; 0 when there is none."""
     record = bytearray(1)
     try:
         nvs.get_blob(key, record)
@@ -47,7 +48,8 @@ def _read(nvs: "Nvs", key: str) -> int:
     return record[0]
 
 
-def _write(nvs: "Nvs", key: str, value: int) -> None:
+def write_count(nvs: "Nvs", key: str, value: int) -> None:
+    """Keep a number of one byte, if NVS can be written."""
     try:
         nvs.set_blob(key, bytes([value]))
         nvs.commit()

@@ -5,12 +5,17 @@ import time
 
 import machine
 
+START_MS = 120_000  # a build on trial that hangs while it starts; its own watchdog comes after
+PROMPT_MS = 3_600_000
+
 try:
+    if globals().get("on_trial"):
+        machine.WDT(timeout=START_MS)
     from firmware.application import run
 
     run()
 except KeyboardInterrupt:
-    machine.WDT(timeout=3_600_000)  # it cannot be stopped: give the technician an hour
+    machine.WDT(timeout=PROMPT_MS)  # it cannot be stopped: give the technician an hour
     raise
 except Exception as fault:
     sys.print_exception(fault)

@@ -9,7 +9,7 @@ from firmware.link import Link
 from firmware.live import Live
 from firmware.outbox import Outbox
 from firmware.sampling import Grid, Sampler
-from firmware.slots import BuildTrial, Slots
+from firmware.slots import Slots, take_up
 from firmware.version import VERSION
 from protocol import quantity, wire
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from firmware.power import Sleeper, Vitals
     from firmware.settings import Settings
+    from firmware.slots import BuildTrial, Doubt
     from firmware.types import Hal, Schedule, Transport
 
 DEEPSLEEP_RESET = 4
@@ -27,6 +28,7 @@ CLOCK_EVERY_MS = 21_600_000
 STEP_MAX_MS = 1_000
 SAFE_MODE_MS = 3_600_000  # then sampling is tried again
 BLINK_MS = 250
+ANSWER_MS = 3_000  # what led to a restart is answered first
 UPDATE_RECORD = "update"  # see update.py
 
 
@@ -51,6 +53,8 @@ class Node:
     replaces those of the board's file. Raises NotProvisioned without an identity.
     """
 
+    version = VERSION
+
     def __init__(
         self,
         hal: "Hal",
@@ -72,6 +76,9 @@ class Node:
         self.link = Link(self)
         self.safe_mode = False
         if hal.reset_cause() != DEEPSLEEP_RESET:
+            slots = Slots(hal)
+            if slots.id and not slots.trial:  # the resets before were those of a build on trial
+                health.set_starts(hal.nvs, 0)
             self.safe_mode = health.count_start(hal.nvs) > health.QUICK_RESETS
         self.sensors: "list[tuple[Any, int]]" = []
         vitals = None
@@ -95,9 +102,10 @@ class Node:
             self.sleeper = Sleeper(self, vitals)
         self.deadlines = health.Deadlines()
         self.restart_wanted = False
+        self._restart_at = 0
         self._identify_until = 0
         self._led: "Any" = None
-        self._trial: "BuildTrial | None" = None
+        self._trial: "BuildTrial | Doubt | None" = None
         self._good = False
         self._greeted = False
         self.hello_due = HELLO_AFTER_MS
@@ -125,8 +133,8 @@ class Node:
         self.deadlines.expect("link", STEP_MAX_MS, now)
         self._report_due = now + self._report_ms
         self._greeted = woken
+        self._take_up_update()
         if not woken:
-            self._take_up_update()
             self.link.open(now)
             if self.sleeper is not None:
                 self.sleeper.stay(now)
@@ -155,12 +163,7 @@ class Node:
 
     def _take_up_update(self) -> None:
         """A build on trial, a trial that failed, or a fetch that was interrupted."""
-        slots = Slots(self.hal)
-        if slots.trial:
-            self._trial = BuildTrial(self, slots)
-        elif slots.id:
-            self.tell_update(slots.id, False)
-            slots.told()
+        self._trial = take_up(self)
         for slot in (".0", ".1"):
             try:
                 self.hal.files.stat(UPDATE_RECORD + slot)
@@ -252,9 +255,10 @@ class Node:
         self.hello_due = now + self._hello_ms
         builder = self.outbox.begin(wire.T_HELLO)
         board = self.board.get("board", "unknown")
-        reports.info(builder, board, self.identity.uuid, self.hal.reset_cause())
+        cause = self.hal.reset_cause()
+        reports.info(builder, self.version, board, self.identity.uuid, cause)
         reports.descriptors(builder, self.sensors)
-        return self.outbox.commit(True)
+        return self.outbox.commit(True, True)
 
     def log(self, line: str) -> None:
         """Tell people one line; dropped without a trace when LOG has had its share."""
@@ -263,14 +267,22 @@ class Node:
         self.outbox.commit(True)
 
     def result(self, type: int, id: int, code: int, status: int, data: bytes = b"") -> None:
-        """Answer a COMMAND, CONFIG or UPDATE."""
+        """Answer a COMMAND, CONFIG or UPDATE: somebody waits, so it goes ahead of the backlog."""
         reports.outcome(self.outbox.begin(wire.T_RESULT), type, id, code, status, data)
-        self.outbox.commit()
+        self.outbox.commit(False, True)
+        self.outbox.hurry()
 
-    def tell_update(self, id: int, good: bool) -> None:
-        """Tell what became of an update, with the version that runs."""
+    @property
+    def on_trial(self) -> bool:
+        """Whether this build still has to prove itself."""
+        return bool(Slots(self.hal).trial)
+
+    def tell_update(self, slots: Slots, good: bool) -> None:
+        """Tell what became of the update on trial, with the version that runs; once, and surely."""
         status = wire.R_DONE if good else wire.R_FAILED
-        self.result(wire.T_UPDATE, id, 0, status, VERSION.encode())
+        self.result(wire.T_UPDATE, slots.id, 0, status, self.version.encode())
+        self.outbox.sync()
+        slots.told()
 
     # --- health ---
 
@@ -325,5 +337,8 @@ class Node:
             self._silent_ms = 0
             self.restart_wanted = health.may_reboot_for_silence(self.hal.nvs)
         if self.restart_wanted and not self.outbox.spool.unsynced:
-            self.restart_wanted = False
-            self.restart()
+            if not self._restart_at:
+                self._restart_at = now + (ANSWER_MS if self.link.connected else 0)
+            if now >= self._restart_at:
+                self.restart_wanted = False
+                self.restart()

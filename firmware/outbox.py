@@ -65,8 +65,8 @@ class Outbox:
         self.builder.begin(type, self._identity.node, self._identity.boot, self.seq + 1)
         return self.builder
 
-    def commit(self, small: bool = False) -> bool:
-        """Finish the frame: into flash, else into RAM.
+    def commit(self, small: bool = False, ahead: bool = False) -> bool:
+        """Finish the frame: into flash, else into RAM. One that goes ahead does not queue.
 
         False for a small one (LOG, HELLO) that would take more than its share: it never was.
         """
@@ -75,10 +75,15 @@ class Outbox:
         if small and not self.spool.room_for(2 + length):
             return False
         self.seq += 1
-        if self.spool.append(frame, small):
+        boot, spool = self._identity.boot, self.spool
+        if spool.append(frame, small):
+            if ahead:
+                self.uplink.ahead(boot, self.seq, spool.last, spool.written - 2 - length)
             return True
         self.issued = self.seq
-        evicted = self.uplink.hold(bytes(frame), self._identity.boot, self.seq)
+        evicted = self.uplink.hold(bytes(frame), boot, self.seq)
+        if ahead:
+            self.uplink.ahead(boot, self.seq, -1, 0)
         if evicted is not None:
             self.drops.count(wire.DROP_UNWRITABLE, 1, evicted[0], evicted[1])
         return True
@@ -89,6 +94,10 @@ class Outbox:
             self._sync_due = now + self.sync_ms
             self.sync()
         return not self.spool.unsynced or now < self._sync_due + self.sync_ms
+
+    def hurry(self) -> None:
+        """Make durable what was appended with the next step."""
+        self._sync_due = 0
 
     def sync(self) -> None:
         """Make all appended frames durable now; what flash does not take is counted as dropped."""

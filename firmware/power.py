@@ -260,7 +260,8 @@ class Sleeper:
         node = self._node
         outbox = node.outbox
         answered = 0 < outbox.issued <= outbox.settled.upto(node.identity.boot)
-        busy = node.downlink.update is not None or node.downlink.trial is not None
+        update = node.downlink.update
+        busy = node.downlink.trial is not None or (update is not None and update.going(now))
         if (answered and not busy) or (now - self._link_since >= REPORT_MS and not busy):
             self._sleep(now)
             return True

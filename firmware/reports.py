@@ -1,6 +1,5 @@
 """Bodies of the frames that a board builds beside DATA: HELLO, LIVE, LOG, RESULT, CLOCK."""
 
-from firmware.version import VERSION
 from protocol import quantity, wire
 from protocol.builder import Overflow
 
@@ -14,10 +13,10 @@ if TYPE_CHECKING:
 TEXT_MAX = 200
 
 
-def info(builder: "FrameBuilder", board: str, uuid: bytes, reset_cause: int) -> None:
+def info(builder: "FrameBuilder", version: str, board: str, uuid: bytes, reset_cause: int) -> None:
     """INFO: what runs where, under which world-wide identity."""
     builder.open(wire.S_INFO)
-    _entry(builder, wire.INFO_FIRMWARE, VERSION.encode())
+    _entry(builder, wire.INFO_FIRMWARE, version.encode())
     _entry(builder, wire.INFO_BOARD, board.encode()[:32])
     _entry(builder, wire.INFO_RESET_CAUSE, bytes([reset_cause & 255]))
     _entry(builder, wire.INFO_REGISTRY, bytes([quantity.REVISION & 255, quantity.REVISION >> 8]))

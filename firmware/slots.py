@@ -1,6 +1,12 @@
-"""The two firmware folders, a and b: which is good, which is on trial (record: boot.py)."""
+"""The two firmware folders, a and b: which is good, which is on trial (record: boot.py).
+
+While no trial runs, an id says that its end is still to be told: `left` is 1 when the build was
+kept, 0 when it went back. NVS "trials" is a u8: how often the build of that id was put on trial.
+"""
 
 from struct import pack, unpack
+
+from firmware import health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -8,7 +14,10 @@ if TYPE_CHECKING:
     from firmware.types import Hal
 
 KEY = "slot"
+COUNT_KEY = "trials"
+TRIALS = 3
 TRIAL_STARTS = 3
+TRIAL_LINKED_MS = 900_000
 TRIAL_MS = 86_400_000
 ENTRY = "firmware/application"  # .mpy or .py; a folder without it holds no firmware
 
@@ -33,6 +42,11 @@ class Slots:
         """The folder that does not hold the good firmware."""
         return "b" if self.good == "a" else "a"
 
+    @property
+    def trials(self) -> int:
+        """How often the newest build was put on trial."""
+        return health.read_count(self._hal.nvs, COUNT_KEY)
+
     def filled(self, slot: str) -> bool:
         """Whether a folder holds firmware."""
         for suffix in (".mpy", ".py"):
@@ -43,20 +57,21 @@ class Slots:
                 pass
         return False
 
-    def begin_trial(self, id: int) -> None:
+    def begin_trial(self, id: int, again: bool = False) -> None:
         """The other folder runs from the next start on, and is good after keep()."""
+        health.write_count(self._hal.nvs, COUNT_KEY, self.trials + 1 if again else 1)
         self._write(self.good, self.other, TRIAL_STARTS, id)
 
     def keep(self) -> None:
-        """The folder on trial is good."""
-        self._write(self.trial, "", 0, 0)
+        """The folder on trial is good, which is still to be told."""
+        self._write(self.trial, "", 1, self.id)
 
     def go_back(self) -> None:
-        """End the trial: the good folder runs from the next start on, and tells of it."""
+        """End the trial: the good folder runs from the next start on."""
         self._write(self.good, "", 0, self.id)
 
     def told(self) -> None:
-        """The failed trial was told to the collector."""
+        """The end of the trial was told to the collector."""
         self._write(self.good, "", 0, 0)
 
     def switch(self) -> bool:
@@ -74,17 +89,16 @@ class Slots:
 
 
 class BuildTrial:
-    """A new build proves itself by an ACK of one of its frames.
+    """A new build proves itself by an ACK of one of its frames, and by living for five minutes.
 
-    Its clock runs only while the link stands, so that a broker that is away undoes nothing; a
-    build that reaches no broker at all has the same time by uptime.
+    Its clock runs only while the link stands, and for a day of uptime at most.
     """
 
     def __init__(self, node: "Node", slots: Slots) -> None:
         self._node = node
         self._slots = slots
         self._linked_ms = 0
-        self._last_ms = 0
+        self._last_ms = node.clock.uptime_ms()
 
     def step(self, now: int) -> bool:
         """Run the clock; False once the trial is over, whichever way."""
@@ -92,13 +106,54 @@ class BuildTrial:
         if node.link.connected:
             self._linked_ms += now - self._last_ms
         self._last_ms = now
-        if node.outbox.settled.upto(node.identity.boot):
-            id = self._slots.id
+        if heard(node) and now >= health.GOOD_AFTER_MS and not node.safe_mode:
             self._slots.keep()
-            node.tell_update(id, True)
+            node.tell_update(self._slots, True)
             return False
-        if (self._linked_ms or now) >= TRIAL_MS:
+        if self._linked_ms >= TRIAL_LINKED_MS or now >= TRIAL_MS:
             self._slots.go_back()
             node.restart_wanted = True
             return False
         return True
+
+
+class Doubt:
+    """A build came back without an ACK. Was it bad, or was the collector away?
+
+    The build before is the witness: once it has an ACK itself, the newer one has another trial.
+    """
+
+    def __init__(self, node: "Node", slots: Slots) -> None:
+        self._node = node
+        self._slots = slots
+
+    def step(self, now: int) -> bool:
+        """Wait for the collector; False once the next trial was begun, or cannot be."""
+        node, slots = self._node, self._slots
+        if not heard(node):
+            return True
+        if node.downlink.update is None and slots.filled(slots.other):
+            slots.begin_trial(slots.id, True)
+            node.restart_wanted = True
+        else:
+            node.tell_update(slots, False)
+        return False
+
+
+def heard(node: "Node") -> bool:
+    """Whether the collector has a frame of this boot."""
+    return node.outbox.settled.any(node.identity.boot)
+
+
+def take_up(node: "Node") -> "BuildTrial | Doubt | None":
+    """At a start: a build on trial, or one whose trial has ended and is to be told of."""
+    slots = Slots(node.hal)
+    if slots.trial:
+        return BuildTrial(node, slots)
+    if slots.id and slots.left:
+        node.tell_update(slots, True)
+    elif slots.id and slots.trials < TRIALS and slots.filled(slots.other):
+        return Doubt(node, slots)
+    elif slots.id:
+        node.tell_update(slots, False)
+    return None

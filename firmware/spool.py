@@ -59,7 +59,7 @@ class Spool:
         self._reader: "File | None" = None
         self._reading = -1
         self._writer: "File | None" = None
-        self._written = 0  # length of the last segment, with what is not durable yet
+        self.written = 0  # length of the last segment, with what is not durable yet
         self.durable = 0  # length of the last segment that may be read
         self._open = False  # the last segment may be appended to
         self._small = 0  # bytes of LOG and HELLO in the last segment
@@ -109,7 +109,7 @@ class Spool:
             if buffer[1] & wire.TYPE_MASK in (wire.T_HELLO, wire.T_LOG):
                 self._small += 2 + length
             offset += 2 + length
-        self.durable = self._written = offset
+        self.durable = self.written = offset
         size = self._files.stat(self._path(number))[6]
         self._open = offset == size and self._state(number) == KEPT
 
@@ -159,7 +159,7 @@ class Spool:
         if small and not self.room_for(size):
             return False
         try:
-            if not self._open or self._written + size > self._segment_bytes:
+            if not self._open or self.written + size > self._segment_bytes:
                 self._roll(boot, seq)
             if self._writer is None:
                 self._writer = self._files.open(self._path(self.last), "ab")
@@ -169,7 +169,7 @@ class Spool:
         except OSError:
             self._fail()
             return False
-        self._written += size
+        self.written += size
         if small:
             self._small += size
         self._unsynced.append((boot, seq))
@@ -177,7 +177,7 @@ class Spool:
 
     def room_for(self, small_bytes: int) -> bool:
         """Whether a LOG or HELLO record keeps to its share of a segment."""
-        if not self._open or self._written + small_bytes > self._segment_bytes:
+        if not self._open or self.written + small_bytes > self._segment_bytes:
             return True
         return self._small + small_bytes <= self._segment_bytes // SHARE
 
@@ -192,7 +192,7 @@ class Spool:
         except OSError:
             self._fail()
             return False
-        self.durable = self._written
+        self.durable = self.written
         self.appends += 1
         self.failed = False
         for boot, seq in self._unsynced:
@@ -210,7 +210,7 @@ class Spool:
     def _fail(self) -> None:
         self.failed = True
         self._open = False
-        self._written = self.durable
+        self.written = self.durable
         self._unsynced.clear()
         writer, self._writer = self._writer, None
         if writer is not None:
@@ -225,7 +225,7 @@ class Spool:
             raise OSError(5, "sync failed")
         self._make_room()
         self._add(boot, seq, KEPT)
-        self._written = self.durable = self._small = 0
+        self.written = self.durable = self._small = 0
         self._open = True
 
     def _make_room(self) -> None:
@@ -421,7 +421,7 @@ class Spool:
         self._set_state(number, GONE)
         if number == self.last:
             self._open = False
-            self._written = self.durable = 0
+            self.written = self.durable = 0
         self._trim()
         return frames
 

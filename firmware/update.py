@@ -7,8 +7,8 @@ offset that it wants, again after WINDOW_BYTES, and with back-off when nothing c
 
 from struct import pack, unpack_from
 
+from firmware.slots import Slots
 from firmware.store import Store
-from firmware.version import VERSION
 from protocol import downlink as bodies
 from protocol import wire
 
@@ -24,6 +24,7 @@ SIZE_MAX = 400_000
 WINDOW_BYTES = 4096
 ASK_FIRST_MS = 10_000
 ASK_LAST_MS = 300_000
+PATIENCE_MS = 120_000
 
 
 def message(size: int, sha256: bytes, version: str) -> bytes:
@@ -44,12 +45,17 @@ class Fetch:
         self._asked_for = -1
         self._due = 0
         self._wait_ms = ASK_FIRST_MS
+        self._heard_ms = node.clock.uptime_ms()
 
     def _on_flash(self) -> int:
         try:
             return min(self.size, self._node.hal.files.stat(BUNDLE_FILE)[6])
         except OSError:
             return 0
+
+    def going(self, now: int) -> bool:
+        """Whether pieces still come, so that a board that sleeps stays awake for them."""
+        return now - self._heard_ms < PATIENCE_MS
 
     def step(self, now: int) -> None:
         """Ask for the next piece when it is due; install when all is there."""
@@ -77,6 +83,7 @@ class Fetch:
         finally:
             handle.close()
         self.have += len(data)
+        self._heard_ms = now
         self._wait_ms = ASK_FIRST_MS
         self._due = now + ASK_FIRST_MS
         if self.have >= self._asked_for + WINDOW_BYTES:
@@ -97,8 +104,10 @@ def take(node: "Node", data: memoryview, now: int) -> None:
         return
     size, sha256, version, signature = bodies.offer(data)
     digest = bytes(sha256)
-    if version == VERSION:
-        node.tell_update(id, True)
+    if node.on_trial:
+        return  # the other folder runs; the offer comes again
+    if version == node.version:
+        node.result(wire.T_UPDATE, id, 0, wire.R_DONE, version.encode())
         return
     if fetch is not None and fetch.sha256 == digest:
         fetch.id = id
@@ -146,10 +155,13 @@ def begin(node: "Node", id: int, size: int, sha256: bytes, version: str) -> None
 
 
 def resume(node: "Node") -> None:
-    """At start: go on with a fetch that was interrupted."""
+    """At start: go on with a fetch that was interrupted; one that led to a trial is over."""
     record = Store(node.hal.files, RECORD).load()
     if record:
         id, size = unpack_from("<HI", record, 0)
+        if id == Slots(node.hal).id:
+            forget(node)
+            return
         version = str(record[38:], "utf-8")
         node.downlink.update = Fetch(node, id, size, bytes(record[6:38]), version)
 
@@ -157,7 +169,6 @@ def resume(node: "Node") -> None:
 def finish(node: "Node", fetch: Fetch) -> None:
     """Verify the whole bundle, unpack it into the other folder, and let it be tried."""
     from firmware import bundle
-    from firmware.slots import Slots
 
     files = node.hal.files
     slots = Slots(node.hal)

@@ -1,7 +1,8 @@
 """What to send and when: a window over the spool, resends by ACK, back-off with jitter.
 
 No I/O: times come in, frames come out. A frame goes out once when it enters the window; it is sent
-again when an ACK shows it missing, or after 10 s doubling to 5 minutes.
+again when an ACK shows it missing, or after 10 s doubling to 5 minutes. A copy of an answer that
+people wait for may go ahead of its turn; its turn stays.
 """
 
 from protocol import wire
@@ -20,6 +21,8 @@ SILENCE_MS = 30_000
 MASK_REACH = 33  # an ACK's mask reaches upto + 33
 BOOTS_MAX = 20
 RAM_FRAMES_MAX = 4
+AHEAD_MAX = 4
+AHEAD_TRIES = 3
 _SKIPS = 32  # records looked at in one call
 _BOOT, _SEQ, _NUMBER, _OFFSET, _DUE, _TRIES, _SENT = 0, 1, 2, 3, 4, 5, 6
 
@@ -51,6 +54,10 @@ class Settled:
                 return settles(seq, upto, mask)
         return False
 
+    def any(self, boot: int) -> bool:
+        """Whether a frame of boot is acknowledged."""
+        return any(known == boot and (upto or mask) for known, upto, mask in self._boots)
+
     def upto(self, boot: int) -> int:
         """Highest seq with all before it settled; 0 when nothing is known."""
         for known, upto, _ in self._boots:
@@ -80,6 +87,7 @@ class Uplink:
         self._cursor = [0, 0]
         self._flight: "list[list[int]]" = []
         self._ram: "list[tuple[int, int, bytes]]" = []
+        self._ahead: "list[list[int]]" = []
         self._forced: "list[tuple[int, int, int]]" = []
         self._chosen: "list[int]" = []
         self._hold_until = -1
@@ -90,7 +98,7 @@ class Uplink:
     def connected(self, now_ms: int) -> None:
         """A new link stands and LIVE is out: hold DATA until its ACK, 5 s at most."""
         self._hold_until = now_ms + HOLD_MS
-        for entry in self._flight:
+        for entry in self._flight + self._ahead:
             entry[_DUE] = min(entry[_DUE], self._hold_until)
 
     def hold(self, frame: bytes, boot: int, seq: int) -> "tuple[int, int] | None":
@@ -101,6 +109,11 @@ class Uplink:
         boot, seq, _ = self._ram.pop(0)
         self._flight = [e for e in self._flight if e[_NUMBER] >= 0 or e[_SEQ] != seq]
         return boot, seq
+
+    def ahead(self, boot: int, seq: int, number: int, offset: int) -> None:
+        """Send copies of a frame before its turn until it is acknowledged, four times at most."""
+        self._ahead.append([boot, seq, number, offset, 0, 0, -1])
+        self._ahead = self._ahead[-AHEAD_MAX:]
 
     def acknowledge(self, boot: int, upto: int, mask: int, now_ms: int) -> None:
         """Take one entry of an ACK: free what it covers, bring forward what it shows missing."""
@@ -119,6 +132,7 @@ class Uplink:
                 entry[_TRIES] = 0
         self._flight = kept
         self._ram = [held for held in self._ram if not self._settled.covers(held[0], held[1])]
+        self._ahead = [e for e in self._ahead if not self._settled.covers(e[_BOOT], e[_SEQ])]
 
     def resend(self, boot: int, first: int, last: int) -> bool:
         """Send a range again that was acknowledged before; False when nothing of it is left."""
@@ -136,6 +150,7 @@ class Uplink:
         held = len(self._ram)
         self._flight = []
         self._ram = []
+        self._ahead = []
         self._cursor = self._spool.end()
         return held
 
@@ -152,6 +167,10 @@ class Uplink:
                     self._chosen = entry
                     return frame
         self._flight = [entry for entry in self._flight if entry[_NUMBER] > -2]
+        if self._ahead:
+            frame = self._next_ahead(now_ms)
+            if frame is not None:
+                return frame
         if len(self._flight) >= self._window:
             return None
         return self._fresh(now_ms)
@@ -172,6 +191,9 @@ class Uplink:
         wait = 60_000
         for entry in self._flight:
             wait = min(wait, entry[_DUE] - now_ms)
+        for entry in self._ahead:
+            if self._there(entry):
+                wait = min(wait, entry[_DUE] - now_ms)
         if self._hold_until >= 0:
             return max(0, min(60_000, self._hold_until - now_ms))
         if len(self._flight) < self._window and self._cursor < self._spool.end():
@@ -205,6 +227,32 @@ class Uplink:
             ):
                 oldest = entry
         return oldest
+
+    def _there(self, entry: "list[int]") -> bool:
+        """Whether a frame that goes ahead is durable, or in RAM."""
+        spool = self._spool
+        return entry[_NUMBER] != spool.last or entry[_OFFSET] < spool.durable
+
+    def _next_ahead(self, now_ms: int) -> "memoryview | None":
+        """A copy that is due; what has its turn now, is sent already or is gone is let go."""
+        for entry in list(self._ahead):
+            if entry[_DUE] > now_ms or not self._there(entry):
+                continue
+            frame = None
+            if entry[_TRIES] < AHEAD_TRIES and not self._has_turn(entry):
+                frame = self._fetch(entry)
+            if frame is not None:
+                self._chosen = entry
+                return frame
+            self._ahead.remove(entry)
+        return None
+
+    def _has_turn(self, entry: "list[int]") -> bool:
+        """Whether a frame was reached in the order of the spool, or is the next there."""
+        if entry[_NUMBER] < 0:
+            return any(e[_BOOT] == entry[_BOOT] and e[_SEQ] == entry[_SEQ] for e in self._flight)
+        at, cursor = entry[_NUMBER:_DUE], self._cursor
+        return at < cursor or (at == cursor and len(self._flight) < self._window)
 
     def _fetch(self, entry: "list[int]") -> "memoryview | None":
         """The bytes of a frame in flight; None (and a mark to forget it) when it is gone."""

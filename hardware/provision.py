@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hardware import records
+from hardware import faults, records
 from hardware.faults import BenchError, Exit
 from hardware.install import SLOT
 from hardware.records import Identity, Site
@@ -24,7 +24,19 @@ import esp32
 from firmware import identity
 nvs = esp32.NVS('osn')
 """
-TAKEN = PREPARE + "i = identity.load(nvs)\nprint('%08x' % i.node if i else '')"
+TAKEN = """
+import esp32
+from binascii import crc32
+from struct import unpack_from
+r = bytearray(62)
+try:
+ n = esp32.NVS('osn').get_blob('identity', r)
+except OSError:
+ n = 0
+if n == 62 and r[0] == 1 and unpack_from('<I', r, 58)[0] == crc32(r[:58]):
+ print('%08x' % unpack_from('<I', r, 2))
+"""
+"""Needs no firmware on the board, which may be half installed; layout: firmware/identity.py."""
 SAVE = (
     PREPARE
     + """
@@ -38,17 +50,18 @@ HELLO = (
 from binascii import hexlify
 import machine
 from firmware import reports
+from firmware.version import VERSION
 from protocol import wire
 from protocol.frame import FrameBuilder
 from protocol.mac import Mac, derive
 i = identity.load(nvs)
 b = FrameBuilder(256, Mac(derive(i.key, b'up')))
 b.begin(wire.T_HELLO, i.node, i.boot, 1)
-reports.info(b, {board!r}, i.uuid, machine.reset_cause())
+reports.info(b, VERSION, {board!r}, i.uuid, machine.reset_cause())
 print(hexlify(b.view[:b.finish()]).decode())
 """
 )
-ERASE = PREPARE + "nvs.erase_key('identity')\nnvs.commit()"
+ERASE = "import esp32\nnvs = esp32.NVS('osn')\nnvs.erase_key('identity')\nnvs.commit()"
 
 Random = Callable[[int], bytes]
 
@@ -63,9 +76,9 @@ def new_identity(taken: set[str], random: Random = secrets.token_bytes) -> Ident
     return Identity(node, str(unique), random(32), int(time.time()))
 
 
-def provisioned_as(opened: Session, slot: str = SLOT) -> str | None:
+def provisioned_as(opened: Session) -> str | None:
     """The address of the identity that a board holds, or None."""
-    return opened.run(TAKEN.format(slot=_path(opened, slot))).strip() or None
+    return opened.run(TAKEN).strip() or None
 
 
 def provision(
@@ -82,35 +95,40 @@ def provision(
     """Make an identity, write it and the settings, check the board's HELLO, append the record.
 
     The record is written before the board gets its key, so that no board is left with a key that
-    nobody knows. Raises BenchError; a board that has an identity is refused.
+    nobody knows. A board that holds the identity of a record of this name is finished, for an
+    interruption may have left it half done. Raises BenchError for one that holds another.
     """
-    present = provisioned_as(opened, slot)
+    present = provisioned_as(opened)
     if present is not None:
-        raise BenchError(
-            Exit.ALREADY_PROVISIONED,
-            f"The board on {opened.port} is already node {present}",
-            "To give it a new life, and lose what it has not sent yet, use `osn-board wipe`",
+        entry = records.newest(records_path, present)
+        if entry is None or (entry.get("name"), entry.get("board")) != (name, board):
+            raise faults.already_provisioned(opened.port, present)
+        identity = records.identity_in(entry)
+    else:
+        taken = {str(entry.get("node")) for entry in records.known(records_path)}
+        identity = new_identity(taken)
+        records.append(records_path, records.record(identity, name, board, site, mobile))
+        opened.run(
+            SAVE.format(
+                slot=_path(opened, slot),
+                node=identity.node,
+                boot=identity.boot,
+                uuid=uuid.UUID(identity.uuid).hex,
+                key=identity.key.hex(),
+            )
         )
-    taken = {str(entry.get("node")) for entry in records.known(records_path)}
-    identity = new_identity(taken)
-    records.append(records_path, records.record(identity, name, board, site, mobile))
-    folder = _path(opened, slot)
-    opened.run(
-        SAVE.format(
-            slot=folder,
-            node=identity.node,
-            boot=identity.boot,
-            uuid=uuid.UUID(identity.uuid).hex,
-            key=identity.key.hex(),
-        )
-    )
-    base = folder.rsplit("/", 1)[0]
-    opened.put(
-        f"{base}/provision.json",
-        json.dumps(broker_entry(identity) | dict(settings), sort_keys=True).encode(),
-    )
+    put_settings(opened, identity, settings, slot)
     verify(opened, identity, board, slot)
     return identity
+
+
+def put_settings(
+    opened: Session, identity: Identity, settings: Mapping[str, int | str], slot: str = SLOT
+) -> None:
+    """Leave settings for the next start of the firmware, with what the broker asks for."""
+    base = _path(opened, slot).rsplit("/", 1)[0]
+    content = json.dumps(broker_entry(identity) | dict(settings), sort_keys=True)
+    opened.put(f"{base}/provision.json", content.encode())
 
 
 def broker_entry(identity: Identity) -> dict[str, int | str]:
@@ -138,9 +156,9 @@ def verify(opened: Session, identity: Identity, board: str, slot: str = SLOT) ->
         raise _unproved(opened, "its HELLO names another identity or board")
 
 
-def erase(opened: Session, slot: str = SLOT) -> None:
+def erase(opened: Session) -> None:
     """Take the identity and the key from a board."""
-    opened.run(ERASE.format(slot=_path(opened, slot)))
+    opened.run(ERASE)
 
 
 def _unproved(opened: Session, why: str) -> BenchError:

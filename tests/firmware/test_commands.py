@@ -6,7 +6,8 @@ import pytest
 
 from firmware import health
 from firmware.node import Node
-from firmware.settings import Settings, row_named
+from firmware.setting_rules import row_named
+from firmware.settings import Settings
 from protocol import wire
 from tests.firmware import boards
 from tests.firmware.conversation import Collector
@@ -40,6 +41,7 @@ def test_reboot_answers_before_it_resets(node: Node, collector: Collector) -> No
     collector.command(1, wire.C_REBOOT)
     boards.run(node, 1_000)
     assert collector.outcomes() == [(wire.T_COMMAND, 1, wire.C_REBOOT, wire.R_DONE)]
+    boards.run(node, 3_000)
     assert hal_of(node).resets == 1
     assert not node.outbox.spool.unsynced
 
@@ -170,7 +172,7 @@ def test_an_unknown_setting_is_refused(collector: Collector) -> None:
 
 def test_settings_that_need_it_restart_the_board(node: Node, collector: Collector) -> None:
     collector.config(3, [(key("sample_interval_s"), 10)])
-    boards.run(node, 2_000)
+    boards.run(node, 5_000)
     assert hal_of(node).resets == 1
     assert collector.outcomes() == [(wire.T_CONFIG, 3, 0, wire.R_DONE)]
 
@@ -268,7 +270,7 @@ def test_safe_mode_tries_again_after_an_hour() -> None:
     node = boards.make_node(hal)
     node.start()
     assert node.safe_mode
-    boards.run(node, 3_602_000)
+    boards.run(node, 3_605_000)
     assert hal.resets == 1
     assert not boards.make_node(hal).safe_mode
     assert boards.make_node(hal).safe_mode
@@ -289,3 +291,20 @@ def test_a_silent_link_gets_one_reboot_until_it_was_heard_again() -> None:
     boards.run(node, 1_000)
     Collector(node).ack(0)
     assert health.may_reboot_for_silence(hal.nvs)
+
+
+def test_an_answer_does_not_wait_behind_two_weeks_of_data() -> None:
+    node = boards.make_node(sample_interval_s=60, report_interval_s=60, silent_reboot_h=0)
+    hal_of(node).transport.accepts = False
+    node.start()
+    boards.run(node, 6 * 3_600_000)
+    hal_of(node).transport.accepts = True
+    boards.run(node, 1_000)
+    collector = Collector(node)
+    collector.ack(0)
+    boards.run(node, 1_000)
+    collector.command(3, wire.C_IDENTIFY)
+    boards.run(node, 2_000)
+    assert collector.outcomes() == [(wire.T_COMMAND, 3, wire.C_IDENTIFY, wire.R_DONE)]
+    assert len(collector.heard(wire.T_DATA)) < 40
+    assert node.outbox.issued > 300

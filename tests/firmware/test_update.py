@@ -13,6 +13,7 @@ from firmware import bundle as board_bundle
 from firmware import ed25519
 from firmware import slots as board_slots
 from firmware import update as board_update
+from firmware.boot import pick
 from firmware.node import Node
 from firmware.slots import Slots
 from firmware.version import VERSION
@@ -40,13 +41,8 @@ def with_key(files: MemoryFiles) -> MemoryFiles:
 
 
 def start(hal: boards.MemoryHal) -> Node:
-    """The board's start: boot.py's rules, then the node."""
-    slots = Slots(hal)
-    if slots.trial:
-        if slots.left:
-            slots._write(slots.good, slots.trial, slots.left - 1, slots.id)
-        else:
-            slots.go_back()
+    """The board's start: boot.py's choice, then the node."""
+    pick(hal.nvs, False)
     hal.now_ms = 0
     hal.transport.up.clear()
     node = boards.make_node(hal, sample_interval_s=30, report_interval_s=60, spool_sync_s=0)
@@ -152,10 +148,11 @@ def test_an_update_is_fetched_installed_tried_and_kept_after_an_ack() -> None:
     again = start(hal)
     assert Slots(hal).trial == "b"
     boards.run(again, 70_000)
-    assert Slots(hal).good == "a"
     there = Server(again)
     there.ack()
-    boards.run(again, 15_000)
+    boards.run(again, 200_000)
+    assert Slots(hal).good == "a"
+    boards.run(again, 30_000)
     assert (Slots(hal).good, Slots(hal).trial) == ("b", "")
     assert (5, wire.R_DONE) in there.statuses()
 
@@ -246,49 +243,168 @@ def test_a_bundle_that_differs_from_its_hash_is_thrown_away() -> None:
 
 
 def trial(hal: boards.MemoryHal) -> Node:
+    """A board with a build in folder b that has its first start on trial."""
+    hal.files.content.setdefault("b/firmware/application.py", b"new")
     Slots(hal).begin_trial(7)
     return start(hal)
 
 
-def test_a_build_without_ack_goes_back_after_a_day_on_line() -> None:
+def collector_is_there(node: Node) -> Server:
+    """The collector answers once, with an ACK of all that was issued."""
+    boards.run(node, 1_000)
+    there = Server(node)
+    there.ack(0)
+    boards.run(node, 12_000)
+    there.ack()
+    return there
+
+
+def test_a_build_without_ack_goes_back_after_a_quarter_of_an_hour_on_line() -> None:
     hal = boards.MemoryHal()
     node = trial(hal)
-    boards.run(node, 86_300_000)
+    boards.run(node, 890_000)
     assert hal.resets == 0
-    boards.run(node, 200_000)
+    boards.run(node, 20_000)
     assert hal.resets == 1
-    again = start(hal)
-    assert (Slots(hal).good, Slots(hal).trial) == ("a", "")
-    boards.run(again, 1_000)
-    there = Server(again)
-    there.ack(0)
-    there.ack(99_999, boot=node.identity.boot)
-    boards.run(again, 20_000)
-    assert (7, wire.R_FAILED) in there.statuses()
-    assert Slots(hal).id == 0
-
-
-def test_an_absent_broker_does_not_run_the_clock_of_a_build_that_reached_it() -> None:
-    hal = boards.MemoryHal()
-    node = boards.make_node(hal, sample_interval_s=600, silent_reboot_h=0)
-    Slots(hal).begin_trial(7)
-    node = boards.make_node(hal, sample_interval_s=600, silent_reboot_h=0)
-    node.start()
-    boards.run(node, 60_000)
-    hal.transport.accepts = False
-    boards.run(node, 3 * 86_400_000)
-    assert hal.resets == 0
-    assert Slots(hal).trial == "b"
-
-
-def test_a_build_that_cannot_start_goes_back_after_three_starts() -> None:
-    hal = boards.MemoryHal()
-    Slots(hal).begin_trial(7)
-    for _ in range(3):
-        start(hal)
-        assert Slots(hal).trial == "b"
     start(hal)
     assert (Slots(hal).good, Slots(hal).trial) == ("a", "")
+
+
+def test_a_build_without_ack_has_another_trial_once_the_collector_is_heard() -> None:
+    """A collector that was away must not undo a good build."""
+    hal = boards.MemoryHal()
+    boards.run(trial(hal), 910_000)
+    witness = start(hal)
+    boards.run(witness, 12 * 3_600_000)
+    assert (Slots(hal).trial, hal.resets) == ("", 1)
+    collector_is_there(witness)
+    boards.run(witness, 4_000)
+    assert (Slots(hal).trial, hal.resets) == ("b", 2)
+    again = start(hal)
+    there = collector_is_there(again)
+    boards.run(again, 300_000)
+    assert (Slots(hal).good, Slots(hal).trial) == ("b", "")
+    assert there.statuses() == [(7, wire.R_DONE)]
+
+
+def test_a_build_that_never_has_an_ack_is_given_up_after_three_trials() -> None:
+    hal = boards.MemoryHal()
+    node = trial(hal)
+    for _ in range(2):
+        boards.run(node, 910_000)
+        witness = start(hal)
+        there = collector_is_there(witness)
+        boards.run(witness, 4_000)
+        assert there.statuses() == []
+        node = start(hal)
+        assert Slots(hal).trial == "b"
+    boards.run(node, 910_000)
+    witness = start(hal)
+    there = collector_is_there(witness)
+    boards.run(witness, 1_000)
+    assert there.statuses() == [(7, wire.R_FAILED)]
+    assert (Slots(hal).good, Slots(hal).trial, Slots(hal).id) == ("a", "", 0)
+
+
+def test_the_clock_of_a_trial_stands_still_without_a_broker_but_for_a_day_at_most() -> None:
+    hal = boards.MemoryHal()
+    node = trial(hal)
+    boards.run(node, 60_000)
+    hal.transport.accepts = False
+    boards.run(node, 23 * 3_600_000)
+    assert hal.resets == 0
+    boards.run(node, 3_600_000)
+    assert hal.resets == 1
+
+
+def test_a_build_that_cannot_start_goes_back_after_three_starts_and_not_into_safe_mode() -> None:
+    hal = boards.MemoryHal()
+    hal.files.content["b/firmware/application.py"] = b"new"
+    Slots(hal).begin_trial(7)
+    for _ in range(3):
+        node = start(hal)
+        assert Slots(hal).trial == "b"
+    node = start(hal)
+    assert (Slots(hal).good, Slots(hal).trial) == ("a", "")
+    assert not node.safe_mode
+
+
+def test_an_ack_alone_does_not_make_a_build_good_that_resets_soon() -> None:
+    hal = boards.MemoryHal()
+    hal.files.content["b/firmware/application.py"] = b"new"
+    Slots(hal).begin_trial(7)
+    for _ in range(3):
+        node = start(hal)
+        collector_is_there(node)
+        boards.run(node, 60_000)
+        assert Slots(hal).trial == "b"
+    start(hal)
+    assert Slots(hal).good == "a"
+
+
+def test_waking_from_deep_sleep_is_no_start_of_a_trial() -> None:
+    hal = boards.MemoryHal()
+    Slots(hal).begin_trial(7)
+    for _ in range(10):
+        assert pick(hal.nvs, True) == ("b", True)
+    assert [pick(hal.nvs, False) for _ in range(4)] == [("b", True)] * 3 + [("a", False)]
+
+
+def test_what_an_unprovisioned_board_starts_is_folder_a() -> None:
+    assert pick(boards.MemoryNvs(), False) == ("a", False)
+
+
+def test_a_board_that_sleeps_keeps_a_build_by_the_ack_of_a_later_report() -> None:
+    hal = boards.MemoryHal()
+    hal.files.content["b/firmware/application.py"] = b"new"
+    Slots(hal).begin_trial(7)
+
+    def wake(cause: int) -> Node:
+        pick(hal.nvs, cause == 4)
+        hal.now_ms, hal.cause = 0, cause
+        node = boards.make_node(hal, sleep=1, sleep_rows=2, sample_interval_s=60, spool_sync_s=0)
+        node.start()
+        return node
+
+    node = wake(1)
+    for _ in range(7):
+        before = len(hal.slept)
+        there = Server(node)
+        there.seq = node.downlink.seq
+        while len(hal.slept) == before:
+            boards.run(node, 500)
+            if hal.transport.connected:
+                there.ack()
+        node = wake(4)
+        if not Slots(hal).trial:
+            break
+    assert (Slots(hal).good, Slots(hal).trial) == ("b", "")
+
+
+def test_an_offer_to_a_build_on_trial_waits_and_touches_no_folder() -> None:
+    hal = boards.MemoryHal(with_key(MemoryFiles()))
+    node = trial(hal)
+    boards.run(node, 1_000)
+    server = Server(node)
+    server.ack(0)
+    server.offer()
+    boards.run(node, 30_000)
+    assert node.downlink.update is None
+    assert installed(hal.files, "b") == {"firmware/application.py": b"new"}
+    assert server.statuses() == []
+
+
+def test_a_fetch_that_led_to_a_trial_is_not_taken_up_again() -> None:
+    """Power failed after the trial was noted and before the bundle was removed."""
+    hal = boards.MemoryHal(with_key(MemoryFiles()))
+    node = start(hal)
+    board_update.begin(node, 7, len(NEW.content), NEW.sha256, "9.9.9")
+    hal.files.content["update.bin"] = NEW.content
+    hal.files.content["b/firmware/application.py"] = b"new"
+    Slots(hal).begin_trial(7)
+    again = start(hal)
+    assert again.downlink.update is None
+    assert "update.bin" not in hal.files.content
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -172,6 +172,66 @@ def test_acknowledged_segments_are_renamed() -> None:
     assert [name[-3:] for name in names] == [".a1"] * (len(names) - 1) + [".s1"]
 
 
+def hurry(bench: Bench, seq: int) -> None:
+    """Append an answer that goes ahead, as the outbox does."""
+    assert bench.spool.append(make_frame(BOOT, seq, 40))
+    bench.uplink.ahead(BOOT, seq, bench.spool.last, bench.spool.written - 42)
+
+
+def test_an_answer_goes_ahead_of_a_backlog_and_keeps_its_turn() -> None:
+    bench = Bench(200)
+    assert bench.send_all() == list(range(1, 9))
+    hurry(bench, 201)
+    assert bench.send_all() == []  # not durable yet
+    bench.spool.sync()
+    assert bench.send_all() == [201]
+    seen: list[int] = []
+    for upto in range(8, 201, 8):
+        bench.ack(upto)
+        seen += bench.send_all()
+    assert seen == list(range(9, 202))
+    bench.ack(201)
+    assert bench.spool.boots == []
+
+
+def test_a_lost_answer_is_sent_four_times_ahead_of_its_turn() -> None:
+    bench = Bench(200)
+    bench.send_all()
+    hurry(bench, 201)
+    bench.spool.sync()
+    times = []
+    for bench.now in range(0, 3_600_000, 1_000):
+        if 201 in bench.send_all():
+            times.append(bench.now)
+    assert len(times) == 4
+    assert times[1] - times[0] >= RESEND_FIRST_MS
+
+
+def test_an_answer_without_backlog_is_sent_once() -> None:
+    bench = Bench(3)
+    assert bench.send_all() == [1, 2, 3]
+    hurry(bench, 4)
+    bench.spool.sync()
+    assert bench.send_all() == [4]
+
+
+def test_an_answer_whose_segment_was_dropped_is_forgotten() -> None:
+    bench = Bench(600)  # more than the spool holds
+    hurry(bench, 601)
+    bench.spool.sync()
+    bench.add(602, 1400)
+    assert bench.spool.boots[0][1] > 601
+    assert 601 not in bench.send_all()
+
+
+def test_an_answer_that_flash_did_not_take_goes_ahead_from_ram() -> None:
+    bench = Bench(200)
+    bench.send_all()
+    bench.uplink.hold(make_frame(BOOT, 201, 40), BOOT, 201)
+    bench.uplink.ahead(BOOT, 201, -1, 0)
+    assert bench.send_all() == [201]
+
+
 def test_frames_in_ram_are_sent_after_those_in_flash_and_freed_by_ack() -> None:
     bench = Bench(2)
     for seq in (3, 4):
