@@ -25,6 +25,7 @@ WINDOW_BYTES = 4096
 ASK_FIRST_MS = 10_000
 ASK_LAST_MS = 300_000
 PATIENCE_MS = 120_000
+GIVE_UP_MS = 86_400_000
 
 
 def message(size: int, sha256: bytes, version: str) -> bytes:
@@ -62,6 +63,10 @@ class Fetch:
         if self.have >= self.size:
             self._node.downlink.update = None
             finish(self._node, self)
+        elif now - self._heard_ms >= GIVE_UP_MS:
+            self._node.downlink.update = None
+            forget(self._node)
+            _refuse(self._node, self.id, "no pieces came for a day")
         elif self._node.link.connected and now >= self._due:
             self._ask(now)
 

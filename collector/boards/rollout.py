@@ -1,10 +1,9 @@
 """A firmware's way to many boards: one first, then a tenth, then all; it stops when one is lost.
 
-Its state is a file beside the archive, so that it goes on after a restart. Boards ask for the
+Its state and the bundle are files beside the archive, so that it goes on after a restart. Boards ask for the
 offset that they want next, so nothing is sent to a board that is not there.
 """
 
-import base64
 import json
 import logging
 import secrets
@@ -29,10 +28,13 @@ from protocol.wire import FrameError
 log = logging.getLogger(__name__)
 
 FILE_NAME = "rollout.json"
+BUNDLE_NAME = "rollout.bundle"
 WINDOW_BYTES = 4096
 TENTH = 10
 COME_BACK_MS = 3_600_000
-"""How long a board of an early stage may be tried before it counts as lost."""
+"""How long a board may be tried, while the collector runs, before it counts as lost."""
+OFFER_AGAIN_MS = 600_000
+"""After so long without a question a board that was fetching may have forgotten the offer."""
 
 WAITING, FETCHING, TRYING, GOOD, FAILED, LOST = (
     "waiting", "fetching", "trying", "good", "failed", "lost",
@@ -102,7 +104,7 @@ class Rollouts:
         self._clock = clock
         self._send = send
         self._sources: dict[int, Source] = {}
-        if folder is not None:
+        if folder is not None and (folder / FILE_NAME).exists():
             self._load(folder / FILE_NAME)
 
     def begin(self, bundle: Bundle, nodes: Iterable[int]) -> Rollout:
@@ -115,6 +117,9 @@ class Rollouts:
         if not chosen:
             raise RolloutError("no board that could be updated")
         self.current = Rollout(bundle, stages(chosen, self._seen_ms))
+        if self._folder is not None:
+            signed = signed_file(bundle.content, bundle.signature)
+            write_bytes(self._folder / BUNDLE_NAME, signed, 0o600)
         self._save()
         for node in self._sources:
             self._offer(node)
@@ -207,26 +212,24 @@ class Rollouts:
         rollout, target = self.current, self._target(node)
         if rollout is None or target is None or rollout.stopped or target.stage > rollout.stage:
             return
-        if target.state not in (WAITING, FETCHING):
+        quiet_ms = self._clock.unix_ms() - target.since_ms
+        if target.state != WAITING and (target.state != FETCHING or quiet_ms < OFFER_AGAIN_MS):
             return
         if not target.id:
             target.id = secrets.randbits(16) or 1
             self._save()
         bundle = rollout.bundle
-        if target.state == WAITING:
-            self._down(
-                node,
-                Offer(
-                    target.id, len(bundle.content), bundle.sha256, bundle.version, bundle.signature
-                ),
-            )
+        self._down(
+            node,
+            Offer(target.id, len(bundle.content), bundle.sha256, bundle.version, bundle.signature),
+        )
 
     def _pieces(self, target: Target, offset: int) -> None:
         rollout = self.current
         if rollout is None or rollout.stopped:
             return
         self._change(target, FETCHING)
-        target.offset = offset
+        target.offset, target.since_ms = offset, self._clock.unix_ms()
         content = rollout.bundle.content
         end = min(len(content), offset + WINDOW_BYTES)
         for at in range(offset, end, CHUNK_MAX):
@@ -285,9 +288,7 @@ class Rollouts:
             return
         rollout = self.current
         document = {
-            "bundle": base64.b64encode(
-                signed_file(rollout.bundle.content, rollout.bundle.signature)
-            ).decode(),
+            "sha256": rollout.bundle.sha256.hex(),
             "stage": rollout.stage,
             "stopped": rollout.stopped,
             "targets": [asdict(target) for target in rollout.targets.values()],
@@ -298,13 +299,16 @@ class Rollouts:
         try:
             document = json.loads(path.read_bytes())
             targets = [Target(**entry) for entry in document["targets"]]
+            for target in targets:  # a collector that was away has lost nobody
+                target.since_ms = self._clock.unix_ms()
+            bundle = read_bundle(path.with_name(BUNDLE_NAME).read_bytes())
+            if bundle.sha256.hex() != document["sha256"]:
+                raise ValueError(f"{BUNDLE_NAME} is another bundle")
             self.current = Rollout(
-                read_bundle(base64.b64decode(document["bundle"])),
+                bundle,
                 {target.node: target for target in targets},
                 document["stage"],
                 document["stopped"],
             )
-        except FileNotFoundError:
-            return
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.error("%s: %s; the roll-out in it is forgotten", path, error)

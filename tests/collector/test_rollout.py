@@ -8,7 +8,7 @@ import pytest
 from collector.archive.archive import StoredFrame
 from collector.boards.bundles import Bundle, BundleError, read_bundle, signed_file
 from collector.boards.downlink import Downlink
-from collector.boards.rollout import COME_BACK_MS, RolloutError, Rollouts, stages
+from collector.boards.rollout import COME_BACK_MS, OFFER_AGAIN_MS, RolloutError, Rollouts, stages
 from collector.ledger.ledger import Ledger
 from collector.transports.base import Source
 from protocol import wire
@@ -181,6 +181,48 @@ def test_it_goes_on_after_a_restart_at_every_step(tmp_path: Path) -> None:
         city.rollouts = city.start()
     assert city.updated == len(BOARDS)
     assert (tmp_path / "rollout.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_time_in_which_the_collector_is_away_counts_against_no_board(tmp_path: Path) -> None:
+    city = City(tmp_path)
+    city.rollouts.begin(bundle(), BOARDS)
+    city.turn()
+    city.turn()
+    city.clock.now_ms += 10 * COME_BACK_MS
+    city.rollouts = city.start()
+    city.turn()
+    assert city.rollouts.current is not None
+    assert not city.rollouts.current.stopped
+    city.clock.now_ms += COME_BACK_MS + 1_000
+    city.turn()
+    assert "did not come back" in city.rollouts.current.stopped
+
+
+def test_a_board_that_has_forgotten_the_offer_gets_it_again(tmp_path: Path) -> None:
+    city = City(tmp_path)
+    city.rollouts.begin(bundle(), [1])
+    board = city.boards[1]
+    city.rollouts.on_live(1, 1, SOURCE)
+    asked = board.answers.pop()
+    city.rollouts.on_answer(StoredFrame(1, 1, 1, 1, decode(asked).type, 0, 0, 0, 0, asked))
+    board.answers.clear()
+    sent = city.sent
+    city.rollouts.on_live(1, 2, SOURCE)
+    assert city.sent == sent
+    city.clock.now_ms += OFFER_AGAIN_MS
+    city.rollouts.on_live(1, 3, SOURCE)
+    assert city.sent == sent + 1
+
+
+def test_the_state_without_its_bundle_is_forgotten_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    City(tmp_path).rollouts.begin(bundle(), BOARDS)
+    (tmp_path / "rollout.bundle").write_bytes(signed_file(CONTENT + b"!", SIGNATURE))
+    assert City(tmp_path).rollouts.current is None
+    assert "another bundle" in caplog.text
+    (tmp_path / "rollout.bundle").unlink()
+    assert City(tmp_path).rollouts.current is None
 
 
 def test_a_damaged_state_is_forgotten_and_said(
