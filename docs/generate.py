@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from firmware.settings import LOCAL, NETWORK, TABLE, Row
+from firmware.setting_rules import LOCAL, NETWORK, TABLE, Row
 
 SETTINGS_PAGE = Path(__file__).resolve().parent / "settings.md"
 GENERATORS = ("protocol.generate", "protocol.document", "hardware.pages")

@@ -2,6 +2,8 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from firmware.types import Hal
 
 SOURCE_TIME = 1
@@ -145,3 +147,15 @@ class Clock:
             return
         bound = (abs(moved_ms) + error_ms) * 1_000_000 // span_ms + 1
         self._drift_ppm = min(CRYSTAL_PPM * 2, max(1, (self._drift_ppm + bound + 1) // 2))
+
+
+def hear_clocks(clocks: "list[Any]", clock: Clock, now_ms: int) -> None:
+    """Let sensors that know the time (take_time) set the node's clock; once a day the time that
+    came from the collector sets those that keep it (set_time)."""
+    for sensor in clocks:
+        heard = sensor.take_time()
+        if heard is not None:
+            clock.set(heard[0], heard[1], heard[2], heard[3])
+        if clock.synchronised and clock.source == SOURCE_TIME and hasattr(sensor, "set_time"):
+            if sensor.wants_time(now_ms):
+                sensor.set_time(clock.unix_ms(now_ms), now_ms)

@@ -1,6 +1,7 @@
 """CONFIG: settings from the collector, checked as a whole; those of the network are tried first."""
 
-from firmware.settings import RESTART, SettingError, Settings
+from firmware.setting_rules import RESTART, SettingError
+from firmware.settings import Settings
 from protocol import downlink as bodies
 from protocol import wire
 

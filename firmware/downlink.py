@@ -1,6 +1,7 @@
 """What comes down: checked, counted, and handed to the part of the node that it is for."""
 
 from firmware import health
+from firmware.unload import unload
 from protocol import downlink as bodies
 from protocol import mac as keys
 from protocol import wire
@@ -69,14 +70,18 @@ class Downlink:
             from firmware import configure
 
             configure.take(node, bodies.section(body, wire.S_CONFIG), now)
+            unload("firmware.configure", "firmware.setting_rules")
         elif type == wire.T_COMMAND:
             from firmware import commands
 
             commands.take(node, bodies.section(body, wire.S_COMMAND), now)
+            unload("firmware.commands")
         elif type == wire.T_UPDATE:
             from firmware import update
 
             update.take(node, bodies.section(body, wire.S_UPDATE), now)
+            if self.update is None:
+                unload("firmware.update", "firmware.ed25519")
 
     def _ack(self, data: memoryview, now: int) -> None:
         self.collector = bodies.ack_collector(data)

@@ -2,14 +2,14 @@
 
 from firmware import health, reports
 from firmware import identity as identities
-from firmware import sensors as sensor_drivers
-from firmware.clock import Clock
+from firmware.clock import Clock, hear_clocks
 from firmware.downlink import Downlink
 from firmware.link import Link
 from firmware.live import Live
 from firmware.outbox import Outbox
 from firmware.sampling import Grid, Sampler
 from firmware.slots import Slots, take_up
+from firmware.unload import unload
 from firmware.version import VERSION
 from protocol import quantity, wire
 
@@ -30,6 +30,7 @@ SAFE_MODE_MS = 3_600_000  # then sampling is tried again
 BLINK_MS = 250
 ANSWER_MS = 3_000  # what led to a restart is answered first
 UPDATE_RECORD = "update"  # see update.py
+ONLY_AT_START = ("firmware.sensors", "firmware.setting_rules")
 
 
 class NotProvisioned(Exception):
@@ -38,11 +39,13 @@ class NotProvisioned(Exception):
 
 def load_sensors(board: "dict[str, Any]", hal: "Hal", now_ms: int) -> "list[tuple[Any, int]]":
     """(sensor, instance) for each entry of board.json's "sensors"."""
+    from firmware import sensors
+
     found = [
-        (sensor_drivers.from_board(entry, hal, now_ms), entry.get("instance", 0))
+        (sensors.from_board(entry, hal, now_ms), entry.get("instance", 0))
         for entry in board.get("sensors", [])
     ]
-    sensor_drivers.link([sensor for sensor, _ in found])
+    sensors.link([sensor for sensor, _ in found])
     return found
 
 
@@ -138,6 +141,7 @@ class Node:
             self.link.open(now)
             if self.sleeper is not None:
                 self.sleeper.stay(now)
+        unload(*ONLY_AT_START)
 
     def _add_vitals(self) -> "Vitals | None":
         """For a board that sleeps: a sensor of its own awake time and charge."""
@@ -199,7 +203,7 @@ class Node:
             wait = min(wait, self.sampler.step(now))
             self.deadlines.met("sampling", self.sampler.last_ms)
             if self._clocks:
-                sensor_drivers.hear_clocks(self._clocks, self.clock, now)
+                hear_clocks(self._clocks, self.clock, now)
         self._report(now)
         if self.outbox.step(now):
             self.deadlines.met("spool", now)

@@ -1,222 +1,70 @@
-"""Settings: one table with defaults and limits, kept A/B with a checksum, tried before kept.
-
-Kept and sent alike: (key u16, length u8, value)*, integers as zigzag uvarint, text as UTF-8.
-"""
-
-from struct import pack, unpack_from
+"""Settings: values by name, kept A/B with a checksum, tried before kept."""
 
 from firmware.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable, Iterator
+    from typing import Any, Iterable
 
     from firmware.types import Files
 
-OPEN = "o"  # CONFIG may change it
-NETWORK = "n"  # CONFIG may change it; tried once, reverted when no ACK comes
-LOCAL = "l"  # only over USB: secrets and private places
-
-PROVISION_FILE = "provision.json"
-RESTART = ("sample_interval_s", "batch_rows", "spool_bytes", "window", "watchdog_s", "sleep")
-
-# One text, not a table of tuples: on a board it takes a fifth of the memory.
-# name key kind (lowest highest default | longest "default)
-TABLE = """
-revision 1 o 0 2147483647 0
-sample_interval_s 2 o 1 86400 60
-report_interval_s 3 o 1 86400 300
-batch_rows 4 o 1 255 12
-live_interval_s 5 o 10 3600 60
-hello_interval_s 6 o 600 604800 21600
-spool_bytes 7 o 65536 64000000 1500000
-spool_sync_s 8 o 0 3600 60
-window 9 o 1 32 8
-watchdog_s 10 o 60 600 120
-silent_reboot_h 11 o 0 720 24
-trial_s 12 o 60 3600 300
-position_decimals 13 o 2 5 5
-sleep 14 o 0 1 0
-sleep_rows 15 o 1 64 6
-transport 32 n 8 "mqtt
-broker_host 33 n 64 "
-broker_port 34 n 1 65535 1883
-broker_tls 35 n 0 1 0
-wifi_ssid 36 n 32 "
-keepalive_s 37 n 10 600 60
-serial_port 38 n 8 "repl
-serial_baud 39 n 9600 2000000 115200
-wifi_password 64 l 63 "
-broker_user 65 l 64 "
-broker_password 66 l 128 "
-home_zone_1 67 l 40 "
-home_zone_2 68 l 40 "
-home_zone_3 69 l 40 "
-noise_calibration_cdb 70 l -2000 2000 0
-"""
-
-
-class SettingError(ValueError):
-    """A setting that cannot be taken; key names which, its text says why."""
-
-    def __init__(self, key: int, why: str) -> None:
-        super().__init__("setting %d: %s" % (key, why))
-        self.key = key
-
-
-class Row:
-    """One line of the table."""
-
-    def __init__(self, line: str) -> None:
-        words = line.split(" ")
-        self.name = words[0]
-        self.key = int(words[1])
-        self.kind = words[2]
-        self.is_text = words[-1].startswith('"')
-        self.lowest = 0 if self.is_text else int(words[3])
-        self.highest = int(words[3 if self.is_text else 4])  # of a text its length in bytes
-        self.default: "int | str" = words[4][1:] if self.is_text else int(words[5])
-
-    def check(self, value: "int | str") -> None:
-        """Raise SettingError when value is of the wrong kind or outside the limits."""
-        if self.is_text:
-            if not isinstance(value, str) or len(value.encode()) > self.highest:
-                raise SettingError(self.key, "a text of at most %d bytes" % self.highest)
-        elif not isinstance(value, int) or not self.lowest <= value <= self.highest:
-            raise SettingError(self.key, "a number from %d to %d" % (self.lowest, self.highest))
-
-    def decode(self, data: "bytes | memoryview") -> "int | str":
-        """A value from its bytes, checked. Raises SettingError."""
-        from protocol.downlink import integer
-
-        try:
-            value = str(bytes(data), "utf-8") if self.is_text else integer(memoryview(data))
-        except ValueError:
-            raise SettingError(self.key, "not UTF-8" if self.is_text else "not a number")
-        self.check(value)
-        return value
-
-
-def rows() -> "Iterator[Row]":
-    """All rows of the table."""
-    for line in TABLE.strip().split("\n"):
-        yield Row(line)
-
-
-def row_named(name: str) -> Row:
-    """The row of a name. Raises SettingError."""
-    start = TABLE.find("\n" + name + " ")
-    if start < 0:
-        raise SettingError(0, "there is none named " + name)
-    return Row(TABLE[start + 1 : TABLE.find("\n", start + 1)])
-
-
-def row_of(key: int) -> Row:
-    """The row of a key. Raises SettingError."""
-    for row in rows():
-        if row.key == key:
-            return row
-    raise SettingError(key, "unknown")
-
-
-def encode(value: "int | str") -> bytes:
-    """A value's bytes."""
-    if isinstance(value, str):
-        return value.encode()
-    code = value << 1 if value >= 0 else (-value << 1) - 1
-    out = bytearray()
-    while code > 127:
-        out.append(code & 127 | 128)
-        code >>= 7
-    out.append(code)
-    return bytes(out)
-
 
 class Settings:
-    """Values by name; what was never set has its default.
+    """values holds what was ever set; all else has its default (firmware.setting_rules).
 
     A trial lives in RAM alone, so that any reset reverts it; keep() writes it to flash.
     """
 
     def __init__(self, files: "Files | None" = None, path: str = "settings") -> None:
+        from firmware import setting_rules
+
         self._store = Store(files, path) if files is not None else None
         self._files = files
-        self._values: "dict[str, int | str]" = {}
-        self._foreign = b""  # entries of another build
+        self._defaults = setting_rules.defaults()
+        self.values: "dict[str, int | str]" = {}
+        self.foreign = b""  # entries of another build, as bytes
         self._before: "dict[str, int | str] | None" = None
 
     def __getitem__(self, name: str) -> "Any":
-        if name in self._values:
-            return self._values[name]
-        return row_named(name).default
+        if name in self.values:
+            return self.values[name]
+        return self._defaults[name]
 
     def load(self) -> None:
-        """Read what is kept; entries that this build does not know or allow are carried along.
+        """Read what is kept; a provision.json, put there over USB, is taken up and removed."""
+        from firmware import setting_rules
 
-        A provision.json of {name: value}, put there over USB, is taken up and removed.
-        """
         data = self._store.load() if self._store else None
-        at = 0
-        while data and at + 3 <= len(data):
-            key, length = unpack_from("<HB", data, at)
-            end = at + 3 + length
-            try:
-                row = row_of(key)
-                self._values[row.name] = row.decode(data[at + 3 : end])
-            except SettingError:
-                self._foreign += data[at:end]
-            at = end
-        self._take_provisioned()
-
-    def _take_provisioned(self) -> None:
-        if self._files is None:
-            return
-        try:
-            handle = self._files.open(PROVISION_FILE, "r")
-        except OSError:
-            return
-        import json
-
-        try:
-            given = json.load(handle)
-        finally:
-            handle.close()
-        for name in given:
-            self.set(name, given[name])
-        self.save()
-        self._files.remove(PROVISION_FILE)
+        if data:
+            setting_rules.unpack_into(self, data)
+        if self._files is not None and setting_rules.take_provisioned(self, self._files):
+            self.save()
+            self._files.remove(setting_rules.PROVISION_FILE)
 
     def set(self, name: str, value: "int | str") -> None:
         """Set one value in RAM. Raises SettingError."""
-        row_named(name).check(value)
-        self._values[name] = value
+        from firmware import setting_rules
+
+        setting_rules.row_named(name).check(value)
+        self.values[name] = value
 
     def save(self) -> None:
         """Write all that was ever set. Raises OSError."""
-        data = self._foreign
-        for name in self._values:
-            raw = encode(self._values[name])
-            data += pack("<HB", row_named(name).key, len(raw)) + raw
+        from firmware import setting_rules
+
         if self._store:
-            self._store.save(data)
+            self._store.save(setting_rules.pack_all(self))
 
     def apply(self, entries: "Iterable[tuple[int, bytes | memoryview]]") -> bool:
         """Take a CONFIG's (key, bytes) as a trial, all or none; True when it is for the network.
 
         Raises SettingError; nothing is changed then. keep() or revert() must follow.
         """
-        changed: "dict[str, int | str]" = {}
-        network = False
-        for key, raw in entries:
-            row = row_of(key)
-            if row.kind == LOCAL:
-                raise SettingError(key, "may only be set over USB")
-            value = row.decode(raw)
-            if row.kind == NETWORK and self[row.name] != value:
-                network = True
-            changed[row.name] = value
-        self._before = dict(self._values)
-        self._values.update(changed)
+        from firmware import setting_rules
+
+        changed, network = setting_rules.changes(self, entries)
+        self._before = dict(self.values)
+        self.values.update(changed)
         return network
 
     @property
@@ -232,5 +80,5 @@ class Settings:
     def revert(self) -> None:
         """End a trial: back to the values before it."""
         if self._before is not None:
-            self._values = self._before
+            self.values = self._before
         self._before = None

@@ -1,13 +1,11 @@
-"""Drivers by name; a module is imported when a board names it."""
+"""Drivers by name; a module is imported when a board names it. Unloaded after the start."""
 
 from protocol.quantity import HUMIDITY, PRESSURE, TEMPERATURE
-from protocol.wire import CLOCK_TIME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from firmware.clock import Clock
     from firmware.sensors.base import Sensor
     from firmware.sensors.bus import Entry, Hal
 
@@ -78,15 +76,3 @@ def link(sensors: "list[Any]") -> None:
                 if other is not sensor and all(quantity in given for quantity in wanted):
                     setattr(sensor, name, other)
                     break
-
-
-def hear_clocks(clocks: "list[Any]", clock: "Clock", now_ms: int) -> None:
-    """Let sensors that know the time (take_time) set the node's clock; once a day the time that
-    came from the collector sets those that keep it (set_time)."""
-    for sensor in clocks:
-        heard = sensor.take_time()
-        if heard is not None:
-            clock.set(heard[0], heard[1], heard[2], heard[3])
-        if clock.synchronised and clock.source == CLOCK_TIME and hasattr(sensor, "set_time"):
-            if sensor.wants_time(now_ms):
-                sensor.set_time(clock.unix_ms(now_ms), now_ms)

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware import identity, settings
+from firmware import identity, setting_rules
 from firmware.drops import Drops
 from firmware.identity import Identity
-from firmware.settings import SettingError, Settings
+from firmware.setting_rules import SettingError
+from firmware.settings import Settings
 from firmware.store import DATA_MAX, Store
 from protocol import wire
 from protocol.compose import setting
@@ -92,11 +93,11 @@ def test_identity_takes_no_damaged_record(bit: int) -> None:
 
 
 def test_every_default_is_within_its_limits_and_every_key_is_unique() -> None:
-    rows = list(settings.rows())
+    rows = list(setting_rules.rows())
     for row in rows:
         row.check(row.default)
     assert len({row.key for row in rows}) == len({row.name for row in rows}) == len(rows)
-    assert set(settings.RESTART) <= {row.name for row in rows}
+    assert set(setting_rules.RESTART) <= {row.name for row in rows}
 
 
 def test_settings_come_back_from_flash() -> None:
@@ -109,7 +110,7 @@ def test_settings_come_back_from_flash() -> None:
     again.load()
     assert again["broker_host"] == "pi.lan"
     assert again["sample_interval_s"] == 10
-    assert again["report_interval_s"] == settings.row_named("report_interval_s").default
+    assert again["report_interval_s"] == setting_rules.row_named("report_interval_s").default
 
 
 def test_settings_of_a_newer_build_survive_an_older_one() -> None:
@@ -152,7 +153,7 @@ def test_a_power_cut_while_provisioning_leaves_the_file_or_the_settings(cut_at: 
 
 @given(st.integers(0, 2147483647))
 def test_integers_are_coded_as_the_collector_codes_them(value: int) -> None:
-    assert settings.encode(value) == setting(value)
+    assert setting_rules.encode(value) == setting(value)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_integers_are_coded_as_the_collector_codes_them(value: int) -> None:
 )
 def test_what_is_out_of_limits_is_refused_with_its_key(key: str, raw: bytes) -> None:
     table = Settings()
-    row = settings.row_named(key)
+    row = setting_rules.row_named(key)
     with pytest.raises(SettingError) as caught:
         table.apply([(row.key, raw)])
     assert caught.value.key == row.key

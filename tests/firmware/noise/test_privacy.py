@@ -133,7 +133,7 @@ def test_older_sound_is_overwritten() -> None:
 
 
 def test_nothing_finer_than_a_second_is_the_default() -> None:
-    from firmware.settings import TABLE
+    from firmware.setting_rules import TABLE
 
     (line,) = [row for row in TABLE.splitlines() if row.startswith("sample_interval_s ")]
     assert int(line.split()[3]) >= 1
