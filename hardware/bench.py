@@ -3,27 +3,32 @@
 Nothing here prints; progress goes to a callback, trouble is a BenchError.
 """
 
-import json
+import queue
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hardware import selftest, sheet
+from hardware import faults, papers, records, selftest
 from hardware.boardfile import BoardFile
 from hardware.faults import BenchError, Exit, wrong_chip
 from hardware.images import ARCHITECTURES, Image
 from hardware.install import install
-from hardware.loader import Loader, has_modem_lines
+from hardware.loader import Loader
+from hardware.papers import Papers
 from hardware.payload import payload
-from hardware.provision import provision
+from hardware.provision import provision, provisioned_as
 from hardware.records import Identity, Site
 from hardware.selftest import Result
 from hardware.session import Session, check_version, session
 
 PARALLEL_MAX = 8
+LOOK_S = 4.0
+BOOT_S = 0.3
 Progress = Callable[[str, float], None]
+Met = Callable[[str, str], None]
 T = TypeVar("T")
 
 
@@ -36,6 +41,7 @@ class Plan:
     """What every board of a tray gets; settings are the firmware's, by name.
 
     files are put beside main.py: "ca.der" for TLS, "update.pub" to check updates with.
+    print_command prints a label; without one it is only written.
     """
 
     board: BoardFile
@@ -44,6 +50,7 @@ class Plan:
     records: Path = Path("boards.jsonl")
     sheets: Path = Path("sheets")
     join_address: str = ""
+    print_command: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     slot: str = "a"
 
@@ -138,12 +145,13 @@ def restart(port: str) -> None:
     """A hard reset, as if the power had gone and come back."""
     with session(port) as opened:
         opened.reset()
+    time.sleep(BOOT_S)
     selftest.wait_for_prompt(port)
 
 
 def facts(port: str) -> dict[str, Any]:
-    """What the acceptance record says of the board itself."""
-    with session(port) as opened:
+    """What the acceptance record says of the board itself; afterwards its firmware runs."""
+    with session(port, run_main=True) as opened:
         found = dict(check_version(opened, None))
         found["mac"] = opened.run(
             "import machine, binascii\nprint(binascii.hexlify(machine.unique_id()).decode())"
@@ -153,50 +161,102 @@ def facts(port: str) -> dict[str, Any]:
 
 def paper(
     plan: Plan, identity: Identity, name: str, results: Sequence[Result], facts: Mapping[str, Any]
-) -> Path:
-    """Write the acceptance record (JSON) and the sheet (HTML); returns the sheet's path."""
-    plan.sheets.mkdir(parents=True, exist_ok=True)
-    record = selftest.acceptance(
-        identity.address, identity.uuid, plan.board.name, list(results), facts, identity.key
-    )
-    _write(plan.sheets / f"{identity.address}.json", json.dumps(record, indent=1))
-    label = sheet.Label(plan.join_address, identity.uuid, sheet.claim_code(identity.key))
-    page = sheet.sheet(
-        plan.board.name,
-        name,
-        label,
-        plan.board.pin_rows(),
-        [{"check": r.check, "result": r.state, "seen": r.detail} for r in results],
-        plan.board.wiring_picture(),
-    )
-    target = plan.sheets / f"{identity.address}.html"
-    _write(target, page)
-    return target
+) -> Papers:
+    """Write acceptance record, sheet and label. Raises OSError."""
+    return papers.write(plan.sheets, plan.board, identity, name, plan.join_address, results, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a board has already: its MicroPython's version, and the node that it is, or ""."""
+
+    version: str
+    node: str
+
+
+def look(port: str) -> Held | None:
+    """What is on a board; None when no MicroPython answers."""
+    try:
+        with session(port, timeout_s=LOOK_S) as opened:
+            version = check_version(opened, None)["version"]
+            return Held(version, provisioned_as(opened) or "")
+    except BenchError as fault:
+        if fault.advice.code in (Exit.NO_PORT, Exit.INTERRUPTED):
+            raise
+        return None
+
+
+def whole_job(port: str, plan: Plan, pattern: str, progress: Progress, met: Met) -> Papers:
+    """All that a bare board needs until its label is printed; met is told who it has become.
+
+    A board that an earlier call has left half done is finished: what is right already stays. One
+    that lives as a node of other records is refused before anything on it is changed.
+    """
+    progress("look", 0)
+    held = look(port)
+    entry = _entry_of(held.node, plan) if held is not None and held.node else None
+    if held is not None and held.node and entry is None:
+        raise faults.already_provisioned(port, held.node)
+    if held is None and plan.image is None:
+        raise faults.image_missing(port)
+    if plan.image is not None and _needs_image(held, plan.image):
+        flash(port, plan, progress)
+    put_firmware(port, plan, progress)
+    name = entry["name"] if entry else _name(pattern, port)
+    identity = give_identity(port, plan, name, progress=progress)
+    met(identity.address, name)
+    results = run_selftest(port, plan, progress)
+    made = paper(plan, identity, name, results, facts(port))
+    failed = [result for result in results if result.state == "failed"]
+    if failed:
+        raise BenchError(
+            Exit.TEST_FAILED,
+            f"{failed[0].check}: {failed[0].detail}",
+            "Mend it, then plug it in again: only what is missing is done",
+        )
+    if plan.print_command:
+        progress("print", 0)
+        papers.print_label(plan.print_command, made.label)
+    return made
+
+
+def _needs_image(held: Held | None, image: Image) -> bool:
+    """A board that is a node keeps its image, for its flash may hold readings."""
+    if held is None:
+        return True
+    return not held.node and image.version is not None and image.version != held.version
+
+
+def _entry_of(node: str, plan: Plan) -> dict[str, Any] | None:
+    return records.newest(plan.records, node)
+
+
+def _name(pattern: str, port: str) -> str:
+    return pattern.format(port=Path(port).name, time=time.strftime("%Y%m%d-%H%M%S"))
 
 
 def in_parallel(
     ports: Sequence[str], work: Callable[[str], T], finished: Callable[[str, T | BenchError], None]
 ) -> dict[str, T | BenchError]:
-    """Do the work on up to eight boards at once; one that fails does not disturb the others."""
-    outcomes: dict[str, T | BenchError] = {}
-    with ThreadPoolExecutor(PARALLEL_MAX) as pool:
-        futures = {pool.submit(work, port): port for port in ports}
-        for future in as_completed(futures):
-            port = futures[future]
+    """Do the work on up to eight boards at once; one that fails does not disturb the others.
+
+    An interruption ends it at once: nothing waits for the boards that are in work.
+    """
+    places = threading.Semaphore(PARALLEL_MAX)
+    done: queue.SimpleQueue[tuple[str, T | BenchError]] = queue.SimpleQueue()
+
+    def run(port: str) -> None:
+        with places:
             try:
-                outcomes[port] = future.result()
-            except BenchError as fault:
-                outcomes[port] = fault
-            finished(port, outcomes[port])
+                done.put((port, work(port)))
+            except Exception as fault:
+                done.put((port, faults.unforeseen(fault)))
+
+    for port in ports:
+        threading.Thread(target=run, args=(port,), daemon=True).start()
+    outcomes: dict[str, T | BenchError] = {}
+    while len(outcomes) < len(ports):
+        port, outcome = done.get()
+        outcomes[port] = outcome
+        finished(port, outcome)
     return outcomes
-
-
-def needs_button(port: str) -> bool:
-    """Whether somebody has to hold BOOT and press EN, for the port has no reset lines."""
-    return not has_modem_lines(port)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

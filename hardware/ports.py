@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from serial.tools import list_ports
 
 from hardware.faults import BenchError
-from hardware.install import SLOT
 from hardware.loader import Loader
 from hardware.provision import provisioned_as
 from hardware.session import session
@@ -55,8 +54,7 @@ def describe(port: str) -> Found:
                     "import sys\nprint('.'.join(str(n) for n in sys.implementation[1][:3]))"
                 ).strip()
             )
-            if opened.files(SLOT):
-                node = provisioned_as(opened) or "not provisioned"
+            node = provisioned_as(opened) or "not provisioned"
             machine = opened.run(MACHINE).strip()
             return Found(port, adapter(port), machine, "", runs, node)
     except BenchError:

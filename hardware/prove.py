@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hardware import selftest
+from hardware import bench, selftest
 from hardware.faults import BenchError
 from hardware.install import SLOT
 from hardware.selftest import PREPARE
@@ -113,7 +113,7 @@ def prove(
             found[name] = _tried(part)
         _wait(first[0], minutes * 60, progress)
         found["clock_ppm"] = _drift(first, _ticks(opened))
-    found["power_cut"] = selftest.flash(port, lambda: _restart(port)).state
+    found["power_cut"] = selftest.flash(port, lambda: bench.restart(port)).state
     return found
 
 
@@ -182,9 +182,3 @@ def _wait(start_s: float, duration_s: float, progress: Progress) -> None:
     while (passed_s := time.monotonic() - start_s) < duration_s:
         progress("clock", passed_s / duration_s)
         time.sleep(min(1.0, duration_s - passed_s))
-
-
-def _restart(port: str) -> None:
-    with session(port) as opened:
-        opened.reset()
-    selftest.wait_for_prompt(port)

@@ -5,6 +5,7 @@ The file holds keys: it is made with mode 0600, and is to be deleted after the i
 
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from hardware.faults import BenchError, Exit
 
 RECORD_MAX_BYTES = 4096
+KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,32 @@ def known(path: Path) -> Iterator[dict[str, Any]]:
             raise BenchError(
                 Exit.FAILED,
                 f"{path} line {number} is damaged",
-                "Keep the file as it is, name a new one with --records, and ask for help",
+                "Keep the file, name another one as `records` in the bench file, and ask for help",
             ) from fault
         yield entry
+
+
+def newest(path: Path, node: str) -> dict[str, Any] | None:
+    """The last record of a node (8 hexadecimal digits) in a file, or None."""
+    found = None
+    for entry in known(path):
+        if entry.get("node") == node:
+            found = entry
+    return found
+
+
+def identity_in(entry: Mapping[str, Any]) -> Identity:
+    """The identity of a record. Raises BenchError for a record without one."""
+    try:
+        key = bytes.fromhex(str(entry["key"]))
+        boot = int(entry.get("boot", 0))
+        identity = Identity(int(str(entry["node"]), 16), str(uuid.UUID(entry["uuid"])), key, boot)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        identity = None
+    if identity is None or len(identity.key) != KEY_BYTES:
+        raise BenchError(
+            Exit.FAILED,
+            "The record names no node with a key of 64 hexadecimal digits",
+            "Take the file that `osn-board provision` or `osn-collector nodes rotate` wrote",
+        )
+    return identity

@@ -1,12 +1,10 @@
 """The acceptance test of a board: every part of it found, answering and plausible."""
 
 import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
 from hardware import session as sessions
@@ -206,35 +204,6 @@ def acknowledged(opened: Session, wait_ms: int = LINK_MS) -> Result:
             "connected, but no collector acknowledged: import the record there first",
         )
     return Result("broker", "failed", reason or "no connection")
-
-
-def acceptance(
-    node: str, uuid: str, board: str, results: list[Result], facts: Mapping[str, Any], key: bytes
-) -> dict[str, Any]:
-    """The acceptance record, authenticated with the node's key (HMAC-SHA256 over its JSON)."""
-    record: dict[str, Any] = {
-        "node": node,
-        "uuid": uuid,
-        "board": board,
-        "tested": datetime.now(UTC).isoformat(timespec="seconds"),
-        "facts": dict(facts),
-        "passed": all(result.state != "failed" for result in results),
-        "results": [asdict(result) for result in results],
-    }
-    record["tag"] = hmac.new(key, canonical(record), hashlib.sha256).hexdigest()
-    return record
-
-
-def authentic(record: Mapping[str, Any], key: bytes) -> bool:
-    """Whether an acceptance record was made with this key and not altered since."""
-    body = {name: value for name, value in record.items() if name != "tag"}
-    expected = hmac.new(key, canonical(body), hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected, str(record.get("tag", "")))
-
-
-def canonical(record: Mapping[str, Any]) -> bytes:
-    """The bytes that are authenticated: JSON with sorted keys and no spaces."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
 
 
 def wait_for_prompt(port: str, timeout_s: float = 15) -> None:

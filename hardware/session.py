@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mpremote import transport_serial
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
@@ -18,8 +19,9 @@ from hardware.faults import BenchError, Exit
 BAUD = 115_200
 CHUNK_BYTES = 512
 MPY_VERSION = 6
-PROMPT_ATTEMPTS = 3
+ATTEMPT_S = 1.0
 BUSY_S = 1.0
+REBOOT_S = 1.0
 LISTING = """
 import os
 def walk(path):
@@ -61,6 +63,9 @@ def digest(path):
 """
 
 Progress = Callable[[float], None]
+
+# mpremote prints what it read when no prompt came; our output is for people, or JSON.
+vars(transport_serial)["print"] = lambda *values, **options: None
 
 
 class Session:
@@ -140,6 +145,7 @@ class Session:
             self._transport.exit_raw_repl()
             if run_main:
                 self._transport.serial.write(b"\x04")
+                self._transport.read_until(1, b"soft reboot", timeout_overall=REBOOT_S)
         _close(self._transport)
 
     @contextmanager
@@ -180,19 +186,19 @@ def open_port(port: str, baud: int = BAUD) -> SerialTransport:
 
 def _at_prompt(port: str, timeout_s: float) -> SerialTransport:
     """Open the port and get to the raw prompt; a board that is just starting is asked again."""
-    for attempt in range(1, PROMPT_ATTEMPTS + 1):
+    deadline_s = time.monotonic() + timeout_s
+    while True:
         transport = open_port(port)
         try:
-            transport.serial.timeout = timeout_s / PROMPT_ATTEMPTS
-            transport.enter_raw_repl(soft_reset=False, timeout_overall=timeout_s / PROMPT_ATTEMPTS)
+            transport.serial.timeout = ATTEMPT_S
+            transport.enter_raw_repl(soft_reset=False, timeout_overall=ATTEMPT_S)
         except (TransportError, OSError) as fault:
             _close(transport)
-            if attempt == PROMPT_ATTEMPTS:
+            if time.monotonic() > deadline_s:
                 raise faults.board_silent(port) from fault
         else:
             transport.serial.timeout = timeout_s
             return transport
-    raise faults.board_silent(port)
 
 
 def _close(transport: SerialTransport) -> None:

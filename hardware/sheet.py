@@ -3,14 +3,10 @@
 import html
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import segno
+from hardware.label import Label, qr_code
 
-from protocol.mac import derive
-
-CLAIM_BYTES = 10
 STYLE = """
 body { font: 11pt/1.4 Helvetica, Arial, sans-serif; margin: 15mm; color: #1c2b39; }
 h1 { font-size: 18pt; margin: 0 0 2mm; }
@@ -28,32 +24,10 @@ figure svg { max-width: 100%; height: auto; }
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What the citizen who will own the node gets: where to go, which node, and proof of it."""
-
-    join_address: str
-    uuid: str
-    claim_code: str
-
-    @property
-    def text(self) -> str:
-        """The content of the QR code."""
-        return f"{self.join_address}?node={self.uuid}&claim={self.claim_code}"
-
-
-def claim_code(key: bytes) -> str:
-    """The first 80 bits of HMAC-SHA256(key, "claim"), in hexadecimal groups of four."""
-    digits = derive(key, b"claim")[:CLAIM_BYTES].hex()
-    return "-".join(digits[at : at + 4] for at in range(0, len(digits), 4))
-
-
 def qr_svg(text: str) -> str:
     """A QR code as an SVG element, with error correction that survives a scratched label."""
     output = io.BytesIO()
-    segno.make(text, error="q", micro=False).save(
-        output, kind="svg", scale=4, xmldecl=False, svgns=True, border=2
-    )
+    qr_code(text).save(output, kind="svg", scale=4, xmldecl=False, svgns=True, border=2)
     return output.getvalue().decode()
 
 

@@ -67,6 +67,7 @@ class PtyBoard:
         tty.setraw(self._slave)
         self._vm: _ConsoleVm | None = None
         self._raw_prompt = False
+        self._raw_at_reset = False
         self._flashed = flashed
         self._cause = PWRON_RESET
         self._stop = threading.Event()
@@ -121,6 +122,8 @@ class PtyBoard:
         for byte in data:
             if byte in (CTRL_A, CTRL_B):
                 self._raw_prompt = byte == CTRL_A
+            elif byte == CTRL_D:
+                self._raw_at_reset = self._raw_prompt
         os.write(self._master, data)
         if CTRL_C in data:
             self._interrupt_unless_read()
@@ -187,7 +190,7 @@ class PtyBoard:
         self._vm.close()
         self._vm = None
         self._cause = cause
-        if self._raw_prompt and cause == SOFT_RESET_CAUSE:
+        if cause == SOFT_RESET_CAUSE:
             self._line.send(b"MPY: soft reboot\r\n")
         self._start_wanted.set()
 
@@ -201,7 +204,7 @@ class PtyBoard:
             self._board, self._make_buses(now_ms), now_ms, self._unique_id,
             stepped=False, cause=self._cause,
         )  # fmt: skip
-        stay_at_prompt = self._raw_prompt and self._cause == SOFT_RESET_CAUSE
+        stay_at_prompt = self._raw_at_reset and self._cause == SOFT_RESET_CAUSE
         self._vm = _ConsoleVm(self.folder, self._slave, self._heap, stay_at_prompt)
         self._start_wanted.clear()
         if stay_at_prompt:

@@ -17,9 +17,10 @@ from rich.table import Table
 
 from hardware import boardfile, ports
 from hardware.bench import Plan
-from hardware.faults import BenchError, Exit, no_port
+from hardware.faults import BenchError, Exit, no_port, unforeseen
 
-SETTINGS_FILE_KEYS = {"records", "sheets", "join_address", "ca", "update_key", "settings"}
+BENCH_TEXTS = ("records", "sheets", "join_address", "print_command", "ca", "update_key")
+BENCH_KEYS = {*BENCH_TEXTS, "settings"}
 PUBLIC_KEY_BYTES = 32
 
 port_option = click.option(
@@ -32,7 +33,7 @@ bench_option = click.option(
     "--bench",
     "bench_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Bench file (TOML): records, sheets, join_address, [settings].",
+    help="Bench file (TOML): records, sheets, print_command, [settings] and more.",
 )
 
 
@@ -74,6 +75,7 @@ def plan(board_name: str, bench_file: Path | None = None) -> Plan:
         records=folder / given.get("records", "boards.jsonl"),
         sheets=folder / given.get("sheets", "sheets"),
         join_address=given.get("join_address", ""),
+        print_command=given.get("print_command", ""),
         files=_files(given, bench_file),
     )
 
@@ -126,14 +128,20 @@ def _bench_file(path: Path) -> Mapping[str, Any]:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise BenchError(Exit.USAGE, f"{path}: {fault}", "Mend the bench file") from fault
-    unknown = sorted(set(given) - SETTINGS_FILE_KEYS)
+    unknown = sorted(set(given) - BENCH_KEYS)
     if unknown:
         raise BenchError(
             Exit.USAGE,
             f"{path} has unknown keys: {', '.join(unknown)}",
-            f"It may have: {', '.join(sorted(SETTINGS_FILE_KEYS))}",
+            f"It may have: {', '.join(sorted(BENCH_KEYS))}",
         )
-    for name, value in given.get("settings", {}).items():
+    for name in BENCH_TEXTS:
+        if not isinstance(given.get(name, ""), str):
+            raise BenchError(Exit.USAGE, f"{path}: {name} is no text", "Put it in quotes")
+    settings = given.get("settings", {})
+    if not isinstance(settings, dict):
+        raise BenchError(Exit.USAGE, f"{path}: settings is no table", "Write it as [settings]")
+    for name, value in settings.items():
         if not isinstance(value, int | str):
             raise BenchError(
                 Exit.USAGE, f"{path}: setting {name} is neither number nor text", "Mend it"
@@ -146,8 +154,12 @@ def reported(as_json: bool = False) -> Iterator[None]:
     """Show a BenchError as two lines (or JSON) and leave with its exit code."""
     try:
         yield
-    except BenchError as fault:
-        advice = fault.advice
+    except click.exceptions.ClickException:
+        raise
+    except click.exceptions.Abort:
+        raise
+    except Exception as fault:
+        advice = unforeseen(fault).advice
         if as_json:
             click.echo(
                 json.dumps(

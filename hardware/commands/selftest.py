@@ -41,12 +41,14 @@ def selftest_command(
         port = common.one_port(named)
         identity, name = _identity(port, plan.records)
         results = bench.run_selftest(port, plan, report=lambda result: _tell(result, as_json))
-        sheet = bench.paper(plan, identity, name, results, bench.facts(port))
+        made = bench.paper(plan, identity, name, results, bench.facts(port))
     failed = any(result.state == "failed" for result in results)
     if as_json:
-        click.echo(json.dumps({"passed": not failed, "sheet": str(sheet)}))
+        click.echo(
+            json.dumps({"passed": not failed, "sheet": str(made.sheet), "label": str(made.label)})
+        )
     else:
-        click.echo(f"Sheet and record: {sheet}")
+        click.echo(f"Sheet: {made.sheet}, label: {made.label}")
     if failed:
         sys.exit(int(Exit.TEST_FAILED))
 
@@ -55,10 +57,9 @@ def _identity(port: str, path: Path) -> tuple[Identity, str]:
     """The identity that the board holds, with the key from the records."""
     with session(port) as opened:
         address = provisioned_as(opened)
-    for entry in records.known(path):
-        if address is not None and entry["node"] == address:
-            key = bytes.fromhex(entry["key"])
-            return Identity(int(address, 16), entry["uuid"], key, entry["boot"]), entry["name"]
+    entry = records.newest(path, address) if address is not None else None
+    if entry is not None:
+        return records.identity_in(entry), str(entry["name"])
     happened = f"Node {address} is not in {path}" if address else "The board has no identity"
     raise BenchError(
         Exit.FAILED, happened, "Provision the board first, and name its records in the bench file"

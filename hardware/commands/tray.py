@@ -1,138 +1,42 @@
 """osn-board tray"""
 
-import threading
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import contextlib
+import json
+import select
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from hardware import bench, ports
 from hardware.commands import common
 from hardware.faults import BenchError, Exit
 from hardware.images import ImageCache
+from hardware.tray import Row, Tray
 
-LOOK_EVERY_S = 0.5
-COLOURS = {"working": "cyan", "ready": "green", "failed": "red", "gone": "bright_black"}
-
-
-@dataclass(slots=True)
-class Row:
-    """One port of the tray."""
-
-    port: str
-    state: str = "working"
-    step: str = "found"
-    part: float = 0.0
-    node: str = ""
-    detail: str = ""
-
-
-class Tray:
-    """Works on every board that is plugged in, each in a thread of its own.
-
-    work(port, row) does the whole job and returns the node's address; look() names the ports that
-    are there now. A board that is pulled out and plugged in again is worked on anew.
-    """
-
-    def __init__(self, work: Callable[[str, Row], str], look: Callable[[], Iterable[str]]) -> None:
-        self.rows: dict[str, Row] = {}
-        self._work = work
-        self._look = look
-        self._threads: dict[str, threading.Thread] = {}
-
-    def turn(self) -> None:
-        """Look at the ports once: start what is new, mark what has gone."""
-        present = set(self._look())
-        for port, row in self.rows.items():
-            if port not in present and not self._busy(port):
-                row.state, row.step = "gone", "next board, please"
-        for port in sorted(present):
-            known = self.rows.get(port)
-            if (known is None or known.state == "gone") and not self._busy(port):
-                self._start(port)
-
-    def busy(self) -> bool:
-        """Whether any board is being worked on."""
-        return any(self._busy(port) for port in self.rows)
-
-    def count(self, state: str) -> int:
-        """How many rows are in a state."""
-        return sum(row.state == state for row in self.rows.values())
-
-    def table(self) -> Table:
-        """What the technician sees."""
-        shown = Table(
-            title="Plug in; green is done. Ctrl-C ends.",
-            caption=f"{self.count('ready')} ready, {self.count('failed')} failed",
-            expand=True,
-        )
-        for head in ("port", "state", "step", "done", "node", "what to do"):
-            shown.add_column(head)
-        for port in sorted(self.rows):
-            row = self.rows[port]
-            colour = COLOURS[row.state]
-            state = f"[{colour}]{row.state}[/]"
-            shown.add_row(port, state, row.step, f"{row.part:.0%}", row.node, row.detail)
-        return shown
-
-    def _busy(self, port: str) -> bool:
-        thread = self._threads.get(port)
-        return thread is not None and thread.is_alive()
-
-    def _start(self, port: str) -> None:
-        row = self.rows[port] = Row(port)
-        thread = threading.Thread(target=self._run, args=(port, row), daemon=True)
-        self._threads[port] = thread
-        thread.start()
-
-    def _run(self, port: str, row: Row) -> None:
-        try:
-            row.node = self._work(port, row)
-            row.state, row.step, row.part = "ready", "take it off", 1.0
-        except BenchError as fault:
-            row.state, row.detail = "failed", str(fault)
-        except Exception as fault:
-            row.state, row.detail = "failed", f"{type(fault).__name__}: {fault}"
-            raise
-
-
-def job(plan: bench.Plan, name_pattern: str) -> Callable[[str, Row], str]:
-    """The whole job on one board: flash, install, provision, test, print."""
-
-    def work(port: str, row: Row) -> str:
-        def show(step: str, part: float) -> None:
-            row.step, row.part = step, part
-
-        if plan.image is not None:
-            bench.flash(port, plan, show)
-        bench.put_firmware(port, plan, show)
-        name = name_pattern.format(port=Path(port).name, time=time.strftime("%Y%m%d-%H%M%S"))
-        identity = bench.give_identity(port, plan, name, progress=show)
-        results = bench.run_selftest(port, plan, show)
-        bench.paper(plan, identity, name, results, bench.facts(port))
-        failed = [result for result in results if result.state == "failed"]
-        if failed:
-            raise BenchError(
-                Exit.TEST_FAILED,
-                f"{failed[0].check}: {failed[0].detail}",
-                "Mend it, then test again",
-            )
-        return identity.address
-
-    return work
+LOOK_EVERY_S = 0.3
 
 
 @click.command("tray")
 @common.board_option
 @common.bench_option
 @click.option("--image", "image_name", help="MicroPython image; without it only the firmware.")
-@click.option("--name", "name_pattern", default="{time}-{port}", help="Name of each node.")
+@click.option(
+    "--name",
+    "name_pattern",
+    default="{time}-{port}",
+    show_default=True,
+    help="Name of each new node.",
+)
 @click.option("--once", is_flag=True, help="End when all boards that are plugged in are done.")
 @common.port_option
+@common.json_option
 def tray_command(
     board_name: str,
     bench_file: Path | None,
@@ -140,26 +44,117 @@ def tray_command(
     name_pattern: str,
     once: bool,
     named: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """A row per port: plug in, and it flashes, provisions, tests, prints, turns green; next.
 
+    A board that was pulled out in the middle goes on where it stopped when it is plugged in again.
+    A board that is already a node of other records is left as it is. q ends after the boards in
+    work, Ctrl-C at once. Exit code 9 when a board that is still plugged in has failed.
+
     \b
-    Example:
+    Examples:
       osn-board tray --board street --bench bench.toml --image ESP32_GENERIC-v1.28.0.bin
+      osn-board tray --board street --bench bench.toml --once --json --port /dev/ttyUSB0
     """
-    with common.reported():
+    with common.reported(as_json):
         plan = common.plan(board_name, bench_file)
+        _check_pattern(name_pattern)
         if image_name is not None:
             plan = replace(plan, image=ImageCache().find(image_name))
-        look: Callable[[], Iterable[str]] = (lambda: named) if named else ports.ports
-        tray = Tray(job(plan, name_pattern), look)
-        with Live(tray.table(), screen=not once, auto_refresh=False) as live:
+
+        def work(row: Row) -> None:
+            def show(step: str, part: float) -> None:
+                row.step, row.part = step, part
+
+            def met(node: str, name: str) -> None:
+                row.node, row.name = node, name
+
+            made = bench.whole_job(row.port, plan, name_pattern, show, met)
+            row.detail = str(made.label)
+
+        def look() -> list[str]:
+            return [port for port in named if Path(port).exists()] if named else ports.ports()
+
+        tray = Tray(work, look, _tell if as_json else lambda row: None)
+        run(tray, once, shown=not as_json)
+        failed = [row for row in tray.rows.values() if row.state == "failed"]
+        if failed:
+            raise BenchError(
+                Exit.TEST_FAILED,
+                f"{len(failed)} of {len(tray.rows)} boards failed",
+                "Their rows say what to do",
+            )
+        if once and not tray.rows:
+            raise BenchError(Exit.NO_PORT, "No board is plugged in", "Look at `osn-board list`")
+
+
+def run(tray: Tray, once: bool, shown: bool) -> None:
+    """Look at the ports until `q` and all work is done; once: until what is there is done."""
+    console = Console()
+    screen = shown and not once and console.is_terminal
+    with (
+        Live(console=console, screen=screen, auto_refresh=False)
+        if shown
+        else contextlib.nullcontext() as live,
+        _keys() as pressed,
+    ):
+        tray.turn()
+        while True:
             tray.turn()
-            while not once or tray.busy():
-                live.update(tray.table(), refresh=True)
-                time.sleep(LOOK_EVERY_S)
-                if not once:
-                    tray.turn()
+            if live is not None:
+                live.update(tray.table(), refresh=screen or console.is_terminal)
+            if (once or tray.closing) and not tray.busy():
+                break
+            if "q" in pressed(LOOK_EVERY_S):
+                tray.closing = True
+        if live is not None:
             live.update(tray.table(), refresh=True)
-        if tray.count("failed"):
-            raise BenchError(Exit.TEST_FAILED, f"{tray.count('failed')} failed", "See the table")
+    if screen:
+        console.print(tray.table())
+
+
+def _tell(row: Row) -> None:
+    facts = {"port": row.port, "node": row.node, "name": row.name, "state": row.state}
+    facts["error" if row.state == "failed" else "label"] = row.detail
+    click.echo(json.dumps(facts))
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        pattern.format(port="", time="")
+    except (KeyError, IndexError, ValueError) as fault:
+        raise BenchError(
+            Exit.USAGE,
+            f"--name {pattern} cannot be used: {fault}",
+            "It may hold {time} and {port}, and nothing else in braces",
+        ) from fault
+
+
+class _Keys:
+    """Waits for keys; without a terminal it only waits."""
+
+    def __init__(self, terminal: int | None) -> None:
+        self._terminal = terminal
+
+    def __call__(self, wait_s: float) -> str:
+        """What was typed within wait_s."""
+        sources = [] if self._terminal is None else [self._terminal]
+        if select.select(sources, [], [], wait_s)[0]:
+            return sys.stdin.read(1)
+        return ""
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[_Keys]:
+    """Take keys one by one, unechoed; the terminal is as before afterwards."""
+    if not sys.stdin.isatty():
+        yield _Keys(None)
+        return
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
+    try:
+        yield _Keys(terminal)
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -1,17 +1,18 @@
 """The whole bench on simulated boards: install, provision, test, print."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hardware import bench, boardfile, selftest, sheet
+from hardware import bench, boardfile, selftest
 from hardware.bench import Plan
 from hardware.commands import common
 from hardware.faults import BenchError
-from hardware.selftest import authentic, judge
+from hardware.label import claim_code
+from hardware.papers import authentic
+from hardware.selftest import judge
 from hardware.session import session
 from tests.hardware.conftest import MakeBoard
 
@@ -32,7 +33,7 @@ def test_a_good_board_passes_and_gets_its_papers(plug_in: MakeBoard, plan: Plan)
         identity = bench.give_identity(board.path, plan, "Carrer Gran 7")
         results = bench.run_selftest(board.path, plan)
         facts = bench.facts(board.path)
-        page = bench.paper(plan, identity, "Carrer Gran 7", results, facts)
+        papers = bench.paper(plan, identity, "Carrer Gran 7", results, facts)
     states = {result.check: result.state for result in results}
     assert states == {
         "sds011 on uart:dust": "passed",
@@ -41,10 +42,10 @@ def test_a_good_board_passes_and_gets_its_papers(plug_in: MakeBoard, plan: Plan)
         "broker": "skipped",
         "flash": "passed",
     }, results
-    text = page.read_text(encoding="utf-8")
-    assert sheet.claim_code(identity.key) in text
+    text = papers.sheet.read_text(encoding="utf-8")
+    assert claim_code(identity.key) in text
     assert identity.key.hex() not in text
-    record = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    record = json.loads(papers.record.read_text(encoding="utf-8"))
     assert record["passed"]
     assert authentic(record, identity.key)
     record["results"][0]["state"] = "failed"
@@ -98,11 +99,6 @@ def test_an_image_for_another_chip_is_refused_before_anything_is_erased(
     wrong = replace(plan, image=Image(tmp_path / "s3.bin", "esp32s3", None, "", 1))
     with pytest.raises(BenchError, match="board classic has an esp32"):
         bench.flash("/dev/null", wrong)
-
-
-def test_the_claim_code_has_eighty_bits_in_groups() -> None:
-    code = sheet.claim_code(bytes(32))
-    assert re.fullmatch(r"(?:[0-9a-f]{4}-){4}[0-9a-f]{4}", code)
 
 
 def test_the_bench_file_brings_the_ca_and_the_update_key(
