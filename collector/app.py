@@ -106,12 +106,11 @@ class Collector:
             on_answer=self._answered,
         )
         self.orders = Orders(keys.down, storage.ledger, clock, self._send)
-        folder = settings.data if keys.path is not None else None
-        self.rollouts = Rollouts(folder, keys.down, storage.ledger, clock, self._send)
+        self.rollouts = Rollouts(settings.data, keys.down, storage.ledger, clock, self._send)
         self._housekeeping = Housekeeping(storage, clock, _keep(config)) if housekeeping else None
         self._sinks = sinks
         self._chance = chance
-        self._free_bytes = free_bytes or (lambda: None)
+        self._free_bytes = free_bytes
         self._stopping = asyncio.Event()
         self._keyed = frozenset(keys.nodes())
 
@@ -156,9 +155,12 @@ class Collector:
             group.create_task(self._take_in())
             group.create_task(self.intake.run())
             group.create_task(self.storage.run())
-            group.create_task(self._watch_files())
-            group.create_task(self._watch_disk())
-            group.create_task(self._look_again())
+            if self.nodes.path is not None or self.keys.path is not None:
+                group.create_task(self._watch_files())
+            if self._free_bytes is not None:
+                group.create_task(self._watch_disk(self._free_bytes))
+            if self.forwarders:
+                group.create_task(self._look_again())
             if self._housekeeping is not None:
                 group.create_task(supervised("housekeeping", self._housekeeping.run))
 
@@ -248,11 +250,11 @@ class Collector:
                 if forwarder.status().held_frames:
                     forwarder.look_again()
 
-    async def _watch_disk(self) -> None:
+    async def _watch_disk(self, free_bytes: FreeBytes) -> None:
         """Stops taking in while the disk is nearly full; boards keep what is not acknowledged."""
         low = self.config.retention.disk_free_mb_min * MEGABYTE
         while True:
-            free = self._free_bytes()
+            free = free_bytes()
             accepting = free is None or free > low + (0 if self.intake.accepting else low // 4)
             if accepting != self.intake.accepting:
                 self.intake.accepting = accepting

@@ -2,23 +2,26 @@
 
 import asyncio
 import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
+from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 RESOLUTION_S = 1e-6
+SWEEP_MIN = 100
 
 
 class Stalled(RuntimeError):
     """Nothing is scheduled any more, so virtual time cannot go on."""
 
 
-class _JumpingSelector(selectors.BaseSelector):
-    """A selector that waits by moving the clock; it never looks at a file."""
+class _DeafSelector(selectors.BaseSelector):
+    """A selector that never looks at a file: nothing outside the program can happen."""
 
     def __init__(self) -> None:
-        self.now_s = 0.0
         self._keys: dict[int, selectors.SelectorKey] = {}
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -32,41 +35,110 @@ class _JumpingSelector(selectors.BaseSelector):
         return self._keys.pop(number)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise Stalled("nothing is scheduled: a task waits for what can never happen")
-        if timeout > 0:
-            self.now_s += timeout
         return []
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         return self._keys
 
 
+class Timer:
+    """A call that is due at a virtual time; what it raises ends the run."""
+
+    __slots__ = ("_arguments", "_callback", "_cancelled", "_loop")
+
+    def __init__(
+        self, loop: "VirtualLoop", callback: Callable[..., object], arguments: tuple[Any, ...]
+    ) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._arguments = arguments
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call; does nothing after the call."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._loop.forget_timer()
+
+    def _run(self) -> None:
+        # Cancelling it from now on does nothing.
+        self._cancelled = True
+        self._callback(*self._arguments)
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Event loop in virtual time: sleeping costs nothing, sockets and threads do not exist.
 
-    Work handed to an executor runs at once in the loop, so that the order of events depends on
-    nothing but the program and its seed.
+    Calls of one moment happen in the order in which they were scheduled. Work handed to an executor
+    runs at once in the loop, so that the order of events depends on nothing but the program and its
+    seed. now_ms: whole virtual milliseconds since the loop was made.
     """
 
+    _ready: deque[Any]
+    _stopping: bool
+
     def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
+        self.now_ms = 0
+        self._now_s = 0.0
+        self._timers: list[tuple[float, int, Any]] = []
+        self._scheduled_count = 0
+        self._cancelled_count = 0
+        super().__init__(_DeafSelector())
         self._clock_resolution = RESOLUTION_S
 
     def time(self) -> float:
-        return self._jumping.now_s
+        return self._now_s
 
-    @property
-    def now_ms(self) -> int:
-        """Virtual milliseconds since the loop was made."""
-        return round(self._jumping.now_s * 1000)
-
-    def call_at_ms(
-        self, when_ms: int, callback: Callable[..., object], *arguments: Any
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle._scheduled = True  # type: ignore[attr-defined]
+        self._scheduled_count += 1
+        heappush(self._timers, (when, self._scheduled_count, handle))
+        return handle
+
+    def call_at_ms(self, when_ms: int, callback: Callable[..., object], *arguments: Any) -> Timer:
         """Call back at a virtual millisecond; a time that has passed means as soon as can be."""
-        return self.call_at(when_ms / 1000, callback, *arguments)
+        timer = Timer(self, callback, arguments)
+        self._scheduled_count += 1
+        heappush(self._timers, (when_ms / 1000, self._scheduled_count, timer))
+        return timer
+
+    def forget_timer(self) -> None:
+        """One of the timers was cancelled; they are swept out when they are many."""
+        self._cancelled_count += 1
+        if self._cancelled_count > SWEEP_MIN and self._cancelled_count * 2 > len(self._timers):
+            self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
+            heapify(self._timers)
+            self._cancelled_count = 0
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self.forget_timer()
+
+    def _run_once(self) -> None:
+        """One turn: jump to the next moment if nothing is ready, then call all that is due."""
+        ready = self._ready
+        timers = self._timers
+        if not ready and not self._stopping:
+            while timers and timers[0][2]._cancelled:
+                heappop(timers)
+            if not timers:
+                raise Stalled("nothing is scheduled: a task waits for what can never happen")
+            if timers[0][0] > self._now_s:
+                self._now_s = timers[0][0]
+                self.now_ms = round(self._now_s * 1000)
+        due_s = self._now_s + RESOLUTION_S
+        while timers and timers[0][0] < due_s:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any

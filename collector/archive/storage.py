@@ -36,7 +36,6 @@ from collector.ledger.ledger_boot import BootLedger
 log = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 600.0
-QUARANTINE_CHECK_S = 1.0
 
 
 @dataclass(slots=True)
@@ -98,14 +97,14 @@ class Storage:
 
     async def run(self) -> None:
         """Snapshots every ten minutes, the quarantine as its write rate allows; for ever."""
-        loop = asyncio.get_running_loop()
-        next_s = loop.time() + SNAPSHOT_INTERVAL_S
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.quarantine.run())
+            group.create_task(self._keep_snapshots())
+
+    async def _keep_snapshots(self) -> None:
         while True:
-            await asyncio.sleep(QUARANTINE_CHECK_S)
-            await self.quarantine.flush()
-            if loop.time() >= next_s:
-                await self.snapshot()
-                next_s = loop.time() + SNAPSHOT_INTERVAL_S
+            await asyncio.sleep(SNAPSHOT_INTERVAL_S)
+            await self.snapshot()
 
     async def close(self) -> None:
         """Writes a last snapshot and closes the files."""

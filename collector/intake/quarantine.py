@@ -4,6 +4,7 @@ They live in a file of their own, a ring within fixed bounds, written at most te
 what does not fit is only counted. Boards keep what is not acknowledged, so nothing is lost here.
 """
 
+import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ NODES_MAX = 1_000
 WRITES_PER_MINUTE = 10
 FRAMES_PER_WRITE = 32
 REASONS_MAX = 10_000
+GATHER_S = 1.0
 ROW_BYTES = 64
 """What a row costs beyond its frame, for the ring's bound."""
 
@@ -81,11 +83,13 @@ class Quarantine:
         self.counted = 0
         self.only_counted = 0
         self.failures = 0
+        self._offered = asyncio.Event()
 
     def offer(self, raw: bytes, node: int | None, reason: str, source: str) -> None:
         """Takes a refused frame; it is held when there is room, and counted in any case."""
         claimed = NO_NODE if node is None else node
         self.counted += 1
+        self._offered.set()
         key = claimed, reason
         if key in self._counts or len(self._counts) < REASONS_MAX:
             self._counts[key] += 1
@@ -105,6 +109,16 @@ class Quarantine:
     def due_ms(self) -> int | None:
         """Monotonic time of the next write, None when nothing waits."""
         return self._next_write_ms if self._counts else None
+
+    async def run(self) -> None:
+        """Writes what was offered a second later, or when the rate allows it; for ever."""
+        while True:
+            await self._offered.wait()
+            self._offered.clear()
+            while (due_ms := self.due_ms) is not None:
+                rest_ms = due_ms - self._clock.monotonic_ms()
+                await asyncio.sleep(max(GATHER_S, rest_ms / 1000))
+                await self.flush()
 
     async def flush(self) -> bool:
         """Writes what waits, unless the last write was less than six seconds ago."""

@@ -1,5 +1,6 @@
 """Quarantine keeps to its ring and its write rate, whatever is thrown at it."""
 
+import asyncio
 import os
 import random
 from pathlib import Path
@@ -15,6 +16,7 @@ from collector.intake.quarantine import (
 )
 from collector.keys import KeyRing
 from collector.transports.base import Source
+from simulator.virtual_loop import VirtualClock, VirtualLoop, run
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 
 
@@ -111,3 +113,23 @@ async def test_a_quarantine_that_cannot_be_written_harms_nobody(tmp_path: Path) 
     assert not await bench.storage.quarantine.flush()
     assert bench.storage.quarantine.failures == 1
     assert await bench.take(board.data(1)) == ["accepted"]
+
+
+def test_its_loop_writes_what_was_offered_and_then_wakes_no_more(tmp_path: Path) -> None:
+    async def main(loop: VirtualLoop) -> list[int]:
+        writer = InlineWriter(lambda: quarantine.open_quarantine(tmp_path / "q.db"))
+        kept = Quarantine(writer, VirtualClock(loop))
+        running = asyncio.create_task(kept.run())
+        commits: list[int] = []
+        for pause_s in (0, 2, 2, 6):
+            await asyncio.sleep(pause_s)
+            kept.offer(b"%d" % len(commits), 7, "tag", "mqtt")
+            commits.append(writer.counters.commits)
+        await asyncio.sleep(10)
+        commits.append(writer.counters.commits)
+        assert not loop._timers
+        running.cancel()
+        return commits
+
+    # The first within a second, the next two together six seconds later, and the last.
+    assert run(main) == [0, 1, 1, 2, 3]

@@ -58,3 +58,39 @@ def test_the_clock_can_be_stepped_and_drift_while_monotonic_time_does_not() -> N
         assert clock.true_unix_ms() == 1_700_001_000_000
 
     run(main)
+
+
+def test_calls_of_one_moment_happen_in_the_order_in_which_they_were_scheduled() -> None:
+    async def main(loop: VirtualLoop) -> list[int]:
+        seen: list[int] = []
+        for number in range(50):
+            if number % 2:
+                loop.call_at_ms(500, seen.append, number)
+            else:
+                loop.call_later(0.5, seen.append, number)
+        await asyncio.sleep(1)
+        return seen
+
+    assert run(main) == list(range(50))
+
+
+def test_what_a_timer_raises_ends_the_run() -> None:
+    def broken() -> None:
+        raise ValueError("a fault of the network model")
+
+    async def main(loop: VirtualLoop) -> None:
+        loop.call_at_ms(10, broken)
+        await asyncio.sleep(60)
+
+    with pytest.raises(ValueError, match="network model"):
+        run(main)
+
+
+def test_a_cancelled_timer_does_not_fire_and_does_not_stay() -> None:
+    async def main(loop: VirtualLoop) -> int:
+        for number in range(10_000):
+            loop.call_at_ms(1_000_000 + number, pytest.fail, "was cancelled").cancel()
+        await asyncio.sleep(2_000)
+        return len(loop._timers)
+
+    assert run(main) < 200
