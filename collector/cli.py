@@ -16,6 +16,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("export", "Write readings as CSV, JSON lines, SQLite or Parquet."),
     "init": ("init", "Ask a few questions and write the first configuration."),
     "ledger": ("status", "Account for every frame and reading."),
+    "levels": ("means", "Write day, evening and night levels (Lden) of each day."),
+    "means": ("means", "Write hourly or daily means, with the share that they cover."),
     "nodes": ("nodes", "List, import, adopt, set, revoke, rotate, resolve and erase nodes."),
     "quarantine": ("evidence", "List, explain and submit again what was refused."),
     "restore": ("backup", "Put a backup in place, here or on a new machine."),

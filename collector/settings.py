@@ -5,6 +5,7 @@ configured, TLS is asked for as soon as a broker is not on this machine.
 """
 
 import ipaddress
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,12 @@ class CollectorSettings:
     clock: Trust = "kernel"
     """Who says that this machine's clock is right: "kernel" (chrony, ntpd and systemd-timesyncd
     keep it informed), "always" (a GPS receiver or a hypervisor keeps it), "never"."""
+    zone: Name = "UTC"
+    """Time zone of the place, such as "Europe/Madrid": days and nights of means are its own."""
+
+    def __post_init__(self) -> None:
+        if self.zone not in zoneinfo.available_timezones():
+            raise KeyFault("zone", f"{self.zone!r} is not a time zone such as Europe/Madrid")
 
     @property
     def archive(self) -> Path:

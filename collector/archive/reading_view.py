@@ -1,9 +1,10 @@
 """Readings as plain rows, for people with SQL: a view over the archive's frames.
 
-`register` gives a connection three functions and the temporary view `reading`. Nothing is written
-to the archive, so it works on a read-only connection and on one that Datasette opened. A query
-should name node and time: `WHERE node = 'a1b2c3d4' AND received BETWEEN ... AND ...` reads only
-frames received then.
+`register` gives a connection our functions and two temporary views: `reading`, and `hourly_mean`
+(UTC hours, raw, with the share of the hour that values cover). Nothing is written to the archive,
+so it works on a read-only connection and on one that Datasette opened. A query on `reading` should
+name node and time: `WHERE node = 'a1b2c3d4' AND received BETWEEN ... AND ...` reads only frames
+received then.
 """
 
 import json
@@ -40,6 +41,15 @@ FROM frame, json_each(osn_readings(frame.raw)) AS cell
 WHERE frame.type = 1 AND frame.state <> 2
 """
 
+HOURLY_VIEW = """
+CREATE TEMP VIEW IF NOT EXISTS hourly_mean AS
+SELECT printf('%08x', node) AS node,
+       strftime('%Y-%m-%dT%H:%M:%SZ', hour * 3600, 'unixepoch') AS hour,
+       osn_quantity(quantity) AS quantity, instance, mean, low, high,
+       osn_unit(quantity) AS unit, count, min(1.0, valid_ms / 3600000.0) AS coverage
+FROM hourly
+"""
+
 
 def register(connection: sqlite3.Connection) -> None:
     """Adds the functions and, where there are frames, the view to a connection."""
@@ -47,9 +57,13 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_function("osn_readings", 1, _readings_json, deterministic=True)
     connection.create_function("osn_time", 3, dates.iso)
     connection.create_function("osn_unix_ms", 3, dates.unix_ms)
-    tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'frame'")
-    if tables.fetchone():
+    connection.create_function("osn_quantity", 1, lambda number: _names(number)[0])
+    connection.create_function("osn_unit", 1, lambda number: _names(number)[1])
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if "frame" in tables:
         connection.execute(VIEW)
+    if "hourly" in tables:
+        connection.execute(HOURLY_VIEW)
 
 
 def quality_name(code: int) -> str:
@@ -132,8 +146,3 @@ def anchor_of(connection: sqlite3.Connection, node: int, boot: int) -> int | Non
         (node, boot),
     ).fetchone()
     return None if row is None else int(row[0])
-
-
-def timeline_of(connection: sqlite3.Connection) -> Timeline:
-    """The timeline of an archive, for tools that read it beside or without the collector."""
-    return _Dates(connection)._timeline

@@ -1,47 +1,25 @@
 """export: readings for everybody's tools."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TextIO, cast
+from typing import cast
 
 import click
 
 from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
+from collector.commands.output import file_argument, format_option, kind_of, write
 from collector.commands.tables import progress_bar
-from collector.operate.export import (
-    Choice,
-    Exporter,
-    ExportError,
-    Row,
-    Values,
-    Write,
-    csv_writer,
-    json_writer,
-    new_file,
-    parquet_writer,
-    sqlite_writer,
-    write_all,
-)
+from collector.operate.export import SHAPE, Choice, Exporter, Values
+from collector.operate.row_files import ExportError
 from collector.operate.times import parse_time
 from collector.readings.corrections import NodeCorrections, bind
 from protocol.registry import by_name
 
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".db": "sqlite", ".sqlite": "sqlite",
-           ".parquet": "parquet"}  # fmt: skip
-
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["csv", "jsonl", "sqlite", "parquet"]),
-    help="Form of the file.  [default: by its ending; csv for -]",
-)
+@file_argument
+@format_option
 @click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
 @click.option("--quantity", "quantities", multiple=True, help="Only this quantity; repeatable.")
 @click.option("--from", "start", help="Not before this time (UTC unless it says otherwise).")
@@ -81,11 +59,7 @@ def export(
     """
     config = load_config(config_file)
     registry, _ = open_nodes(config)
-    kind = kind or ("csv" if str(file) == "-" else FORMATS.get(file.suffix, ""))
-    if not kind:
-        fail(f"{file}: say --format, or end the name in {', '.join(FORMATS)}")
-    if str(file) == "-" and kind not in ("csv", "jsonl"):
-        fail(f"{kind} needs a file")
+    kind = kind_of(file, kind)
     try:
         choice = Choice(
             nodes=frozenset(find_node(registry, text) for text in nodes),
@@ -103,24 +77,7 @@ def export(
     try:
         with open_view(config) as view, progress_bar("exporting") as advance:
             rows = Exporter(view, registry, corrections, choice).rows(advance)
-            if str(file) == "-":
-                written = write_all(rows, _stream_writer(kind, sys.stdout))
-            else:
-                with new_file(file) as unfinished:
-                    written = _to_file(rows, kind, unfinished)
+            written = write(rows, SHAPE, kind, file)
     except (NoArchive, ExportError) as error:
         fail(str(error))
     click.echo(f"{written} readings", err=True)
-
-
-def _to_file(rows: Iterator[Row], kind: str, file: Path) -> int:
-    if kind == "sqlite":
-        return write_all(rows, sqlite_writer(file))
-    if kind == "parquet":
-        return write_all(rows, parquet_writer(file))
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        return write_all(rows, _stream_writer(kind, stream))
-
-
-def _stream_writer(kind: str, stream: TextIO) -> AbstractContextManager[Write]:
-    return csv_writer(stream) if kind == "csv" else json_writer(stream)

@@ -22,6 +22,7 @@ from collector.private_file import write_bytes
 
 MOSQUITTO = Path("/etc/mosquitto/conf.d")
 SYSTEMD = Path("/run/systemd/system")
+ZONE_FILE = Path("/etc/timezone")
 SERVICE = "osn-collector.service"
 
 
@@ -30,7 +31,7 @@ SERVICE = "osn-collector.service"
     "--answers",
     "answers_file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="TOML file with name, data, broker, serial; nothing is asked then.",
+    help="TOML file with name, data, broker, serial, zone; nothing is asked then.",
 )
 @click.option(
     "--nodes",
@@ -81,9 +82,18 @@ def _ask() -> Answers:
             default="",
             show_default=False,
         ),
+        "zone": click.prompt("Time zone, for days and nights", default=_zone_here()),
     }
     assert set(given) == set(asdict(plain))
     return make_answers(given, "answers")
+
+
+def _zone_here() -> str:
+    """The machine's time zone as Debian keeps it; UTC where it does not say."""
+    try:
+        return ZONE_FILE.read_text().strip() or "UTC"
+    except OSError:
+        return "UTC"
 
 
 def _broker(context: click.Context, config_file: Path, records: Path | None) -> None:

@@ -1,23 +1,18 @@
-"""Readings as rows in files that everybody can open: CSV, JSON lines, SQLite, Parquet.
+"""Readings as rows for files that everybody can open; see `row_files`.
 
 Times are computed and corrections applied while reading. Positions of mobile nodes are told as
 cells of a grid, as to a network; raw frames, which hold them exactly, are not exported.
 """
 
-import csv
-import importlib
-import json
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.archive_view import ArchiveView, node_name
 from collector.nodes import NodeRegistry
+from collector.operate.row_files import RowShape, kinds_of
 from collector.operate.times import show_time
 from collector.readings.corrections import NodeCorrections
 from collector.readings.observation import Place, quality_name
@@ -33,12 +28,7 @@ Values: TypeAlias = Literal["raw", "corrected", "both"]
 Progress = Callable[[int, int], None]
 
 FRAMES_AT_ONCE = 2_000
-ROWS_AT_ONCE = 50_000
 LATITUDE, LONGITUDE, ALTITUDE = (by_name(n).id for n in ("latitude", "longitude", "altitude"))
-
-
-class ExportError(RuntimeError):
-    """The export cannot be made; the message says why."""
 
 
 class Row(NamedTuple):
@@ -59,6 +49,9 @@ class Row(NamedTuple):
     boot: int
     seq: int
     sample: int
+
+
+SHAPE = RowShape("reading", kinds_of(Row), "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,106 +194,3 @@ def _within(unix_ms: int | None, choice: Choice) -> bool:
     if choice.from_ms is not None and unix_ms < choice.from_ms:
         return False
     return choice.to_ms is None or unix_ms < choice.to_ms
-
-
-Write = Callable[[Sequence[Row]], None]
-
-
-@contextmanager
-def csv_writer(stream: TextIO) -> Iterator[Write]:
-    """Comma-separated values with a header; None is empty."""
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(Row._fields)
-    yield writer.writerows
-
-
-@contextmanager
-def json_writer(stream: TextIO) -> Iterator[Write]:
-    """An object a line."""
-
-    def write(rows: Sequence[Row]) -> None:
-        for row in rows:
-            stream.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
-
-    yield write
-
-
-@contextmanager
-def sqlite_writer(file: Path) -> Iterator[Write]:
-    """A table `reading` with an index by node, quantity and time."""
-    connection = sqlite3.connect(file, isolation_level=None)
-    try:
-        connection.execute("PRAGMA journal_mode = OFF")
-        connection.execute(f"CREATE TABLE reading ({', '.join(Row._fields)})")
-        connection.execute("BEGIN")
-        marks = ", ".join("?" * len(Row._fields))
-
-        def write(rows: Sequence[Row]) -> None:
-            connection.executemany(f"INSERT INTO reading VALUES ({marks})", rows)
-
-        yield write
-        connection.execute("CREATE INDEX reading_by_time ON reading (node, quantity, time)")
-        connection.execute("COMMIT")
-    finally:
-        connection.close()
-
-
-@contextmanager
-def parquet_writer(file: Path) -> Iterator[Write]:
-    """Apache Parquet; needs the extra `parquet`."""
-    try:
-        pyarrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ExportError(
-            "Parquet needs pyarrow: install opencities-osn[parquet] (no wheel for 32-bit ARM)"
-        ) from error
-    kinds: dict[str, Any] = {
-        "error_ms": pyarrow.int64(),
-        "instance": pyarrow.uint8(),
-        "band": pyarrow.uint8(),
-        "value": pyarrow.float64(),
-        "corrected": pyarrow.float64(),
-        "boot": pyarrow.uint32(),
-        "seq": pyarrow.uint32(),
-        "sample": pyarrow.uint8(),
-    }
-    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in Row._fields])
-    with parquet.ParquetWriter(file, schema) as writer:
-
-        def write(rows: Sequence[Row]) -> None:
-            columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
-            writer.write_table(pyarrow.table(columns, schema=schema))
-
-        yield write
-
-
-def write_all(rows: Iterator[Row], writer: AbstractContextManager[Write]) -> int:
-    """Writes rows in groups; returns how many."""
-    written = 0
-    with writer as write:
-        group: list[Row] = []
-        for row in rows:
-            group.append(row)
-            if len(group) >= ROWS_AT_ONCE:
-                write(group)
-                written += len(group)
-                group.clear()
-        if group:
-            write(group)
-        written += len(group)
-    return written
-
-
-@contextmanager
-def new_file(target: Path) -> Iterator[Path]:
-    """A name to write to, renamed to `target` when all went well. ExportError when it exists."""
-    if target.exists():
-        raise ExportError(f"{target} exists; give the name of a new file")
-    unfinished = target.with_name(target.name + ".unfinished")
-    unfinished.unlink(missing_ok=True)
-    try:
-        yield unfinished
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)

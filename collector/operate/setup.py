@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,6 +34,8 @@ class Answers:
     """here: a mosquitto on this machine; none; or another broker's host name."""
     serial: str = ""
     """A port or pattern of ports, "" for none."""
+    zone: str = "UTC"
+    """Time zone of the place."""
 
 
 def read_answers(file: Path) -> Answers:
@@ -52,6 +55,9 @@ def make_answers(given: Mapping[str, object], source: str) -> Answers:
             raise SetupError(f"{source}: unknown answer {key!r}; known are: {', '.join(known)}")
         if not isinstance(value, str) or not value.isprintable():
             raise SetupError(f"{source}: {key} must be a text")
+    zone = given.get("zone", "UTC")
+    if zone not in zoneinfo.available_timezones():
+        raise SetupError(f"{source}: {zone!r} is not a time zone such as Europe/Madrid")
     return Answers(**{key: str(value) for key, value in given.items()})
 
 
@@ -62,6 +68,7 @@ def configuration(answers: Answers) -> str:
         "[collector]\n"
         f"name = {json.dumps(answers.name)}\n"
         f"data = {json.dumps(answers.data)}\n"
+        f"zone = {json.dumps(answers.zone)}\n"
     ]
     if answers.broker == "here":
         parts.append(

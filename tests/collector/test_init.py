@@ -18,10 +18,11 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 def test_a_few_questions_make_a_configuration_that_is_good(empty: House) -> None:
     data = empty.folder / "data"
-    shown = empty.call("init", stdin=f"pi\n{data}\nhere\n/dev/osn-*\n")
+    shown = empty.call("init", stdin=f"pi\n{data}\nhere\n/dev/osn-*\nEurope/Madrid\n")
     assert "systemctl enable --now osn-collector.service" in shown
     config = load(empty.config)
     assert config.collector.name == "pi"
+    assert config.collector.zone == "Europe/Madrid"
     assert config.mqtt[0].host == "127.0.0.1"
     assert config.mqtt[0].password is not None
     assert len(config.mqtt[0].password.reveal()) >= 32
@@ -56,7 +57,12 @@ def test_a_broker_elsewhere_is_reached_by_tls(empty: House) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("nane = 'x'", "unknown answer 'nane'"), ("name = 3", "name must be a text"), ("=", "a.toml")],
+    [
+        ("nane = 'x'", "unknown answer 'nane'"),
+        ("name = 3", "name must be a text"),
+        ("zone = 'Madrid'", "is not a time zone"),
+        ("=", "a.toml"),
+    ],
 )
 def test_wrong_answers_are_named(empty: House, text: str, words: str) -> None:
     (empty.folder / "a.toml").write_text(text)

@@ -1,4 +1,4 @@
-"""Readings as rows: through the SQL view, and in a file that needs nothing of ours."""
+"""Readings and hourly means as rows: through SQL views."""
 
 import sqlite3
 from pathlib import Path
@@ -7,9 +7,8 @@ import pytest
 
 from collector.archive import archive
 from collector.archive.reading_view import iso, register
-from collector.operate.export_sqlite import Choice, ExportError, export
-from protocol.registry import by_name
-from tests.collector.core import BOOT, NODE, Bench, Board
+from collector.archive.rollup import Rollup
+from tests.collector.core import BOOT, Bench, Board
 
 
 @pytest.fixture
@@ -45,32 +44,19 @@ async def test_the_view_shows_readings_with_their_times(bench: Bench) -> None:
     reader.close()
 
 
-async def test_the_export_needs_no_function_of_ours(bench: Bench) -> None:
-    target = bench.folder / "out.db"
-    steps: list[tuple[int, int]] = []
+async def test_hourly_means_have_names_and_coverage(bench: Bench) -> None:
+    bench.clock.pass_ms(2 * 3_600_000)
+    await Rollup(bench.storage.writer, bench.storage.timeline, bench.clock).catch_up()
     reader = archive.open_reader(bench.folder / "archive.db")
-    assert export(reader, target, progress=lambda *step: steps.append(step)) == 6
-    assert steps == [(3, 3)]
-    plain = sqlite3.connect(target)
-    assert plain.execute("SELECT count(*), count(unix_ms) FROM reading").fetchone() == (6, 4)
-    assert plain.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    with pytest.raises(ExportError, match="exists"):
-        export(reader, target)
-
-
-async def test_the_export_can_be_narrowed(bench: Bench) -> None:
-    reader = archive.open_reader(bench.folder / "archive.db")
-    pm = frozenset({by_name("pm2_5").id})
-    now_ms = bench.clock.unix_ms()
-    choices = {
-        "node": (Choice(nodes=frozenset({NODE})), 4),
-        "quantity": (Choice(quantities=pm), 3),
-        "time": (Choice(from_ms=now_ms + 1), 2),
-        "end": (Choice(to_ms=now_ms + 1), 2),
-        "nothing": (Choice(from_ms=now_ms + 60_000), 0),
-    }
-    for name, (choice, rows) in choices.items():
-        assert export(reader, bench.folder / f"{name}.db", choice) == rows
+    register(reader)
+    rows = reader.execute(
+        "SELECT quantity, unit, mean, count, coverage FROM hourly_mean"
+        " WHERE node = 'a1b2c3d4' ORDER BY quantity, hour"
+    ).fetchall()
+    reader.close()
+    assert {(row[0], row[1]) for row in rows} == {("pm2_5", "ug/m3"), ("temperature", "degC")}
+    assert sum(row[3] for row in rows if row[0] == "temperature") == 2
+    assert sum(row[4] for row in rows if row[0] == "pm2_5") == pytest.approx(30 / 3600)
 
 
 async def test_a_connection_without_an_archive_gets_the_functions_alone() -> None:

@@ -1,0 +1,306 @@
+"""Means and day levels out of an archive, day by day, from the frames themselves.
+
+So a late frame, a better time and a better formula count for history too.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+from typing import Literal, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+from collector.archive.archive import CONFLICT
+from collector.archive.archive_view import ArchiveView, node_name
+from collector.nodes import NodeRegistry
+from collector.operate.row_files import RowShape, kinds_of
+from collector.operate.times import show_time
+from collector.readings.corrections import NodeCorrections
+from collector.readings.day_levels import DayLevels, Interval, day_levels
+from collector.readings.means import (
+    COVERAGE_MIN,
+    HOUR_MS,
+    Mean,
+    Point,
+    daily_mean,
+    day_edges,
+    hourly_means,
+)
+from protocol import wire
+from protocol.columns import Column, Samples
+from protocol.decoder import decode
+from protocol.registry import REGISTRY, by_name
+from protocol.wire import FrameError
+
+Period: TypeAlias = Literal["hour", "day"]
+Progress = Callable[[int, int], None]
+
+LAEQ, VALID_TIME = by_name("laeq").id, by_name("valid_time").id
+DAYS_MAX = 40_000
+UNKNOWN = -1
+
+
+class MeanRow(NamedTuple):
+    """One mean; `value` is None where too little of the period is covered."""
+
+    node: str
+    name: str
+    start: str
+    end: str
+    quantity: str
+    instance: int
+    value: float | None
+    low: float
+    high: float
+    unit: str
+    readings: int
+    coverage: float
+    formula: str | None
+
+
+class LevelRow(NamedTuple):
+    """Levels of one day in dB; None where too little of their part of the day was heard."""
+
+    node: str
+    name: str
+    day: str
+    instance: int
+    lday: float | None
+    levening: float | None
+    lnight: float | None
+    lden: float | None
+    coverage_day: float
+    coverage_evening: float
+    coverage_night: float
+
+
+MEAN_SHAPE = RowShape("mean", kinds_of(MeanRow), "start")
+LEVEL_SHAPE = RowShape("level", kinds_of(LevelRow), "day")
+
+
+class Channel(NamedTuple):
+    """What is averaged: never raw and corrected values in one."""
+
+    quantity: int
+    instance: int
+    formula: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeansChoice:
+    """Which means; empty or None means all. Times are Unix ms and widened to whole days."""
+
+    zone: ZoneInfo
+    nodes: frozenset[int] = frozenset()
+    quantities: frozenset[int] = frozenset()
+    from_ms: int | None = None
+    to_ms: int | None = None
+    corrected: bool = False
+    coverage_min: float = COVERAGE_MIN
+
+
+class MeansExporter:
+    """Turns an archive's frames into means."""
+
+    def __init__(
+        self,
+        view: ArchiveView,
+        registry: NodeRegistry,
+        corrections: NodeCorrections,
+        choice: MeansChoice,
+    ) -> None:
+        self._view = view
+        self._registry = registry
+        self._corrections = corrections
+        self._choice = choice
+
+    def means(self, period: Period, progress: Progress | None = None) -> Iterator[MeanRow]:
+        """Means of every chosen channel, node by node, day by day."""
+        for node, day in self._days(progress):
+            edges = day_edges(day, self._choice.zone)
+            for channel, points in sorted(self._points(node, edges).items(), key=_order):
+                yield from self._rows(node, channel, points, edges, period)
+
+    def levels(self, progress: Progress | None = None) -> Iterator[LevelRow]:
+        """Lday, Levening, Lnight and Lden of every node and day with an LAeq."""
+        for node, day in self._days(progress):
+            found = self._points(node, day_edges(day, self._choice.zone), LAEQ)
+            for channel, points in sorted(found.items(), key=_order):
+                intervals = [
+                    Interval(p.unix_ms - max(p.span_ms, 1), p.unix_ms, p.value, p.span_ms)
+                    for p in points
+                ]
+                levels = day_levels(day, self._choice.zone, intervals)
+                yield self._level_row(node, channel.instance, levels)
+
+    def _days(self, progress: Progress | None) -> Iterator[tuple[int, date]]:
+        nodes = [n for n in self._view.nodes() if not self._choice.nodes or n in self._choice.nodes]
+        for place, node in enumerate(nodes):
+            for day in self._days_of(node):
+                yield node, day
+            if progress is not None:
+                progress(place + 1, len(nodes))
+
+    def _days_of(self, node: int) -> Iterator[date]:
+        """The days of a node's boots, each once, within the chosen time."""
+        choice, zone = self._choice, self._choice.zone
+        days: set[date] = set()
+        for boot in self._view.boots(node):
+            first = self._view.timeline.time_of(node, boot.boot, 0)
+            last = self._view.timeline.time_of(node, boot.boot, max(boot.last_ms, boot.live_ms))
+            if first is None or last is None:
+                continue
+            first_ms = max(first.unix_ms, choice.from_ms or 0)
+            last_ms = min(last.unix_ms, (choice.to_ms or 1 << 46) - 1)
+            if last_ms < first_ms:
+                continue
+            start = datetime.fromtimestamp(first_ms / 1000, zone).date()
+            count = (datetime.fromtimestamp(last_ms / 1000, zone).date() - start).days + 1
+            days.update(start + timedelta(days=ahead) for ahead in range(min(count, DAYS_MAX)))
+        yield from sorted(days)
+
+    def _points(
+        self, node: int, edges: tuple[int, int], only: int | None = None
+    ) -> dict[Channel, list[Point]]:
+        found: dict[Channel, list[Point]] = {}
+        start_ms, end_ms = edges
+        for frame in self._view.between(node, start_ms, end_ms):
+            if frame.type != wire.T_DATA or frame.state == CONFLICT:
+                continue
+            try:
+                decoded = decode(frame.raw)
+            except FrameError:
+                continue
+            for samples in decoded.samples:
+                times_ms = [self._unix_ms(node, frame.boot, at) for at in samples.times_ms]
+                self._add(found, node, samples, times_ms, only)
+        return {channel: _with_spans(points) for channel, points in found.items()}
+
+    def _unix_ms(self, node: int, boot: int, uptime_ms: int) -> int | None:
+        stamp = self._view.timeline.time_of(node, boot, uptime_ms)
+        return None if stamp is None else stamp.unix_ms
+
+    def _add(
+        self,
+        found: dict[Channel, list[Point]],
+        node: int,
+        samples: Samples,
+        times_ms: Sequence[int | None],
+        only: int | None,
+    ) -> None:
+        choice = self._choice
+        corrected = self._corrections.apply(node, samples) if choice.corrected else {}
+        for index, column in enumerate(samples.columns):
+            if not _wanted(column, only, choice.quantities):
+                continue
+            if choice.corrected and index not in corrected and only is None:
+                continue
+            formula, better = corrected.get(index, (None, ()))
+            points = found.setdefault(Channel(column.quantity, column.instance, formula), [])
+            spans_ms = _spans_ms(samples, column)
+            row = REGISTRY[column.quantity]
+            for sample, unix_ms in enumerate(times_ms):
+                if unix_ms is None or (column.qualities and column.qualities[sample]):
+                    continue
+                value = (
+                    better[sample]
+                    if formula is not None
+                    else row.value(column.values[sample], column.exponent)
+                )
+                if value is not None:
+                    points.append(Point(unix_ms, spans_ms[sample], value))
+
+    def _rows(
+        self,
+        node: int,
+        channel: Channel,
+        points: Sequence[Point],
+        edges: tuple[int, int],
+        period: Period,
+    ) -> Iterator[MeanRow]:
+        row = REGISTRY[channel.quantity]
+        means: Sequence[Mean] = hourly_means(
+            points, edges, row.aggregate, self._choice.coverage_min
+        )
+        if period == "day":
+            day = daily_mean(means, edges, row.aggregate, self._choice.coverage_min)
+            means = [] if day is None else [day]
+        for mean in means:
+            yield MeanRow(
+                f"{node:08x}",
+                node_name(self._registry, node),
+                show_time(mean.start_ms),
+                show_time(mean.end_ms),
+                row.name,
+                channel.instance,
+                None if mean.value is None else round(mean.value, 4),
+                mean.low,
+                mean.high,
+                row.unit,
+                mean.readings,
+                round(mean.coverage, 4),
+                channel.formula,
+            )
+
+    def _level_row(self, node: int, instance: int, levels: DayLevels) -> LevelRow:
+        parts = (levels.lday, levels.levening, levels.lnight)
+        day, evening, night = (_tenth(part.level_db) for part in parts)
+        return LevelRow(
+            f"{node:08x}",
+            node_name(self._registry, node),
+            levels.day.isoformat(),
+            instance,
+            day,
+            evening,
+            night,
+            _tenth(levels.lden_db),
+            *(round(part.coverage, 4) for part in parts),
+        )
+
+
+def _order(item: tuple[Channel, list[Point]]) -> tuple[int, int, str]:
+    channel = item[0]
+    return channel.quantity, channel.instance, channel.formula or ""
+
+
+def _wanted(column: Column, only: int | None, quantities: frozenset[int]) -> bool:
+    row = REGISTRY.get(column.quantity)
+    if row is None or column.bands or column.exponent is None or row.aggregate == "none":
+        return False
+    if only is not None:
+        return column.quantity == only
+    return not quantities or column.quantity in quantities
+
+
+def _spans_ms(samples: Samples, column: Column) -> Sequence[int]:
+    """The time that each sample stands for: what the meter heard, or the distance of samples.
+
+    UNKNOWN for a frame of one sample that names no period.
+    """
+    steps_ms = sorted(later - earlier for earlier, later in pairwise(samples.times_ms))
+    step_ms = samples.period_ms or (steps_ms[len(steps_ms) // 2] if steps_ms else UNKNOWN)
+    step_ms = min(step_ms, HOUR_MS)
+    for other in samples.columns:
+        if other.quantity == VALID_TIME and other.instance == column.instance:
+            if REGISTRY[column.quantity].aggregate != "energy":
+                break
+            longest_ms = HOUR_MS if step_ms == UNKNOWN else step_ms
+            return [min(max(0, heard_ms), longest_ms) for heard_ms in other.values]
+    return [step_ms] * len(samples.times_ms)
+
+
+def _with_spans(points: list[Point]) -> list[Point]:
+    """In order of time; a point of unknown span stands for the time since the one before it."""
+    ordered = sorted(points)
+    return [
+        point
+        if point.span_ms != UNKNOWN
+        else point._replace(
+            span_ms=min(HOUR_MS, point.unix_ms - ordered[place - 1].unix_ms) if place else 0
+        )
+        for place, point in enumerate(ordered)
+    ]
+
+
+def _tenth(level_db: float | None) -> float | None:
+    return None if level_db is None else round(level_db, 1)
