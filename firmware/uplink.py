@@ -91,6 +91,7 @@ class Uplink:
         self._forced: "list[tuple[int, int, int]]" = []
         self._chosen: "list[int]" = []
         self._hold_until = -1
+        self._out_of_reach = False  # of an ACK's mask is what comes next
         self._heard_ms = -SILENCE_MS
         self.sent = 0
         self.resent = 0
@@ -119,6 +120,7 @@ class Uplink:
         """Take one entry of an ACK: free what it covers, bring forward what it shows missing."""
         self._settled.update(boot, upto, mask)
         self._hold_until = -1
+        self._out_of_reach = False
         awake = now_ms - self._heard_ms >= SILENCE_MS
         self._heard_ms = now_ms
         kept = []
@@ -155,7 +157,8 @@ class Uplink:
         return held
 
     def next(self, now_ms: int) -> "memoryview | None":
-        """The frame to send now, or None; sent() must follow when it went out."""
+        """The frame to send now, or None; mark_sent() must follow when it went out."""
+        self._out_of_reach = False
         if self._hold_until >= 0:
             if now_ms < self._hold_until:
                 return None
@@ -196,7 +199,11 @@ class Uplink:
                 wait = min(wait, entry[_DUE] - now_ms)
         if self._hold_until >= 0:
             return max(0, min(60_000, self._hold_until - now_ms))
-        if len(self._flight) < self._window and self._cursor < self._spool.end():
+        if (
+            len(self._flight) < self._window
+            and self._cursor < self._spool.end()
+            and not self._out_of_reach
+        ):
             return 0
         return max(0, wait)
 
@@ -283,6 +290,7 @@ class Uplink:
                 continue
             _, boot, seq = found
             if seq > self._settled.upto(boot) + MASK_REACH and self._in_flight(boot):
+                self._out_of_reach = True
                 return None
             self._enter(boot, seq, self._cursor[0], self._cursor[1], now_ms)
             self._cursor[1] += 2 + length

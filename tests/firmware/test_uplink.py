@@ -155,6 +155,17 @@ def test_nothing_is_sent_beyond_what_a_mask_can_acknowledge() -> None:
     assert max(sent) <= 34
 
 
+def test_a_board_rests_while_what_follows_is_out_of_the_masks_reach() -> None:
+    bench = Bench(60, window=32)
+    bench.send_all()
+    while bench.ack(0, 0xFFFFFFFE) or bench.send_all():
+        pass
+    assert bench.uplink.wait_ms(bench.now) >= RESEND_FIRST_MS // 2
+    bench.ack(34)
+    assert bench.uplink.wait_ms(bench.now) == 0
+    assert min(bench.send_all()) == 35
+
+
 def test_what_a_restart_finds_acknowledged_is_not_sent() -> None:
     bench = Bench(30)
     again = Bench(0, files=bench.files.survivors())
