@@ -1,6 +1,7 @@
 """command, configure and update: what boards are asked to do."""
 
 import base64
+import difflib
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from collector.nodes import NodeRegistry, node_text
 from collector.operate.control import ControlError, NotRunning, ask
 from collector.settings import Config
 from protocol import names
+from protocol.setting_names import SETTINGS
 
 EXIT_UNANSWERED = 4
 EXIT_STOPPED = 3
@@ -58,14 +60,14 @@ def command(
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 50), default=30, show_default=True)
 @config_option
 def configure(node: str, settings: tuple[str, ...], wait_s: float, config_file: Path) -> None:
-    """Change settings of NODE, as NUMBER=VALUE by the table in docs/settings.md.
+    """Change settings of NODE, as NAME=VALUE by the table in docs/settings.md.
 
     The board checks them as a whole. Network settings are tried once and taken back when no
     acknowledgement comes over them. Keys and passwords cannot be sent.
 
     \b
     Example:
-      osn-collector configure Plaza 2=60 3=300
+      osn-collector configure Plaza sample_interval_s=60 report_interval_s=300
     """
     config = load_config(config_file)
     entries = [_setting(text) for text in settings]
@@ -166,13 +168,23 @@ def _show_answer(found: dict[str, Any]) -> None:
 
 
 def _setting(text: str) -> tuple[int, int | str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.isdigit():
-        fail(f"{text!r} is not NUMBER=VALUE; docs/settings.md has the numbers")
+    """NAME=VALUE, or NUMBER=VALUE for a setting of another build."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        fail(f"{text!r} is not NAME=VALUE; docs/settings.md has the names")
+    if name.isdigit():
+        return int(name), int(value) if value.lstrip("-").isdigit() else value
+    setting = SETTINGS.get(name)
+    if setting is None:
+        close = difflib.get_close_matches(name, SETTINGS, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        fail(f"{name!r} is not a setting that can be sent{hint}")
+    if setting.is_text:
+        return setting.key, value
     try:
-        return int(key), int(value)
+        return setting.key, int(value)
     except ValueError:
-        return int(key), value
+        fail(f"{name} takes a whole number, not {value!r}")
 
 
 def _address(config: Config, node: str) -> str:
