@@ -44,7 +44,11 @@ def trace(node: str, time: str, config_file: Path, as_json: bool) -> None:
     if not found:
         fail(f"no readings of {address:08x} within an hour of {show_time(unix_ms)}")
     for traced in found:
-        click.echo(json.dumps(_plain(traced)) if as_json else "\n".join(_lines(traced)))
+        info = registry.get(address)
+        if as_json:
+            click.echo(json.dumps(_plain(traced, with_raw=info is None or not info.mobile)))
+        else:
+            click.echo("\n".join(_lines(traced)))
 
 
 def _lines(traced: Trace) -> list[str]:
@@ -80,9 +84,11 @@ def _receipt(received_ms: int) -> str:
     return show_time(received_ms) if received_ms >= 0 else "while the clock was not synchronised"
 
 
-def _plain(traced: Trace) -> dict[str, object]:
+def _plain(traced: Trace, *, with_raw: bool) -> dict[str, object]:
+    """For machines; a mobile node's raw frame, which holds its exact way, stays here."""
     plain = asdict(traced)
-    plain["frame"] = {**traced.frame._asdict(), "raw": traced.frame.raw.hex()}
+    raw = traced.frame.raw.hex() if with_raw else None
+    plain["frame"] = {**traced.frame._asdict(), "raw": raw}
     plain["stamp"] = traced.stamp._asdict() if traced.stamp else None
     plain["time"] = show_time(traced.stamp.unix_ms) if traced.stamp else None
     return plain

@@ -115,6 +115,13 @@ def test_trace_shows_the_whole_way(house: House) -> None:
     assert "sink      file: done" in shown
 
 
+def test_trace_never_hands_out_a_mobile_nodes_frame(house: House) -> None:
+    street = json.loads(house.call("trace", "Plaza", AT, "--json").splitlines()[0])
+    mobile = json.loads(house.call("trace", "Bike", AT, "--json").splitlines()[0])
+    assert len(bytes.fromhex(street["frame"]["raw"])) > 20
+    assert mobile["frame"]["raw"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
