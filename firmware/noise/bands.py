@@ -102,34 +102,34 @@ class Bands:
         self._order = array("H", [_reversed(place) for place in range(POINTS)])
         self._window = array("H", [_hann(self._order[k], HEARD, 32767) for k in range(POINTS)])
         self._slow_window = array("H", [_hann(k, SLOW_POINTS, 4096) for k in range(SLOW_POINTS)])
-        self._turns = array("i", [0] * POINTS)
+        self._turns = array("i", bytes(4 * POINTS))
         for k in range(POINTS // 2):
             self._turns[2 * k] = round(16384 * cos(2 * pi * k / POINTS))
             self._turns[2 * k + 1] = round(-16384 * sin(2 * pi * k / POINTS))
-        self._cosines = array("i", [0] * SLOW_POINTS)
+        self._cosines = array("i", bytes(4 * SLOW_POINTS))
         for k in range(SLOW_POINTS):
             self._cosines[k] = round(8192 * cos(2 * pi * k / SLOW_POINTS))
-        self._z = array("i", [0] * (2 * POINTS))
-        self._middle_sums = array("i", [0] * 8)
-        self._low_sums = array("i", [0] * 8)
-        queue = memoryview(array("i", [0] * (_A_BLOCK + 4)))
+        self._z = array("i", bytes(4 * (2 * POINTS)))
+        self._middle_sums = array("i", bytes(4 * 8))
+        self._low_sums = array("i", bytes(4 * 8))
+        queue = memoryview(array("i", bytes(4 * (_A_BLOCK + 4))))
         self._queue = queue
         self._fresh = (queue[:_A_BLOCK], queue[4:])
-        self._slow_samples = array("i", [0] * RATIO)
+        self._slow_samples = array("i", bytes(4 * RATIO))
         self._plans = [self._plan(tier) for tier in (HIGH, MIDDLE, LOW)]
         low = self._plans[LOW]
         self._slow_first = low[0][1]
         self._slow_bins = low[-1][1] + low[-1][2] - self._slow_first
-        self._slow = array("i", [0] * (2 * self._slow_bins))
-        book = memoryview(array("i", [0] * (_WORDS * BANDS)))
+        self._slow = array("i", bytes(4 * (2 * self._slow_bins)))
+        book = memoryview(array("i", bytes(4 * (_WORDS * BANDS))))
         self._book = book
         self._energies = [book[_WORDS * k : _WORDS * (k + 1)] for k in range(BANDS)]
         self._frames = [0, 0, 0]
         self._offsets = [
             self._offset_db(FIRST_BAND + k, microphone, a_weighted) for k in range(BANDS)
         ]
-        self._known = array("h", [0] * BANDS)
-        self.values = array("h", [0] * BANDS)  # half decibels of the period closed last
+        self._known = array("h", bytes(2 * BANDS))
+        self.values = array("h", bytes(2 * BANDS))  # half decibels of the period closed last
         self.reset()
 
     def _plan(self, tier: int) -> "list[tuple[int, int, int, int]]":

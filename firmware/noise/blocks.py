@@ -76,14 +76,14 @@ _OFFSET_ROOM = const(1024)
 
 def new_book() -> "array[int]":
     """An empty book."""
-    book = array("i", [0] * WORDS)
+    book = array("i", bytes(4 * WORDS))
     book[FAST_MIN] = KEY_MAX
     return book
 
 
 def bend() -> "array[int]":
     """For 64 steps of a key's fraction f: (log2(1 + f) - f) << 13, at the middle of the step."""
-    table = array("H", [0] * 64)
+    table = array("H", bytes(2 * 64))
     for step in range(64):
         f = (step + 0.5) / 64
         table[step] = round((log(1 + f) / log(2) - f) * (1 << KEY_BITS))

@@ -80,7 +80,7 @@ class RateCheck:
     """Slips of the last seconds: with a crystal's accuracy they cancel out."""
 
     def __init__(self) -> None:
-        self._slips = array("h", [0] * RATE_SECONDS)
+        self._slips = array("h", bytes(2 * RATE_SECONDS))
         self._place = 0
 
     def add(self, slip_ms: int) -> None:

@@ -16,7 +16,7 @@ _MASK = 0x7FFFFFFF
 
 def test_sound() -> "array[int]":
     """480 samples that use every path: quiet, then loud enough to leave the narrow ranges."""
-    samples = array("i", [0] * BLOCK)
+    samples = array("i", bytes(4 * BLOCK))
     noise = 1
     for index in range(BLOCK):
         noise = (noise * _STEP + 12345) & _MASK
@@ -75,8 +75,8 @@ def _transforms_equal(kernel: "Any", wanted: "Any") -> bool:
     samples = test_sound()
     results = []
     for module in (kernel, wanted):
-        sums = array("i", [0] * 8)
-        out = array("i", [0] * 60)
+        sums = array("i", bytes(4 * 8))
+        out = array("i", bytes(4 * 60))
         module.decimate(0, 0, samples, 60, sums, out, 8)
         results.append((list(sums), list(out)))
     return results[0] == results[1]

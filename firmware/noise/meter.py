@@ -64,13 +64,13 @@ class Meter:
         self._state = state.new_state(microphone.coefficients)
         self._book = blocks.new_book()
         self._curve = blocks.bend()
-        self._classes = array("H", [0] * blocks.CLASSES)
+        self._classes = array("H", bytes(2 * blocks.CLASSES))
         self._found = checks.new_found()
         self._rate = checks.RateCheck()
-        self._sums = array("i", [0] * 15)  # A, C, Z of the period: five words of 16 bits each
+        self._sums = array("i", bytes(4 * 15))  # A, C, Z of the period: five words of 16 bits each
         self._values = [0] * len(self.CHANNELS)
         self._quality = Q_MISSING
-        self._vector = array("H", [0] * blocks.CLASSES)
+        self._vector = array("H", bytes(2 * blocks.CLASSES))
         self._counted = 0  # blocks of the period
         self._skip = START_BLOCKS
         self._unchecked = CHECK_BLOCKS

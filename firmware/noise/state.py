@@ -40,7 +40,7 @@ SHIFT_STEP = 1  # 6 dB
 
 def new_state(coefficients: "tuple[int, int, int, int, int]") -> "array[int]":
     """The state of a meter at rest: pole, zeros and bass as in firmware.noise.microphones."""
-    state = array("i", [0] * WORDS)
+    state = array("i", bytes(4 * WORDS))
     state[SHIFT] = SHIFT_FULL
     for place in range(5):
         state[POLE + place] = coefficients[place]

@@ -179,7 +179,7 @@ def main():
         if not node.link.connected:
             time.sleep_ms(2)  # a connection takes true time
             wait = min(wait, 20)
-        elif Clock.now_ms - node.link._sent_ms < 300:
+        elif Clock.now_ms - node.link._sent_ms < 300 or node.transport._asked >= 0:
             time.sleep_ms(1)  # so does an answer
             wait = min(wait, 20)
         else:
