@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hardware.cross import ROOT, board_files, compile_file
+from hardware.cross import ROOT, board_files, compile_files, compile_text
 from simulator import vm
-from simulator.libraries import LIBRARY
 from tests.firmware.pier import Pier
 from tests.integration.certificates import Authority
 from tests.integration.conftest import Mosquitto
@@ -19,13 +18,12 @@ DEVICE = ROOT / "tests" / "device"
 
 def compile_for_vm(target: Path) -> None:
     """All board files, umqtt and the soak itself as .mpy for the VM's own architecture."""
-    for source in board_files():
-        compile_file(source, target / source.with_suffix(".mpy"), "x64")
-    shutil.copytree(LIBRARY / "umqtt", target / "umqtt")
-    compile_file(target / "umqtt" / "simple.py", target / "umqtt" / "simple.mpy", "x64")
-    (target / "umqtt" / "simple.py").unlink()
-    for name in ("pocket", "soak"):
-        compile_file(DEVICE / f"{name}.py", target / f"{name}.mpy", "x64")
+    scripts = [DEVICE / f"{name}.py" for name in ("pocket", "soak")]
+    compile_files(board_files(), target, "x64", beside=scripts)
+    shutil.copytree(vm.LIBRARY / "umqtt", target / "umqtt")
+    umqtt = target / "umqtt" / "simple.py"
+    compile_text(umqtt.read_text(), "umqtt/simple.py", umqtt.with_suffix(".mpy"), "x64")
+    umqtt.unlink()
     (target / "run.py").write_text("import soak\n")
 
 

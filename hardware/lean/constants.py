@@ -1,0 +1,179 @@
+"""Put numbers and short texts in the place of the names of constants, across modules."""
+
+import ast
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from hardware.lean.program import SCOPES, Module, Program, aliases, bound_names, own_nodes
+
+Constant = int | float | str | bytes
+TEXT_MAX = 10  # a longer text would be kept anew by each module that names it
+_OPERATORS: dict[type[ast.AST], Callable[..., int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
+    ast.BitOr: operator.or_,
+    ast.BitAnd: operator.and_,
+    ast.BitXor: operator.xor,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.Invert: operator.invert,
+    ast.UAdd: operator.pos,
+}
+
+
+def inline(program: Program, modules: Iterable[Module]) -> None:
+    """Find the program's constants and put them into these modules."""
+    if not program.constants:
+        _find(program)
+    for module in modules:
+        _Inline(program, module).visit(module.tree)
+
+
+def _find(program: Program) -> None:
+    """A constant is bound once, at the top of its module, to a value that can be computed."""
+    program.constants.update({name: {} for name in program.named()})
+    known = -1
+    while known < sum(map(len, program.constants.values())):
+        known = sum(map(len, program.constants.values()))
+        for module in program.modules.values():
+            _find_in(program, module)
+
+
+def _find_in(program: Program, module: Module) -> None:
+    found = program.constants[module.name]
+    inner = [node for node in ast.walk(module.tree) if isinstance(node, ast.Global)]
+    changed = {name for node in inner for name in node.names}
+    bound = Counter(
+        node.id
+        for node in own_nodes(module.tree)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    )
+    view = _View(program, module)
+    for node in module.tree.body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        name = node.targets[0].id
+        if len(node.targets) > 1 or bound[name] > 1 or name in changed or name in view.imported:
+            continue
+        value = view.value(node.value)
+        if value is not None:
+            found[name] = value
+
+
+class _View:
+    """The constants as a module sees them: its own, imported ones, and those of its modules."""
+
+    def __init__(self, program: Program, module: Module) -> None:
+        self._constants = program.constants
+        self._own: Mapping[str, object] = program.constants.get(module.name, {})
+        self._modules = aliases(module.tree, program.named())
+        sources = [
+            (alias.asname or alias.name, node.module or "", alias.name)
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        ]
+        often = Counter(name for name, _, _ in set(sources))
+        self.imported = {
+            name: self._constants.get(origin, {}).get(original)
+            for name, origin, original in sources
+            if often[name] == 1
+        }
+
+    def named(self, name: str) -> object:
+        """The value of a name of the module's top, or None."""
+        return self._own.get(name) if name not in self.imported else self.imported[name]
+
+    def member(self, node: ast.Attribute) -> object:
+        """The value of module.NAME, or None."""
+        if not isinstance(node.value, ast.Name):
+            return None
+        return self._constants.get(self._modules.get(node.value.id, ""), {}).get(node.attr)
+
+    def value(self, node: ast.expr) -> object:
+        """What an expression of constants is, or None; texts only as they stand."""
+        if isinstance(node, ast.Constant):
+            return node.value if _fits(node.value) else None
+        if isinstance(node, ast.Call) and is_const(node):
+            return self.value(node.args[0])
+        if isinstance(node, ast.Name):
+            return self.named(node.id)
+        if isinstance(node, ast.Attribute):
+            return self.member(node)
+        if isinstance(node, ast.UnaryOp):
+            return _computed(node.op, self.value(node.operand))
+        if isinstance(node, ast.BinOp):
+            return _computed(node.op, self.value(node.left), self.value(node.right))
+        return None
+
+
+def _computed(sign: ast.AST, *operands: object) -> int | None:
+    operation = _OPERATORS.get(type(sign))
+    if operation is None or not all(type(operand) is int for operand in operands):
+        return None
+    return operation(*operands)
+
+
+def is_const(node: ast.Call) -> bool:
+    """Whether it is MicroPython's const(value)."""
+    return isinstance(node.func, ast.Name) and node.func.id == "const" and len(node.args) == 1
+
+
+def _fits(value: object) -> bool:
+    if isinstance(value, str | bytes):
+        return len(value) <= TEXT_MAX
+    return type(value) in (int, float)
+
+
+class _Inline(ast.NodeTransformer):
+    def __init__(self, program: Program, module: Module) -> None:
+        self._view = _View(program, module)
+        self._scopes: list[tuple[bool, set[str]]] = []
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, SCOPES):
+            self._scopes.append((isinstance(node, ast.ClassDef), bound_names(node)))
+            super().visit(node)
+            self._scopes.pop()
+            return node
+        result: ast.AST = super().visit(node)
+        return result
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        return node.args[0] if is_const(node) else node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if isinstance(node.ctx, ast.Load) and not self._shadowed(node.id):
+            return _literal(self._view.named(node.id), node)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        holder = node.value.id if isinstance(node.value, ast.Name) else ""
+        if isinstance(node.ctx, ast.Load) and holder and not self._shadowed(holder):
+            return _literal(self._view.member(node), node)
+        self.generic_visit(node)
+        return node
+
+    def _shadowed(self, name: str) -> bool:
+        """Whether an inner scope binds a name; a class's names are not seen by its functions."""
+        inner = len(self._scopes) - 1
+        return any(
+            name in bound and (depth == inner or not is_class)
+            for depth, (is_class, bound) in enumerate(self._scopes)
+        )
+
+
+def _literal(value: object, node: ast.AST) -> ast.AST:
+    if not isinstance(value, Constant):
+        return node
+    new: ast.expr = ast.Constant(value)
+    if isinstance(value, int | float) and value < 0:
+        new = ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.copy_location(new, node)

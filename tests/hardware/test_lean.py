@@ -1,0 +1,205 @@
+"""The compile step: leaner sources mean the same, on the same lines."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hardware import cross
+from hardware.lean import Outside, lean, read_back
+
+VmRun = Callable[..., subprocess.CompletedProcess[str]]
+
+NUMBERS = '''"""Numbers."""
+
+from micropython import const
+
+LOW = 3
+HIGH = const(3 << 4)
+NAME = "a text that is too long to repeat"
+BELOW = -LOW
+CHANGED = 1
+
+
+def change() -> None:
+    """Change it."""
+    global CHANGED
+    CHANGED += HIGH
+
+
+class Fault(ValueError):
+    """Something."""
+'''
+USER = '''"""Uses them."""
+
+from firmware import numbers
+from firmware.numbers import BELOW, Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LIMIT = 7
+
+
+class Counter:
+    """Counts."""
+
+    _step = 2
+
+    def __init__(self, start: int = 0) -> None:
+        self._count = start
+        self.named = numbers.NAME
+
+    def _add(
+        self,
+        amount: int,
+    ) -> None:
+        assert amount
+        self._count += amount * self._step + numbers.HIGH
+
+    def add(self, amount: int, often: int = 1) -> int:
+        """Add."""
+        for _ in range(often):
+            self._add(amount)
+        return self._count
+
+
+class Wider(Counter):
+    def __init__(self) -> None:
+        super().__init__(BELOW)
+        self._extra = _LIMIT
+
+    def total(self) -> int:
+        return self._count + self._extra
+
+
+def _unused() -> int:
+    return _LIMIT
+
+
+def main() -> "list[int]":
+    def inner(amount: int) -> int:
+        BELOW = amount
+        return BELOW
+
+    wider = Wider()
+    wider.add(1, often=2)
+    numbers.change()
+    try:
+        raise Fault
+    except Fault as fault:
+        assert fault
+    return [wider.total(), inner(5), getattr(wider, "_count", -1), numbers.CHANGED]
+'''
+START = "from firmware.user import main\nprint(main())\n"
+SOURCES = {
+    "firmware/__init__.py": "",
+    "firmware/numbers.py": NUMBERS,
+    "firmware/user.py": USER,
+    "firmware/start.py": START,
+}
+
+
+@pytest.fixture
+def made() -> dict[str, str]:
+    return dict(lean(SOURCES, Outside(), ["firmware/start.py"]).sources)
+
+
+def run(vm: VmRun, folder: Path, sources: dict[str, str]) -> str:
+    for path, text in sources.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    done = vm(folder / "firmware/start.py", path=[folder])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_meaning_stays(vm: VmRun, tmp_path: Path, made: dict[str, str]) -> None:
+    assert run(vm, tmp_path / "a", SOURCES) == run(vm, tmp_path / "b", made)
+
+
+def test_constants_are_inlined_and_gone(made: dict[str, str]) -> None:
+    assert "HIGH" not in made["firmware/user.py"] + made["firmware/numbers.py"]
+    assert "+= b * a.c + 48" in made["firmware/user.py"]
+    assert "super().__init__(-3)" in made["firmware/user.py"]
+    assert "const" not in made["firmware/numbers.py"]
+
+
+def test_what_may_change_or_is_long_stays(made: dict[str, str]) -> None:
+    assert "CHANGED = 1" in made["firmware/numbers.py"]
+    assert "a text that is too long" in made["firmware/numbers.py"]
+    assert "numbers.NAME" in made["firmware/user.py"]
+
+
+def test_an_inner_name_hides_a_constant(made: dict[str, str]) -> None:
+    assert "return BELOW" in made["firmware/user.py"]
+
+
+def test_what_nobody_uses_goes(made: dict[str, str]) -> None:
+    for gone in ("_unused", "TYPE_CHECKING", "typing", "assert", '"""'):
+        assert gone not in made["firmware/user.py"]
+
+
+def test_private_names_become_letters_unless_a_text_spells_them(made: dict[str, str]) -> None:
+    user = made["firmware/user.py"]
+    assert "_count" in user
+    assert "_extra" not in user
+    assert "_step" not in user
+    assert "def add(a, b, often=1)" in user
+
+
+def test_statements_keep_their_lines(made: dict[str, str]) -> None:
+    for path in ("firmware/user.py", "firmware/numbers.py"):
+        before = SOURCES[path].split("\n")
+        after = made[path].split("\n")
+        for number, line in enumerate(after):
+            word = line.split("(")[0].strip().split(" ")[0]
+            if word in ("def", "class", "return", "raise", "for", "try:", "except", "from"):
+                assert before[number].strip().startswith(word), (number, line)
+    assert after.index("class Fault(ValueError):") == before.index("class Fault(ValueError):")
+
+
+def test_what_is_outside_keeps_its_names() -> None:
+    snippet = "from firmware.numbers import LOW\nfrom firmware import user\nuser._unused(often=LOW)"
+    made = lean(SOURCES, Outside.of([snippet]))
+    assert "LOW = 3" in made.sources["firmware/numbers.py"]
+    assert "def _unused" in made.sources["firmware/user.py"]
+
+
+def test_a_client_gets_the_constants() -> None:
+    script = "from firmware.numbers import LOW, Fault\nprint(LOW, Fault)\n"
+    assert lean(SOURCES, Outside()).client(script) == (
+        "from firmware.numbers import Fault\nprint(3, Fault)\n"
+    )
+
+
+def test_the_same_sources_give_the_same_text() -> None:
+    turned = dict(reversed(SOURCES.items()))
+    first, second = lean(SOURCES, Outside()), lean(turned, Outside())
+    assert all(first.sources[path] == second.sources[path] for path in SOURCES)
+
+
+def test_tracebacks_are_read_back() -> None:
+    made = lean(SOURCES, Outside())
+    letter = next(
+        short
+        for short, long in made.names["firmware/user.py"].items()
+        if short.startswith("Counter.") and long == "_add"
+    ).removeprefix("Counter.")
+    text = f'  File "firmware/user.py", line 28, in {letter}\nValueError: x'
+    assert "(_add)" in read_back(made.names, text)
+    assert read_back({}, text) == text
+
+
+def test_every_statement_of_the_firmware_keeps_its_line() -> None:
+    made = cross.leaner()
+    for path in cross.board_files():
+        before = (cross.ROOT / path).read_text().split("\n")
+        after = made.sources[path.as_posix()].split("\n")
+        for number, line in enumerate(after):
+            if line.strip().startswith(("def ", "class ", "return", "raise", "while ")):
+                word = line.split()[0].rstrip(":")
+                assert before[number].strip().startswith(word), (path, number, line)
