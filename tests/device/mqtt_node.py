@@ -1,6 +1,8 @@
 """Runs a node against a broker for some seconds; prints what happens to its link as JSON lines.
 
-Arguments: settings as JSON, seconds, "wifi" for a radio whose network is the file "network".
+Arguments: settings as JSON, seconds, "wifi" for a radio whose network is the file "network",
+"sound" for a microphone that hears the file "sound", "held=N" for TLS that holds the interpreter
+for N ms.
 """
 
 import json
@@ -37,17 +39,42 @@ given = json.loads(sys.argv[1])
 duration_ms = int(sys.argv[2]) * 1000
 addresses = [int(word[5:]) for word in sys.argv if word.startswith("node=")]
 hal = PocketHal(Wlan() if "wifi" in sys.argv else None, *addresses)
+held = [word for word in sys.argv if word.startswith("held=")]
+holding = []
+if held:
+    # On an ESP32 the arithmetic of TLS lets no other thread run: here the loop waits for it.
+    secure = attempt.Attempt._secure
+
+    def held_secure(self, sock):
+        holding.append(1)
+        time.sleep_ms(int(held[0][5:]))
+        holding.clear()
+        return secure(self, sock)
+
+    attempt.Attempt._secure = held_secure
 settings = Settings()
 for name in given:
     settings.set(name, given[name])
 sensor = Counter()
-node = Node(hal, {"board": "pocket"}, settings, sensors=[(sensor, 0)])
+sensors = [(sensor, 0)]
+meter = None
+if "sound" in sys.argv:
+    import wide_viper
+
+    wide_viper.install()
+    from pocket_sound import CountingMeter, TapeI2s
+
+    meter = CountingMeter(TapeI2s("sound"), 0)
+    sensors.append((meter, 0))
+node = Node(hal, {"board": "pocket"}, settings, sensors=sensors)
 node.start()
 started = time.ticks_ms()
 connected = False
 reason = ""
 longest_ms = 0
 while True:
+    while holding:
+        time.sleep_ms(1)
     before = time.ticks_ms()
     now_ms = time.ticks_diff(before, started)
     if now_ms > duration_ms:
@@ -72,6 +99,7 @@ print(
             "connects": node.transport.connects,
             "refused": node.downlink.refused,
             "resent": node.outbox.uplink.resent,
+            "noise": meter.account() if meter else None,
         }
     )
 )

@@ -1,6 +1,7 @@
 """The MQTT transport on the MicroPython VM against a real mosquitto, through faults."""
 
 import json
+import random
 import shutil
 import subprocess
 import threading
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from simulator import vm as micropython
+from simulator.devices.base import Steady
+from simulator.devices.microphone import Ics43434
 from simulator.faults.proxy import Mode, Proxy
 from tests.firmware.boards import BOOT, NODE
 from tests.firmware.pier import Pier
@@ -88,6 +91,8 @@ FAULT_AT_S = 4
 HEALED_AT_S = 17
 END_S = 30
 BACK_WITHIN_MS = 10_000
+HELD_MS = 700
+LAEQ_DB = 70.0
 WIFI = MappingProxyType({"wifi_ssid": "street", "wifi_password": "secret"})
 
 
@@ -149,8 +154,9 @@ class HangingNames(Scene):
 
 
 class StalledHandshake(Scene):
-    """TLS begins and never ends."""
+    """TLS begins and never ends; as on an ESP32 its arithmetic lets nothing else run."""
 
+    options = (f"held={HELD_MS}",)
     settings = MappingProxyType({"broker_host": "localhost", "broker_tls": 1})
     reason = "tls"
 
@@ -218,6 +224,13 @@ SCENES: tuple[type[Scene], ...] = (
     FlappingWifi,
 )
 
+
+def two_seconds_of_sound() -> bytes:
+    """What the model of an ICS-43434 gives for noise of LAEQ_DB, settled."""
+    microphone = Ics43434(Steady(laeq=LAEQ_DB), random.Random(4))
+    return microphone.words(48_000, 96_000).astype("<i4").tobytes()
+
+
 Played = dict[type[Scene], tuple[list[dict[str, Any]], dict[str, Any], set[int]]]
 
 
@@ -250,6 +263,7 @@ def played(
     if micropython.find() is None:
         pytest.skip("no MicroPython VM on this machine")
     authority = Authority(tmp_path_factory.mktemp("authority"))
+    sound = two_seconds_of_sound()
     plain, secure = brokers(None), brokers(authority.mosquitto())
     scenes: list[Scene] = []
     piers: list[Pier] = []
@@ -260,11 +274,12 @@ def played(
             proxy = Proxy(broker.port).__enter__()
             folder = tmp_path_factory.mktemp(kind.__name__)
             (folder / "ca.der").write_bytes(authority.der)
+            (folder / "sound").write_bytes(sound)
             node = NODE + index
             pier = Pier(broker.port, node, tls=authority.context if tls else None)
             piers.append(pier.__enter__())
             settings = {"broker_port": proxy.port, **kind.settings}
-            run = Run(folder, END_S, f"node={node}", *kind.options, **settings)
+            run = Run(folder, END_S, f"node={node}", "sound", *kind.options, **settings)
             scenes.append(kind(proxy, run))
         time.sleep(FAULT_AT_S)
         for scene in scenes:
@@ -300,3 +315,31 @@ def test_a_fault_of_the_network_costs_no_sample_and_ends_by_itself(
     assert summary["rows"] >= END_S - 2
     assert summary["longest_step_ms"] < 500
     assert arrived >= set(range(1, summary["issued"] - 3))
+
+
+STARTING_MS = 500  # the microphone and the filters settle
+RINGING_MS = 70  # left out after each gap, and up to a buffer before it
+IN_BUFFERS_MS = 200
+
+
+@pytest.mark.parametrize("kind", SCENES, ids=lambda kind: kind.__name__)
+def test_the_noise_meter_tells_what_it_did_not_hear(played: Played, kind: type[Scene]) -> None:
+    _, summary, _ = played[kind]
+    noise = summary["noise"]
+    assert noise["rows"] == summary["rows"]
+    assert noise["valid_ms"] <= noise["given_ms"], "it claims sound that never came"
+    untold_ms = noise["period_ms"] - noise["valid_ms"]
+    assert untold_ms >= noise["lost_ms"], "sound was lost silently"
+    left_out_ms = STARTING_MS + IN_BUFFERS_MS + RINGING_MS * noise["gaps"]
+    assert untold_ms <= noise["lost_ms"] + left_out_ms
+    assert abs(noise["lowest"] / 10 - LAEQ_DB) < 1, "a gap was averaged over"
+    assert abs(noise["highest"] / 10 - LAEQ_DB) < 1
+
+
+def test_a_handshake_that_holds_the_interpreter_shows_as_gaps(played: Played) -> None:
+    _, summary, _ = played[StalledHandshake]
+    noise = summary["noise"]
+    assert summary["missed"] == 0
+    assert noise["gaps"] >= 2
+    assert noise["lost_ms"] >= 2 * (HELD_MS - 200)
+    assert noise["shortest_ms"] <= 1000 - (HELD_MS - 200)
