@@ -5,12 +5,11 @@ import struct
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from simulator.devices.base import Stimulus, UartDevice
+from simulator.devices.base import Stimulus
+from simulator.devices.streaming import StreamingDevice
 
-COMMAND_LENGTH = 7
 ANSWER_MS = 60
 SLOW_MS = 5000
-STREAM_MS = 1000
 SPIN_UP_MS = 20000
 MASSES = ("pm1", "pm2_5", "pm10")
 COUNTS = ("count_0_3", "count_0_5", "count_1", "count_2_5", "count_5", "count_10")
@@ -29,7 +28,7 @@ def factory_mass(atmospheric: float) -> float:
     return atmospheric * min(1.5, 1 + (atmospheric - 30) / 140)
 
 
-class Pms5003(UartDevice):
+class Pms5003(StreamingDevice):
     """Starts in active mode. Without pm1 it takes 0.7 of pm2_5, without counts a usual spectrum.
 
     Faults: deaf (obeys no command), stuck (the fan stands: repeats its last frame),
@@ -50,6 +49,9 @@ class Pms5003(UartDevice):
             "error",
         }
     )
+    COMMAND_START = b"\x42\x4d"
+    COMMAND_LENGTH = 7
+    QUANTITIES = MASSES
     VERSION = 0x91
 
     def __init__(
@@ -61,53 +63,37 @@ class Pms5003(UartDevice):
     ) -> None:
         super().__init__(stimulus, randomness, options, now_ms)
         self._last: list[int] | None = None
-        self.power_cycle(now_ms)
 
     def power_cycle(self, now_ms: int) -> None:
         super().power_cycle(now_ms)
         self.active = True
-        self.asleep = False
-        self._awake_ms = now_ms
-        self._next_ms = now_ms + STREAM_MS
 
     def set_pin(self, level: int, now_ms: int) -> None:
         """SET: 0 sleeps, 1 runs."""
-        self._set_sleep(not level, now_ms)
+        self.set_sleep(not level, now_ms)
 
-    def handle(self, now_ms: int) -> None:
-        while True:
-            start = self.received.find(b"\x42\x4d")
-            if start < 0:
-                del self.received[:-1]
-                return
-            del self.received[:start]
-            if len(self.received) < COMMAND_LENGTH:
-                return
-            order = bytes(self.received[:COMMAND_LENGTH])
-            del self.received[:COMMAND_LENGTH]
-            if checked(order[:5]) == order and not self.broken("deaf"):
-                self._obey(order[2], order[4], now_ms)
+    def is_whole(self, order: bytes) -> bool:
+        return checked(order[:5]) == order
 
-    def _obey(self, kind: int, value: int, now_ms: int) -> None:
-        if self.gives_nothing(MASSES, now_ms) or (self.asleep and kind != 0xE4):
+    def obey(self, order: bytes, now_ms: int) -> None:
+        kind, value = order[2], order[4]
+        if self.asleep and kind != 0xE4:
             return
         due_ms = now_ms + (SLOW_MS if self.broken("slow") else ANSWER_MS)
         if kind == 0xE1:
             self.active = value == 1
             self.say(checked(bytes((0x42, 0x4D, 0, 4, kind, value))), due_ms)
         elif kind == 0xE2 and not self.active:
-            self.say(self._frame(now_ms), due_ms)
+            self.say(self.frame(now_ms), due_ms)
         elif kind == 0xE4:
-            self._set_sleep(value == 0, now_ms)
+            self.set_sleep(value == 0, now_ms)
 
-    def _set_sleep(self, asleep: bool, now_ms: int) -> None:
+    def set_sleep(self, asleep: bool, now_ms: int) -> None:
         if self.asleep and not asleep:
             self.active = True
-            self._awake_ms = now_ms
-            self._next_ms = now_ms + STREAM_MS
-        self.asleep = asleep
+        super().set_sleep(asleep, now_ms)
 
-    def _frame(self, now_ms: int) -> bytes:
+    def frame(self, now_ms: int) -> bytes:
         if self._last is None or not self.broken("stuck"):
             self._last = self._words(now_ms)
         error = 1 if self.broken("error") else 0
@@ -129,7 +115,7 @@ class Pms5003(UartDevice):
         return [*map(_limited, shown), *map(_limited, masses), *self._counts(fine, now_ms)]
 
     def _counts(self, fine: float, now_ms: int) -> list[int]:
-        if now_ms - self._awake_ms < SPIN_UP_MS and self.broken("zeros_after_wake"):
+        if now_ms - self.awake_ms < SPIN_UP_MS and self.broken("zeros_after_wake"):
             return [0] * 6
         counts: list[int] = []
         for name, typical in zip(COUNTS, TYPICAL, strict=True):
@@ -138,16 +124,6 @@ class Pms5003(UartDevice):
             seen = _limited(self.random.gauss(mean, max(mean, 0.0) ** 0.5))
             counts.append(min(seen, counts[-1]) if counts else max(seen, 1 if fine >= 0.5 else 0))
         return counts
-
-    def advance(self, now_ms: int) -> None:
-        if not self.active or self.asleep or now_ms < self._next_ms:
-            return
-        if now_ms - self._next_ms > 3 * STREAM_MS:
-            self._next_ms = now_ms - 3 * STREAM_MS
-        while self._next_ms <= now_ms:
-            if not self.gives_nothing(MASSES, self._next_ms):
-                self.say(self._frame(self._next_ms), self._next_ms)
-            self._next_ms += STREAM_MS
 
 
 def _limited(value: float) -> int:

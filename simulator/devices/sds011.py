@@ -4,16 +4,14 @@ import random
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from simulator.devices.base import Stimulus, UartDevice
+from simulator.devices.base import Stimulus
+from simulator.devices.streaming import StreamingDevice
 
-COMMAND_LENGTH = 19
 SENSOR_ID = b"\xa1\x60"
 ANSWER_MS = 30
 SLOW_MS = 1500
-ACTIVE_MS = 1000
 SPIN_UP_MS = 10000
 NO_VALUE = 0xFFFF
-QUANTITIES = ("pm10", "pm2_5")
 
 
 def reply(kind: int, payload: bytes) -> bytes:
@@ -27,7 +25,7 @@ def word(value: float | None) -> bytes:
     return raw.to_bytes(2, "little")
 
 
-class Sds011(UartDevice):
+class Sds011(StreamingDevice):
     """Starts as it leaves the shop: active mode, one data reply a second.
 
     Faults: deaf (ignores commands, so stays active), stuck (repeats its last values),
@@ -47,6 +45,10 @@ class Sds011(UartDevice):
         }
     )
 
+    COMMAND_START = b"\xaa\xb4"
+    COMMAND_LENGTH = 19
+    QUANTITIES = ("pm10", "pm2_5")
+
     def __init__(
         self,
         stimulus: Stimulus,
@@ -55,36 +57,14 @@ class Sds011(UartDevice):
         now_ms: int = 0,
     ) -> None:
         super().__init__(stimulus, randomness, options, now_ms)
-        self.active = True
-        self.asleep = False
         self.period_min = 0
-        self._awake_ms = now_ms
-        self._next_ms = now_ms + ACTIVE_MS
         self._last: bytes | None = None
 
-    def power_cycle(self, now_ms: int) -> None:
-        super().power_cycle(now_ms)
-        self.asleep = False
-        self._awake_ms = now_ms
-        self._next_ms = now_ms + ACTIVE_MS
+    def is_whole(self, order: bytes) -> bool:
+        return order[18] == 0xAB and sum(order[2:17]) & 255 == order[17]
 
-    def handle(self, now_ms: int) -> None:
-        while True:
-            start = self.received.find(b"\xaa\xb4")
-            if start < 0:
-                del self.received[:-1]
-                return
-            del self.received[:start]
-            if len(self.received) < COMMAND_LENGTH:
-                return
-            order = bytes(self.received[:COMMAND_LENGTH])
-            del self.received[:COMMAND_LENGTH]
-            right = order[18] == 0xAB and sum(order[2:17]) & 255 == order[17]
-            if right and not self.broken("deaf") and not self.gives_nothing(QUANTITIES, now_ms):
-                self._obey(order[2:15], now_ms)
-
-    def _obey(self, order: bytes, now_ms: int) -> None:
-        kind, write, value = order[0], order[1], order[2]
+    def obey(self, order: bytes, now_ms: int) -> None:
+        kind, write, value = order[2], order[3], order[4]
         if self.asleep and kind != 6:
             return
         due_ms = now_ms + (SLOW_MS if self.broken("slow") else ANSWER_MS)
@@ -93,10 +73,10 @@ class Sds011(UartDevice):
                 self.active = value == 0
             self._confirm(kind, write, int(not self.active), due_ms)
         elif kind == 4:
-            self.say(self._data(now_ms), due_ms)
+            self.say(self.frame(now_ms), due_ms)
         elif kind == 6:
             if write:
-                self._set_sleep(value == 0, now_ms)
+                self.set_sleep(value == 0, now_ms)
             self._confirm(kind, write, int(not self.asleep), due_ms)
         elif kind == 7:
             self.say(reply(0xC5, bytes((7, 18, 11, 16)) + SENSOR_ID), due_ms)
@@ -108,28 +88,12 @@ class Sds011(UartDevice):
     def _confirm(self, kind: int, write: int, value: int, due_ms: int) -> None:
         self.say(reply(0xC5, bytes((kind, write, value, 0)) + SENSOR_ID), due_ms)
 
-    def _set_sleep(self, asleep: bool, now_ms: int) -> None:
-        if self.asleep and not asleep:
-            self._awake_ms = now_ms
-            self._next_ms = now_ms + ACTIVE_MS
-        self.asleep = asleep
-
-    def _data(self, now_ms: int) -> bytes:
+    def frame(self, now_ms: int) -> bytes:
         if self.broken("wrong_variant"):
             return b"\x42\x4d\x00\x1c" + bytes(26) + b"\x00\xab"
         fine, coarse = word(self.sense("pm2_5", now_ms)), word(self.sense("pm10", now_ms))
-        if now_ms - self._awake_ms < SPIN_UP_MS and self.broken("zeros_after_wake"):
+        if now_ms - self.awake_ms < SPIN_UP_MS and self.broken("zeros_after_wake"):
             fine = coarse = b"\0\0"
         if self._last is None or not self.broken("stuck"):
             self._last = fine + coarse
         return reply(0xC0, self._last + SENSOR_ID)
-
-    def advance(self, now_ms: int) -> None:
-        if not self.active or self.asleep or now_ms < self._next_ms:
-            return
-        if now_ms - self._next_ms > 3 * ACTIVE_MS:
-            self._next_ms = now_ms - 3 * ACTIVE_MS
-        while self._next_ms <= now_ms:
-            if not self.gives_nothing(QUANTITIES, self._next_ms):
-                self.say(self._data(self._next_ms), self._next_ms)
-            self._next_ms += ACTIVE_MS

@@ -1,4 +1,4 @@
-"""SPS30 on I2C against its model."""
+"""SPS30 on I2C and on its serial line against its models."""
 
 import pytest
 
@@ -9,6 +9,7 @@ from simulator.devices.bench import Bench, Sample
 
 AIR = {"pm1": 6.5, "pm2_5": 9.2, "pm4": 11.0, "pm10": 13.3}
 HOUR_MS = 3_600_000
+DRIVERS = ("sps30", "sps30_uart")
 
 
 def flags(got: dict[str, Sample]) -> set[int]:
@@ -28,25 +29,60 @@ def test_sums_that_fall_with_size_are_implausible() -> None:
     assert not sps30.plausible([65, 92, 110, 133, 700, 600, 610, 612, 613, 55])
 
 
-def test_a_reading() -> None:
-    bench = Bench("sps30", Steady(**AIR))
+@pytest.mark.parametrize(("driver", "answer_ms"), [("sps30", 60), ("sps30_uart", 200)])
+def test_a_reading(driver: str, answer_ms: int) -> None:
+    bench = Bench(driver, Steady(**AIR))
     assert flags(bench.sample(20_000)) == {wire.Q_WARMING}
     got = bench.sample(60_000)
     for name, value in AIR.items():
         assert abs(got[name].value - value) <= 0.02 * value + 0.1
     assert got["particle_size"].value == 0.55
     assert flags(got) == {wire.Q_OK}
-    assert bench.answered_after_ms <= 60
+    assert bench.answered_after_ms <= answer_ms
 
 
-def test_duty_cycle_sleeps_between_instants() -> None:
-    bench = Bench("sps30", Steady(**AIR), options={"warm_up_s": 20})
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_duty_cycle_sleeps_between_instants(driver: str) -> None:
+    bench = Bench(driver, Steady(**AIR), options={"warm_up_s": 20})
     bench.advance(30_000)
     assert bench.device.asleep
     for minute in (5, 10, 15):
         assert flags(bench.sample(minute * 60_000)) == {wire.Q_OK}
         bench.advance(minute * 60_000 + 2000)
         assert bench.device.asleep
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("fault", ["fan", "laser"])
+def test_its_own_status_is_a_fault(driver: str, fault: str) -> None:
+    bench = Bench(driver, Steady(**AIR), faults=(fault,))
+    assert flags(bench.sample(60_000)) == {wire.Q_FAULT}
+
+
+@pytest.mark.parametrize(
+    ("driver", "fault"),
+    [
+        *(("sps30", fault) for fault in ("silent", "bad_checksum")),
+        *(("sps30_uart", fault) for fault in ("silent", "bad_checksum", "slow", "torn")),
+    ],
+)
+def test_what_it_cannot_trust_is_missing_and_comes_back(driver: str, fault: str) -> None:
+    bench = Bench(driver, Steady(**AIR))
+    bench.sample(60_000)
+    bench.device.break_down(fault)
+    assert flags(bench.sample(120_000)) == {wire.Q_MISSING}
+    bench.device.mend()
+    bench.sample(240_000)
+    assert flags(bench.sample(300_000)) == {wire.Q_OK}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_sensor_that_lost_power_is_started_again(driver: str) -> None:
+    bench = Bench(driver, Steady(**AIR))
+    bench.sample(60_000)
+    bench.device.power_cycle(90_000)
+    assert flags(bench.sample(120_000)) == {wire.Q_MISSING}
+    assert flags(bench.sample(180_000)) == {wire.Q_OK}
 
 
 def test_the_fan_is_cleaned_once_a_week_and_that_is_flagged() -> None:
@@ -61,34 +97,9 @@ def test_the_fan_is_cleaned_once_a_week_and_that_is_flagged() -> None:
     assert bench.device.particles.cleanings == 2
 
 
-@pytest.mark.parametrize("fault", ["fan", "laser"])
-def test_its_own_status_is_a_fault(fault: str) -> None:
-    bench = Bench("sps30", Steady(**AIR), faults=(fault,))
-    assert flags(bench.sample(60_000)) == {wire.Q_FAULT}
-
-
 def test_nonsense_is_missing() -> None:
     bench = Bench("sps30", Steady(**AIR), faults=("nonsense",))
     assert flags(bench.sample(60_000)) == {wire.Q_MISSING}
-
-
-@pytest.mark.parametrize("fault", ["silent", "bad_checksum"])
-def test_what_it_cannot_trust_is_missing_and_comes_back(fault: str) -> None:
-    bench = Bench("sps30", Steady(**AIR))
-    bench.sample(60_000)
-    bench.device.break_down(fault)
-    assert flags(bench.sample(120_000)) == {wire.Q_MISSING}
-    bench.device.mend()
-    bench.sample(240_000)
-    assert flags(bench.sample(300_000)) == {wire.Q_OK}
-
-
-def test_a_sensor_that_lost_power_is_started_again() -> None:
-    bench = Bench("sps30", Steady(**AIR))
-    bench.sample(60_000)
-    bench.device.power_cycle(90_000)
-    assert flags(bench.sample(120_000)) == {wire.Q_MISSING}
-    assert flags(bench.sample(180_000)) == {wire.Q_OK}
 
 
 def test_above_the_range_and_stuck() -> None:

@@ -1,19 +1,10 @@
-"""SPS30 on its serial line against its model."""
+"""Frames of the SPS30 on its serial line; what it measures is in test_sps30."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware.sensors import sps30_uart
-from protocol import wire
-from simulator.devices.base import Steady
-from simulator.devices.bench import Bench, Sample
-
-AIR = {"pm1": 6.5, "pm2_5": 9.2, "pm4": 11.0, "pm10": 13.3}
-
-
-def flags(got: dict[str, Sample]) -> set[int]:
-    return {sample.quality for sample in got.values()}
 
 
 @pytest.mark.parametrize(
@@ -46,48 +37,3 @@ def test_a_broken_frame_is_refused() -> None:
     frame[5] ^= 1
     assert sps30_uart.unstuffed(bytes(frame[1:-1])) is None
     assert sps30_uart.unstuffed(b"") is None
-
-
-def test_a_reading() -> None:
-    bench = Bench("sps30_uart", Steady(**AIR))
-    assert flags(bench.sample(20_000)) == {wire.Q_WARMING}
-    got = bench.sample(60_000)
-    for name, value in AIR.items():
-        assert abs(got[name].value - value) <= 0.02 * value + 0.1
-    assert flags(got) == {wire.Q_OK}
-    assert bench.answered_after_ms <= 200
-
-
-def test_duty_cycle_sleeps_between_instants() -> None:
-    bench = Bench("sps30_uart", Steady(**AIR), options={"warm_up_s": 20})
-    bench.advance(30_000)
-    assert bench.device.asleep
-    for minute in (5, 10, 15):
-        assert flags(bench.sample(minute * 60_000)) == {wire.Q_OK}
-        bench.advance(minute * 60_000 + 2000)
-        assert bench.device.asleep
-
-
-@pytest.mark.parametrize("fault", ["fan", "laser"])
-def test_its_own_status_is_a_fault(fault: str) -> None:
-    bench = Bench("sps30_uart", Steady(**AIR), faults=(fault,))
-    assert flags(bench.sample(60_000)) == {wire.Q_FAULT}
-
-
-@pytest.mark.parametrize("fault", ["silent", "bad_checksum", "slow", "torn"])
-def test_what_it_cannot_trust_is_missing_and_comes_back(fault: str) -> None:
-    bench = Bench("sps30_uart", Steady(**AIR))
-    bench.sample(60_000)
-    bench.device.break_down(fault)
-    assert flags(bench.sample(120_000)) == {wire.Q_MISSING}
-    bench.device.mend()
-    bench.sample(240_000)
-    assert flags(bench.sample(300_000)) == {wire.Q_OK}
-
-
-def test_a_sensor_that_lost_power_is_started_again() -> None:
-    bench = Bench("sps30_uart", Steady(**AIR))
-    bench.sample(60_000)
-    bench.device.power_cycle(90_000)
-    assert flags(bench.sample(120_000)) == {wire.Q_MISSING}
-    assert flags(bench.sample(180_000)) == {wire.Q_OK}
