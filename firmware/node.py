@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from firmware.power import Sleeper, Vitals
     from firmware.settings import Settings
-    from firmware.slots import BuildTrial, Doubt
+    from firmware.slots import BuildTrial, Ended
     from firmware.types import Hal, Schedule, Transport
 
 DEEPSLEEP_RESET = 4
@@ -108,7 +108,7 @@ class Node:
         self._restart_at = 0
         self._identify_until = 0
         self._led: "Any" = None
-        self._trial: "BuildTrial | Doubt | None" = None
+        self._trial: "BuildTrial | Ended | None" = None
         self._good = False
         self._greeted = False
         self.hello_due = HELLO_AFTER_MS

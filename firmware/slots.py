@@ -117,10 +117,11 @@ class BuildTrial:
         return True
 
 
-class Doubt:
-    """A build came back without an ACK. Was it bad, or was the collector away?
+class Ended:
+    """A trial that has ended, which the collector is to be told.
 
-    The build before is the witness: once it has an ACK itself, the newer one has another trial.
+    When it ended without an ACK: was the build bad, or was the collector away? The build before is
+    the witness: once it has an ACK itself, the newer one has another trial, three in all.
     """
 
     def __init__(self, node: "Node", slots: Slots) -> None:
@@ -128,15 +129,17 @@ class Doubt:
         self._slots = slots
 
     def step(self, now: int) -> bool:
-        """Wait for the collector; False once the next trial was begun, or cannot be."""
+        """Tell, or begin the next trial once the collector is there; False when that is done."""
         node, slots = self._node, self._slots
-        if not heard(node):
+        if slots.left:
+            node.tell_update(slots, True)
+        elif slots.trials >= TRIALS or node.downlink.update or not slots.filled(slots.other):
+            node.tell_update(slots, False)
+        elif not heard(node):
             return True
-        if node.downlink.update is None and slots.filled(slots.other):
+        else:
             slots.begin_trial(slots.id, True)
             node.restart_wanted = True
-        else:
-            node.tell_update(slots, False)
         return False
 
 
@@ -145,15 +148,9 @@ def heard(node: "Node") -> bool:
     return node.outbox.settled.any(node.identity.boot)
 
 
-def take_up(node: "Node") -> "BuildTrial | Doubt | None":
-    """At a start: a build on trial, or one whose trial has ended and is to be told of."""
+def take_up(node: "Node") -> "BuildTrial | Ended | None":
+    """At a start: a trial that runs, or one that has ended and was not told."""
     slots = Slots(node.hal)
     if slots.trial:
         return BuildTrial(node, slots)
-    if slots.id and slots.left:
-        node.tell_update(slots, True)
-    elif slots.id and slots.trials < TRIALS and slots.filled(slots.other):
-        return Doubt(node, slots)
-    elif slots.id:
-        node.tell_update(slots, False)
-    return None
+    return Ended(node, slots) if slots.id else None

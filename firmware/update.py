@@ -24,8 +24,10 @@ SIZE_MAX = 400_000
 WINDOW_BYTES = 4096
 ASK_FIRST_MS = 10_000
 ASK_LAST_MS = 300_000
+ASK_NEXT_MS = 3_000  # after the last piece that came
 PATIENCE_MS = 120_000
 GIVE_UP_MS = 86_400_000
+EARLY_MAX = 20  # of 203 bytes
 
 
 def message(size: int, sha256: bytes, version: str) -> bytes:
@@ -47,6 +49,7 @@ class Fetch:
         self._due = 0
         self._wait_ms = ASK_FIRST_MS
         self._heard_ms = node.clock.uptime_ms()
+        self._early: "dict[int, bytes]" = {}  # pieces of this window that came before their turn
 
     def _on_flash(self) -> int:
         try:
@@ -78,19 +81,29 @@ class Fetch:
         offset = pack("<I", self.have)
         self._node.result(wire.T_UPDATE, self.id, 0, wire.R_WANTED, offset)
 
-    def chunk(self, offset: int, data: memoryview, now: int) -> None:
-        """Take a piece that fits; others were heard before, or come too early."""
-        if offset != self.have or not data or offset + len(data) > self.size:
+    def chunk(self, offset: int, data: "memoryview | bytes", now: int) -> None:
+        """Take a piece, and those after it that came early; others were heard before."""
+        if not self.have <= offset < self.have + WINDOW_BYTES or offset + len(data) > self.size:
+            return
+        if offset != self.have:
+            if offset not in self._early and len(self._early) < EARLY_MAX:
+                self._early[offset] = bytes(data)
+                self._wait_ms = ASK_FIRST_MS
             return
         handle = self._node.hal.files.open(BUNDLE_FILE, "ab")
         try:
-            handle.write(data)
+            while data:
+                handle.write(data)
+                self.have += len(data)
+                data = self._early.pop(self.have, b"")
         finally:
             handle.close()
-        self.have += len(data)
+        for early in list(self._early):
+            if early < self.have:
+                self._early.pop(early)
         self._heard_ms = now
         self._wait_ms = ASK_FIRST_MS
-        self._due = now + ASK_FIRST_MS
+        self._due = now + ASK_NEXT_MS
         if self.have >= self._asked_for + WINDOW_BYTES:
             self._due = now
 

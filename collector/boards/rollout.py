@@ -1,7 +1,7 @@
 """A firmware's way to many boards: one first, then a tenth, then all; it stops when one is lost.
 
-Its state and the bundle are files beside the archive, so that it goes on after a restart. Boards ask for the
-offset that they want next, so nothing is sent to a board that is not there.
+Its state and the bundle are files beside the archive, so that it goes on after a restart. Boards ask
+for the offset that they want next, so nothing is sent to a board that is not there.
 """
 
 import json
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 FILE_NAME = "rollout.json"
 BUNDLE_NAME = "rollout.bundle"
 WINDOW_BYTES = 4096
+WINDOW_LEAST = CHUNK_MAX
 TENTH = 10
 COME_BACK_MS = 3_600_000
 """How long a board may be tried, while the collector runs, before it counts as lost."""
@@ -57,6 +58,7 @@ class Target:
     offset: int = 0
     since_ms: int = 0
     reason: str = ""
+    window: int = WINDOW_BYTES
 
 
 @dataclass(slots=True)
@@ -228,10 +230,15 @@ class Rollouts:
         rollout = self.current
         if rollout is None or rollout.stopped:
             return
+        again = target.state == FETCHING and target.offset == offset
+        # A board takes no frame that a later one has overtaken: fewer at once over a bad line.
+        target.window = (
+            max(WINDOW_LEAST, target.window // 2) if again else min(WINDOW_BYTES, target.window * 2)
+        )
         self._change(target, FETCHING)
         target.offset, target.since_ms = offset, self._clock.unix_ms()
         content = rollout.bundle.content
-        end = min(len(content), offset + WINDOW_BYTES)
+        end = min(len(content), offset + target.window)
         for at in range(offset, end, CHUNK_MAX):
             piece = content[at : min(at + CHUNK_MAX, end)]
             rollout.sent_bytes += len(piece)
