@@ -16,14 +16,11 @@ from collector.archive import timeline
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import Knot
 from collector.ledger import ledger_store
+from collector.readings.observation import quality_name
 from protocol.decoder import Frame, decode
 from protocol.reading import readings
 from protocol.registry import REGISTRY
 from protocol.wire import FrameError
-
-QUALITIES = (
-    "ok", "warming", "fault", "below", "above", "stale", "missing", "maintenance", "suspect",
-)  # fmt: skip
 
 VIEW = """
 CREATE TEMP VIEW IF NOT EXISTS reading AS
@@ -64,11 +61,6 @@ def register(connection: sqlite3.Connection) -> None:
         connection.execute(VIEW)
     if "hourly" in tables:
         connection.execute(HOURLY_VIEW)
-
-
-def quality_name(code: int) -> str:
-    """Name of a quality code; reserved ones are not ok."""
-    return QUALITIES[code] if 0 <= code < len(QUALITIES) else f"reserved_{code}"
 
 
 def iso(unix_ms: int) -> str | None:
