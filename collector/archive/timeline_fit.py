@@ -101,6 +101,7 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
     ordered = sorted(knots)
     live = [knot for knot in ordered if knot.source == LIVE]
     clocks = [knot for knot in ordered if knot.source != LIVE]
+    live = _as_late_as_trips(live, clocks)
     ppm = drift_ppm
     kept, left_out = _consistent(live, ppm)
     if left_out * _OUTLIERS_IN > len(live):
@@ -112,6 +113,16 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
     else:
         kept = sorted(kept + [knot for knot in clocks if _agrees(knot, kept, ppm)])
     return Fit(tuple(_bounds(kept, ppm)), ppm)
+
+
+def _as_late_as_trips(live: list[Knot], clocks: list[Knot]) -> list[Knot]:
+    """LIVE with the doubt that a slow network leaves: each may be as late as the shortest round
+    trip that the board has told with its TIME."""
+    trip_ms = min((knot.error_ms for knot in clocks if knot.source == TIME), default=0)
+    return [
+        knot if knot.error_ms >= trip_ms else knot._replace(error_ms=min(trip_ms, DELAY_MAX_MS))
+        for knot in live
+    ]
 
 
 def _consistent(live: list[Knot], ppm: int) -> tuple[list[Knot], int]:

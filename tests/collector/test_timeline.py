@@ -83,6 +83,16 @@ def test_a_slow_network_and_a_wandering_crystal(seed: int) -> None:
     assert worst_ms < 1_000
 
 
+def test_a_network_that_is_always_slow_is_known_by_the_boards_round_trip() -> None:
+    """Every LIVE comes 1.4 s late, so none tells; TIME took the board 2.8 s there and back."""
+    clock = Drifting(0)
+    timeline = Timeline()
+    for uptime_ms in range(60_000, HOUR_MS, 60_000):
+        timeline.observe_live(NODE, BOOT, uptime_ms, clock.unix_ms(uptime_ms) + 1_400)
+    timeline.observe_clock(NODE, BOOT, Knot(90_000, clock.unix_ms(0), 2_800, TIME), None)
+    assert_within(timeline, clock, range(0, 3 * HOUR_MS, 60_000))
+
+
 def test_a_sleeping_board_drifts_by_percents() -> None:
     clock = Drifting(15_000)
     timeline = Timeline()
