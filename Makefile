@@ -77,8 +77,8 @@ fuzz: develop ## coverage-guided fuzz of the decoder
 vm32: develop ## fetch a 32-bit MicroPython for the noise kernel
 	$(BIN)/python -m simulator.vm32
 
-soak: develop ## SEEDS random seeds over all scenarios
-	$(BIN)/python -m simulator.soak --seeds $(SEEDS)
+soak: develop ## SEEDS random seeds over all scenarios; goes on where it was broken off
+	$(BIN)/python -m simulator.soak --seeds $(SEEDS) --state out/soak.json
 
 prove-oracle: develop ## plant bugs one at a time; the swarm must find each
 	$(BIN)/python -m simulator.prove_oracle

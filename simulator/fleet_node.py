@@ -3,12 +3,15 @@
 from math import sin
 
 from firmware.node import Node
+from firmware.sampling import Sampler
 from protocol import quantity
-from protocol.wire import Q_OK
+from protocol.wire import Q_MISSING, Q_OK, Q_SUSPECT
 from simulator.world import hashed
 
 IDLE_MAX_MS = 30_000
+PATIENCE_MS = 600_000
 QUIET_MS = 1_000
+UPLINK_WAIT_MAX_MS = 60_000
 
 FEED_CHANNELS = (
     (quantity.PM10, None),
@@ -58,6 +61,19 @@ def feed_values(seed: int, instant: int) -> tuple[int, ...]:
     return (*row[:5], row[5] + (mark & 31), row[6] + (mark >> 5), row[7])
 
 
+QUALITY_RUN = 7
+QUALITY_RUNS_APART = 11
+
+
+def feed_quality(seed: int, instant: int, column: int) -> int:
+    """Quality of a feed's channel at its n-th instant: at times a run, of one channel or all."""
+    stretch = instant // QUALITY_RUN + seed
+    if stretch % QUALITY_RUNS_APART:
+        return Q_OK
+    kind = stretch // QUALITY_RUNS_APART
+    return 1 + kind % Q_SUSPECT if kind % 9 in (column, 8) else Q_OK
+
+
 class Feed:
     """A sensor of the firmware that is always ready; see firmware.types.Sensor."""
 
@@ -82,10 +98,16 @@ class Feed:
         return -1
 
     def read(self, row: "object") -> None:
-        values = feed_values(self._seed, (self._origin_ms + self._now_ms) // self._interval_ms)
+        instant = (self._origin_ms + self._now_ms) // self._interval_ms
+        values = feed_values(self._seed, instant)
         put = row.put  # type: ignore[attr-defined]
-        for column, value in enumerate(values):
-            put(column, value, Q_OK)
+        if (instant // QUALITY_RUN + self._seed) % QUALITY_RUNS_APART:
+            for column, value in enumerate(values):
+                put(column, value, Q_OK)
+        else:
+            for column, value in enumerate(values):
+                quality = feed_quality(self._seed, instant, column)
+                put(column, None if quality == Q_MISSING else value, quality)
         self.ready = False
 
 
@@ -94,20 +116,78 @@ class PatientNode(Node):
 
     Where the board steps once a second because that costs nothing, a thousand boards in one
     process cannot. Only for sensors that do nothing between instants, and for links that wake
-    the node when a frame arrives.
+    the node when a frame arrives. On a link that is `patient` (it never changes by itself while it
+    stands) the node is not woken for its samples either: they are taken, each with its own
+    instant, before anything can see them. What the board sends is the same.
     """
 
     def step(self) -> int:
+        self.catch_up()
         wait_ms = super().step()
-        if wait_ms < QUIET_MS:
+        patient = self._is_patient()
+        if wait_ms < QUIET_MS and not patient:
             return wait_ms
         now_ms = self.clock.uptime_ms()
-        outbox = self.outbox
-        due_ms = min(self.hello_due, now_ms + IDLE_MAX_MS)
+        return max(1, self._due_ms(now_ms, patient) - now_ms)
+
+    def catch_up(self) -> None:
+        """Take the samples of all instants that have passed."""
+        sampler = self.sampler
+        if sampler is None or sampler.row_open:
+            return
+        now_ms = self.clock.uptime_ms()
+        instant_ms = sampler._instant
+        if instant_ms >= now_ms:
+            return
+        live = sampler.live
+        # Only the newest row can be seen in a LIVE.
+        sampler.live = None
+        while sampler.next_instant(instant_ms) <= now_ms:
+            self._sample(instant_ms)
+            instant_ms = sampler._instant
+        sampler.live = live
+        self._sample(instant_ms)
+
+    def _sample(self, instant_ms: int) -> None:
+        assert self.sampler is not None
+        self.sampler.step(instant_ms)
+        if self.sampler.batch.full:
+            self._report(instant_ms)
+
+    def _due_ms(self, now_ms: int, patient: bool) -> int:
+        due_ms = min(self.hello_due, now_ms + (PATIENCE_MS if patient else IDLE_MAX_MS))
         if self.sampler is not None:
-            due_ms = min(due_ms, self.sampler._instant, self._report_due)
+            instant_ms = self._full_ms(self.sampler) if patient else self.sampler._instant
+            due_ms = min(due_ms, instant_ms, self._report_due)
+        outbox = self.outbox
+        uplink = outbox.uplink
         if outbox.spool.unsynced:
             due_ms = min(due_ms, outbox._sync_due)
         if self.link.connected:
-            due_ms = min(due_ms, self.link.live_due, now_ms + outbox.uplink.wait_ms(now_ms))
-        return max(1, due_ms - now_ms)
+            due_ms = min(due_ms, self.link.live_due)
+            wait_ms = uplink.wait_ms(now_ms)
+            if wait_ms < UPLINK_WAIT_MAX_MS or uplink._flight or not patient:
+                due_ms = min(due_ms, now_ms + wait_ms)
+        if patient and self._silent_ms:
+            due_ms = min(due_ms, max(0, self.downlink.ack_ms) + self._silent_ms)
+        return due_ms
+
+    def _full_ms(self, sampler: Sampler) -> int:
+        """When the batch will be full, at the nominal interval."""
+        batch = sampler.batch
+        missing = max(1, batch._rows_max - batch._first - batch.rows)
+        return sampler._instant + (missing - 1) * sampler.interval_ms
+
+    def _is_patient(self) -> bool:
+        """Whether nothing but the deadlines of _due_ms and arrivals can make a difference."""
+        return (
+            self.link.connected
+            and (self.sampler is None or not self.sampler.row_open)
+            and getattr(self.link.transport, "patient", False)
+            and self._good
+            and self._trial is None
+            and self.sleeper is None
+            and self.downlink.trial is None
+            and self.downlink.update is None
+            and not (self.safe_mode or self.restart_wanted or self._identify_until)
+        )

@@ -311,6 +311,7 @@ class HostedNode:
         self.node: Node | None = None
         self.hal: HostedHal | None = None
         self.starts = 0
+        self.steps = 0
         self.crashes: list[str] = []
         self.drift_ppm = 0
         self.on_power: Callable[[HostedNode], None] | None = None
@@ -382,6 +383,7 @@ class HostedNode:
         assert self.node is not None
         assert self.hal is not None
         self.hal.ahead_ms = 0
+        self.steps += 1
         wait_ms = self.node.step()
         self._faults = 0
         self._schedule(max(1, wait_ms) + self.hal.ahead_ms)

@@ -5,20 +5,26 @@ Every finding is a sentence. A run without findings lost nothing, doubled nothin
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from collector.archive.storage import Storage
+from collector.ledger.ledger import Alarm
+from collector.readings.observation import QUALITY_NAMES
 from protocol import wire
 from protocol.decoder import decode
 from protocol.reading import Reading, readings
 from protocol.wire import FrameError
-from simulator.fleet_node import FEED_CHANNELS, feed_values
+from simulator.fleet_node import FEED_CHANNELS, feed_quality, feed_values
 from simulator.truth import Position, Truth
-from simulator.upstream_model import Origin, Upstream
+from simulator.upstream_model import QUALITIES, Origin, Upstream
 
 FINDINGS_MAX = 50
 TIME_SLACK_MS = 20
 COLUMN = {quantity: index for index, (quantity, _) in enumerate(FEED_CHANNELS)}
+DELIVERABLE = frozenset(QUALITY_NAMES.index(word) for word in QUALITIES)
+RESTORED_ALARMS = frozenset(("lost_here",))
+"""Alarms that only a restored archive may raise."""
 
 
 @dataclass
@@ -28,6 +34,8 @@ class Allowed:
     restored: bool = False
     duplicates: bool = False
     clock_wrong: bool = False
+    alarms: frozenset[str] = frozenset()
+    """Kinds of alarms that the faults of this run must or may raise."""
     dropped: Counter[int] = field(default_factory=Counter)
     """Frames that each board itself has counted as dropped."""
 
@@ -68,7 +76,7 @@ def judge(
     verdict = Verdict(frames_built=len(truth.frames), power_cuts=truth.power_cuts)
     _judge_sampling(truth, verdict)
     for position in truth.rewritten:
-        verdict.find(f"{name(position)} was built twice with different bytes")
+        verdict.find(f"{name_of(position)} was built twice with different bytes")
     stored = _judge_archive(truth, connection, verdict)
     _judge_frames(truth, stored, allowed, verdict)
     held: set[Origin] = set()
@@ -79,7 +87,7 @@ def judge(
     return verdict
 
 
-def name(position: Position) -> str:
+def name_of(position: Position) -> str:
     """A frame for people."""
     return f"frame {position[0]:08x}/{position[1]}/{position[2]}"
 
@@ -106,11 +114,11 @@ def _judge_archive(
     for node, boot, seq, raw in connection.execute("SELECT node, boot, seq, raw FROM frame"):
         position = (node, boot, seq)
         if position in stored:
-            verdict.find(f"{name(position)} is stored twice")
+            verdict.find(f"{name_of(position)} is stored twice")
         elif position not in truth.frames:
-            verdict.find(f"{name(position)} is stored, but no board made it")
+            verdict.find(f"{name_of(position)} is stored, but no board made it")
         elif truth.frames[position] != raw:
-            verdict.find(f"{name(position)} is stored with other bytes than the board's")
+            verdict.find(f"{name_of(position)} is stored with other bytes than the board's")
         stored[position] = raw
     verdict.frames_stored = len(stored)
     return stored
@@ -158,14 +166,19 @@ def _judge_readings(
     try:
         frame = decode(raw)
     except FrameError as error:
-        verdict.find(f"{name(position)} cannot be decoded: {error}")
+        verdict.find(f"{name_of(position)} cannot be decoded: {error}")
         return
     boot = truth.boots[position[:2]]
     for place, reading in enumerate(readings(frame)):
         verdict.readings_stored += 1
-        expected = feed_values(boot.seed, reading.uptime_ms // boot.interval_ms)
-        if reading.raw != expected[COLUMN[reading.quantity]] or reading.quality != wire.Q_OK:
-            verdict.find(f"{name(position)}: a value is not what the sensor said")
+        instant = reading.uptime_ms // boot.interval_ms
+        column = COLUMN[reading.quantity]
+        quality = feed_quality(boot.seed, instant, column)
+        if reading.quality != quality:
+            verdict.find(f"{name_of(position)}: a quality is {reading.quality}, it was {quality}")
+        said = feed_values(boot.seed, instant)[column]
+        if reading.raw != said and quality != wire.Q_MISSING:
+            verdict.find(f"{name_of(position)}: a value is not what the sensor said")
         origin = Origin(*position, place)
         held.add(origin)
         _judge_delivery(truth, storage, upstream, origin, reading, allowed, verdict)
@@ -181,27 +194,40 @@ def _judge_delivery(
     verdict: Verdict,
 ) -> None:
     times = upstream.times_accepted[origin]
+    if reading.quality not in DELIVERABLE:
+        verdict.readings_withheld += 1
+        if times or origin in upstream.refused:
+            verdict.find(f"{name_of(origin[:3])}: a reading of quality {reading.quality} was sent")
+        return
     if origin in upstream.refused:
         verdict.readings_refused += 1
         if times and not allowed.duplicates:
-            verdict.find(f"{name(origin[:3])}: a refused reading was accepted")
+            verdict.find(f"{name_of(origin[:3])}: a refused reading was accepted")
         return
     if times == 0:
-        verdict.find(f"{name(origin[:3])}: reading {origin.place} was not delivered")
+        verdict.find(f"{name_of(origin[:3])}: reading {origin.place} was not delivered")
         return
     verdict.readings_delivered += 1
     if times > 1 and not allowed.duplicates:
-        verdict.find(f"{name(origin[:3])}: reading {origin.place} was delivered {times} times")
+        verdict.find(f"{name_of(origin[:3])}: reading {origin.place} was delivered {times} times")
     told = upstream.held[origin]
     if abs(told.value - reading.value) > 1e-9 or told.quality != reading.quality:
-        verdict.find(f"{name(origin[:3])}: reading {origin.place} was delivered as {told.value}")
+        verdict.find(f"{name_of(origin[:3])}: reading {origin.place} was delivered as {told.value}")
     if allowed.clock_wrong:
         return
     true_ms = truth.boots[origin[:2]].began_unix_ms + reading.uptime_ms
     bound_ms = told.error_ms + TIME_SLACK_MS
     if abs(told.time_ms - true_ms) > bound_ms:
         off_ms = told.time_ms - true_ms
-        verdict.find(f"{name(origin[:3])}: off by {off_ms} ms, the bound is {bound_ms} ms")
+        verdict.find(f"{name_of(origin[:3])}: off by {off_ms} ms, the bound is {bound_ms} ms")
+
+
+def judge_alarms(alarms: Iterable[Alarm], allowed: Allowed, verdict: Verdict) -> None:
+    """No alarm without its cause: a loss that heals by a resend broke a promise all the same."""
+    for alarm in alarms:
+        if alarm.kind in allowed.alarms or (allowed.restored and alarm.kind in RESTORED_ALARMS):
+            continue
+        verdict.find(f"node {alarm.node:08x}: alarm {alarm.kind}: {alarm.text}")
 
 
 def _judge_network(

@@ -109,7 +109,7 @@ BUGS = (
         "firmware/node.py",
         "            batch.drop_rows(written)\n",
         "            batch.drop_rows(min(batch.rows, written + 1))\n",
-        "quiet_day",
+        "full_frames",
     ),
     PlantedBug(
         "the sequence number is counted twice for small frames",
@@ -174,6 +174,28 @@ BUGS = (
         "protocol/columns.py",
         "((value + 0x80000000) & 0xFFFFFFFF) - 0x80000000 for value in values]\n",
         "abs(((value + 0x80000000) & 0xFFFFFFFF) - 0x80000061) for value in values]\n",
+        "quiet_day",
+    ),
+    PlantedBug(
+        "qualities are cut to two bits",
+        "protocol/samples.py",
+        "                builder.u8(quality[start])\n",
+        "                builder.u8(quality[start] & 3)\n",
+        "quiet_day",
+    ),
+    PlantedBug(
+        "a quality run is taken one row too far",
+        "protocol/samples.py",
+        "            while index < end and quality[index] == quality[start]:\n",
+        "            while index < end and quality[index if index == start else index - 1]"
+        " == quality[start]:\n",
+        "quiet_day",
+    ),
+    PlantedBug(
+        "the board's uptime takes the wrap of its ticks for a step back",
+        "firmware/clock.py",
+        "        passed = self._hal.ticks_diff(ticks, self._ticks)\n",
+        "        passed = ticks - self._ticks\n",
         "quiet_day",
     ),
     PlantedBug(

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "scenarios"
 KEYS = frozenset(
     (
         "title", "tells", "hours", "nodes", "node", "network", "power", "collector", "sink",
-        "hostile", "latency_ms",
+        "hostile", "latency_ms", "update",
     )
 )  # fmt: skip
 
@@ -39,6 +39,7 @@ class Scenario:
     collector: list[dict[str, Any]] = field(default_factory=list)
     sink: dict[str, Any] = field(default_factory=dict)
     hostile: list[dict[str, Any]] = field(default_factory=list)
+    update: list[dict[str, Any]] = field(default_factory=list)
 
 
 def names() -> list[str]:
@@ -72,7 +73,7 @@ def load(path: Path, random: Random) -> Scenario:
             raise ScenarioError(f"{path}: {key} is missing")
     tables = {
         key: [drawn for table in document.get(key, ()) if (drawn := draw_table(table, random))]
-        for key in ("network", "power", "collector", "hostile")
+        for key in ("network", "power", "collector", "hostile", "update")
     }
     return Scenario(
         name=path.stem,

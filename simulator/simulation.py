@@ -19,7 +19,7 @@ from collector.nodes import NodeInfo, Site
 from collector.readings.observation import Observation
 from firmware.node import Node
 from firmware.settings import Settings
-from simulator import provision
+from simulator import provision, updates
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles, Outcome, PowerCut
 from simulator.faults.hostile import Hostile
@@ -27,9 +27,11 @@ from simulator.faults.plan import behaviour_of, network_faults
 from simulator.fleet_node import Feed, PatientNode
 from simulator.hosted import Bare, HostedBoard, HostedHal, HostedNode
 from simulator.network import Network, SimulatedTransport
-from simulator.oracle import Allowed, Verdict, judge
+from simulator.oracle import Allowed, Verdict, judge, judge_alarms, name_of
+from simulator.promises import broken_promises
 from simulator.scenario import Scenario
-from simulator.truth import Boot, Truth
+from simulator.truth import Boot, Position, Truth
+from simulator.updates import MARK, Updates
 from simulator.upstream_model import ModelSink, Upstream
 from simulator.virtual_loop import VirtualClock, VirtualLoop, run
 
@@ -38,8 +40,15 @@ HOUR_MS = 3_600_000
 SETTLE_MAX_S = 4 * 3600.0
 SETTLE_STEP_S = 60.0
 NEVER_MS = 1 << 46
+REST_CHECK_S = 60
+STEPS_MAX = 12_000
+"""In a minute: a board that steps more often than each 5 ms all the time does not come to rest."""
 FAST_FOLDER = Path("/dev/shm")  # noqa: S108 - memory, where the platform has it
 NODE_SETTINGS = {"sample_interval_s": 10, "report_interval_s": 300, "batch_rows": 30}
+
+
+class Restless(RuntimeError):
+    """A board's firmware runs in circles."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ def simulate(scenario: Scenario, options: RunOptions) -> tuple[Verdict, dict[str
         **asdict(verdict),
         "alarms": simulation.alarm_counts,
     }
+    if simulation.updates is not None:
+        report["updates"] = [asdict(outcome) for outcome in simulation.updates.outcomes]
     return verdict, report
 
 
@@ -91,6 +102,8 @@ class Simulation:
         self.disk_full = False
         self.quiet = False
         self.alarm_counts: dict[str, int] = {}
+        self.broken: set[Position] = set()
+        self.updates: Updates | None = None
 
     async def main(self, loop: VirtualLoop) -> Verdict:
         """Build, run the faults, let everything settle, judge."""
@@ -109,11 +122,14 @@ class Simulation:
         self.host.start()
         for number in range(self.node_count):
             self._add_node(number)
+        if self.scenario.update:
+            self.updates = Updates(self.scenario.update, loop, self.host, self.nodes)
+            self.updates.plan()
         self._plan_power(end_ms)
         self._plan_collector(end_ms)
         self.hostile = Hostile(self.network, self.random, self._members())
         self.hostile.plan(self.scenario.hostile, end_ms)
-        await asyncio.sleep(self.hours * 3600)
+        await self._pass_time(self.loop.time() + self.hours * 3600)
         await self._settle()
         for node in self.nodes:
             self.truth.powered_off(node, cut=False)
@@ -125,7 +141,13 @@ class Simulation:
         )
         for node in self.nodes:
             for crash in node.crashes:
-                verdict.find(f"node {node.address:08x}: its firmware raised: {crash}")
+                if MARK not in crash:
+                    verdict.find(f"node {node.address:08x}: its firmware raised: {crash}")
+        if self.updates is not None:
+            self.updates.judge(verdict)
+        for position in sorted(self.broken):
+            verdict.find(f"{name_of(position)} was acknowledged and not on the disk")
+        judge_alarms(self.host.alarms, self.allowed, verdict)
         for alarm in self.host.alarms:
             self.alarm_counts[alarm.kind] = self.alarm_counts.get(alarm.kind, 0) + 1
         await self.host.stop()
@@ -179,17 +201,24 @@ class Simulation:
         board = {"board": "fleet", "chip": "esp32", "sensors": []}
         interval_ms = self._setting("sample_interval_s") * 1000
 
+        files = MemoryFiles()
+        make_node: Callable[..., Node] = PatientNode
+        if self.scenario.update:
+            updates.install(files)
+            make_node = updates.start
+
         def make(hal: HostedHal) -> Node:
             settings = Settings(hal.files)
+            settings.load()
             for name in {*NODE_SETTINGS, *self.scenario.node}:
                 settings.set(name, self._setting(name))
-            return PatientNode(hal, board, settings, self, sensors=[(Feed(number, interval_ms), 0)])
+            return make_node(hal, board, settings, self, sensors=[(Feed(number, interval_ms), 0)])
 
         hosted = HostedNode(
             self.loop,
             self.network,
             who.info.node,
-            HostedBoard(board, MemoryFiles(), provision.into_memory(identity), who.key[:6]),
+            HostedBoard(board, files, provision.into_memory(identity), who.key[:6]),
             Bare,
             make,
             self.seed * 1000 + number,
@@ -258,6 +287,8 @@ class Simulation:
 
     def _collector_crash(self, down_ms: int, table: dict[str, Any]) -> None:
         self.host.crash()
+        if not self.allowed.restored:
+            self.broken.update(broken_promises(self.host.archive, self.truth, self.nodes))
         self.loop.call_at_ms(self.loop.now_ms + down_ms, self._start_collector)
 
     def _collector_restore(self, down_ms: int, table: dict[str, Any]) -> None:
@@ -295,6 +326,17 @@ class Simulation:
 
     # --- the end ---
 
+    async def _pass_time(self, end_s: float) -> None:
+        """Let time pass. Raises Restless when a board does not come to rest."""
+        while (left_s := end_s - self.loop.time()) > 0:
+            before = [node.steps for node in self.nodes]
+            await asyncio.sleep(min(left_s, REST_CHECK_S))
+            for node, steps in zip(self.nodes, before, strict=True):
+                if node.steps - steps > STEPS_MAX:
+                    raise Restless(
+                        f"node {node.address:08x}: {node.steps - steps} steps in {REST_CHECK_S} s"
+                    )
+
     async def _settle(self) -> None:
         """Mend everything, let boards report what they have, and wait until nothing moves."""
         self.network.faults.clear()
@@ -307,7 +349,7 @@ class Simulation:
         for node in self.nodes:
             node.board.files.faults.cut_at = None
             node.board.nvs.on_commit = None
-        await asyncio.sleep(200)
+        await self._pass_time(self.loop.time() + 200)
         self.quiet = True
         for node in self.nodes:
             self.truth.stopped(node)
@@ -318,7 +360,7 @@ class Simulation:
         end_s = self.loop.time() + SETTLE_MAX_S
         calm = 0
         while self.loop.time() < end_s and calm < 3:
-            await asyncio.sleep(SETTLE_STEP_S)
+            await self._pass_time(self.loop.time() + SETTLE_STEP_S)
             self.host.check()
             calm = calm + 1 if self._is_calm() else 0
 

@@ -12,13 +12,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from simulator.scenario import find, load, names
+from simulator.scenario import ScenarioError, find, load, names
 from simulator.simulation import RunOptions, simulate
 
 CORPUS = Path(__file__).parent / "scenarios" / "corpus.txt"
 VIRTUAL_HOURS_MIN = 1.0
 PRINT_EVERY_S = 10.0
 FAILED_PRINT_MAX = 20
+
+
+class StateError(ValueError):
+    """The file of an earlier soak cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,20 @@ class Progress:
         self.done: set[int] = set()
         self._state = state
         if state is not None and state.exists():
-            self._resume(json.loads(state.read_text(encoding="utf-8")))
+            try:
+                self._resume(json.loads(state.read_text(encoding="utf-8")))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise StateError(
+                    f"{state} is not the state of a soak: remove it ({error})"
+                ) from None
 
     def _resume(self, kept: dict[str, Any]) -> None:
-        self.seeds = kept["seeds_run"]
-        self.hours = kept["seed_virtual_hours"]
-        self.unaccounted = kept["unaccounted"]
-        self.failures = kept["failures"]
+        self.seeds = int(kept["seeds_run"])
+        self.hours = float(kept["seed_virtual_hours"])
+        self.unaccounted = int(kept["unaccounted"])
+        self.failures = list(kept["failures"])
         self.done = set(kept["done"])
+        print(f"{self._state}: goes on after {self.seeds} seeds; remove it to begin anew")
 
     def take(self, result: Result) -> None:
         """Count one run."""
@@ -116,6 +126,7 @@ class Progress:
         """Write the file."""
         if self._state is not None:
             kept = {**self.summary(), "failures": self.failures, "done": sorted(self.done)}
+            self._state.parent.mkdir(parents=True, exist_ok=True)
             fresh = self._state.with_suffix(".new")
             fresh.write_text(json.dumps(kept), encoding="utf-8")
             fresh.replace(self._state)
@@ -137,22 +148,25 @@ def soak(
     state: Path | None,
     scenarios: list[str],
     stop: bool = False,
+    with_corpus: bool = True,
 ) -> Progress:
     """Run the corpus and then `seeds` seeds, or until `seconds` are over."""
     progress = Progress(state)
     started_s = told_s = time.monotonic()
-    jobs = corpus() if not progress.done else []
+    jobs = corpus() if with_corpus and not progress.done else []
     jobs += [job_of(n, scenarios) for n in range(first, first + seeds) if n not in progress.done]
-    for result in results(jobs, processes):
-        progress.take(result)
-        now_s = time.monotonic()
-        if now_s - told_s > PRINT_EVERY_S:
-            told_s = now_s
-            progress.keep()
-            print(f"{now_s - started_s:6.0f} s  {progress.seeds} seeds", flush=True)
-        if now_s - started_s > seconds or (stop and progress.unaccounted):
-            break
-    progress.keep()
+    try:
+        for result in results(jobs, processes):
+            progress.take(result)
+            now_s = time.monotonic()
+            if now_s - told_s > PRINT_EVERY_S:
+                told_s = now_s
+                progress.keep()
+                print(f"{now_s - started_s:6.0f} s  {progress.seeds} seeds", flush=True)
+            if now_s - started_s > seconds or (stop and progress.unaccounted):
+                break
+    finally:
+        progress.keep()
     return progress
 
 
@@ -166,11 +180,20 @@ def main() -> int:
     parser.add_argument("--state", type=Path, help="go on from here, and keep what is done")
     parser.add_argument("--scenario", action="append", help="only this one; may be repeated")
     parser.add_argument("--stop", action="store_true", help="end with the first failure")
+    parser.add_argument("--no-corpus", action="store_true", help="leave out what once failed")
     given = parser.parse_args()
-    progress = soak(
-        given.seeds, given.first, given.processes, given.seconds, given.state,
-        given.scenario or names(), given.stop,
-    )  # fmt: skip
+    try:
+        for name in given.scenario or ():
+            find(name)
+        progress = soak(
+            given.seeds, given.first, given.processes, given.seconds, given.state,
+            given.scenario or names(), given.stop, not given.no_corpus,
+        )  # fmt: skip
+    except (ScenarioError, StateError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("broken off; the same command with --state goes on from what was done", flush=True)
+        return 130
     print(json.dumps(progress.summary()))
     return 1 if progress.unaccounted else 0
 

@@ -24,6 +24,9 @@ from collector.sinks.base import (
 )
 from simulator.faults.network import Span
 
+QUALITIES = ("ok", "warming_up", "below_range", "above_range", "stale", "suspect")
+"""What the network takes; readings of other qualities must not reach it."""
+
 REFUSAL = "the network does not take this reading"
 
 
@@ -107,7 +110,7 @@ class ModelSink(Sink):
     capabilities = Capabilities(
         reads_back=True,
         largest_batch=500,
-        qualities=("ok", "warming_up", "below_range", "above_range", "stale", "suspect"),
+        qualities=QUALITIES,
         readback_delay_s=0.0,
     )
 

@@ -1,0 +1,33 @@
+"""What was acknowledged is on the disk: looked up each time that the collector has died."""
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from simulator.hosted import HostedNode
+from simulator.truth import Position, Truth
+
+
+def broken_promises(archive: Path, truth: Truth, nodes: Iterable[HostedNode]) -> list[Position]:
+    """Frames that their board takes for stored and that a dead collector's archive lacks."""
+    promised = acknowledged(truth, nodes)
+    if not promised:
+        return []
+    with sqlite3.connect(archive) as connection:
+        kept = set(connection.execute("SELECT node, boot, seq FROM frame"))
+    connection.close()
+    return sorted(promised - kept)
+
+
+def acknowledged(truth: Truth, nodes: Iterable[HostedNode]) -> set[Position]:
+    """Frames for which the boards under power have heard an acknowledgement in this boot."""
+    covers = {
+        hosted.address: hosted.node.outbox.settled.covers
+        for hosted in nodes
+        if hosted.node is not None
+    }
+    return {
+        position
+        for position in truth.frames
+        if position[0] in covers and covers[position[0]](position[1], position[2])
+    }
