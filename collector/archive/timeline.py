@@ -157,10 +157,11 @@ class Timeline:
         known = self._known(node, boot, knot.offset_ms)
         hour = (known.anchor_ms + knot.uptime_ms) // HOUR_MS
         before = known.knots.get((hour, knot.source))
-        if before is None or knot.error_ms <= before.error_ms:
+        if before is None or _says_more(knot, before):
             old = self.time_of(node, boot, knot.uptime_ms)
             self._put(known, node, boot, hour, knot)
-            self._note_move(node, boot, hour, knot.uptime_ms, old)
+            if old is None or abs(unix_ms - old.unix_ms) > MOVED_MS:
+                self._note_move(node, boot, hour, knot.uptime_ms, old)
 
     def _note_move(
         self, node: int, boot: int, hour: int, uptime_ms: int, old: Stamp | None
@@ -335,7 +336,10 @@ class Timeline:
 
     def _put(self, known: _Boot, node: int, boot: int, hour: int, knot: Knot) -> None:
         """Keeps a knot and forgets the fits that it touches: up to its neighbours on both sides."""
-        is_new = (hour, knot.source) not in known.knots
+        before = known.knots.get((hour, knot.source))
+        if before == knot:
+            return
+        is_new = before is None
         earlier = [h for h, _ in known.knots if h < hour] if is_new else []
         known.put(hour, knot)
         block = hour // RECENT_HOURS
@@ -347,6 +351,13 @@ class Timeline:
         for key in [k for k in self._blocks if k[:2] == (node, boot)]:
             if oldest is None or key[2] >= oldest:
                 del self._blocks[key]
+
+
+def _says_more(knot: Knot, before: Knot) -> bool:
+    """Whether a clock's knot is better than its hour's; the same again moves no time."""
+    if knot.error_ms == before.error_ms:
+        return abs(knot.offset_ms - before.offset_ms) > knot.error_ms
+    return knot.error_ms < before.error_ms
 
 
 def write(connection: sqlite3.Connection, rows: Iterable[KnotRow]) -> None:

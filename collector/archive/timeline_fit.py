@@ -7,6 +7,7 @@ the intersection of all these cones. Between knots the offset is interpolated, o
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 DRIFT_PPM = 50
@@ -22,6 +23,7 @@ NTP = 4
 SOURCES = {LIVE: "live", TIME: "time", RTC: "rtc", GPS: "gps", NTP: "ntp"}
 
 _OUTLIERS_IN = 10
+_PARTS = 1_000_000
 
 
 class Knot(NamedTuple):
@@ -111,7 +113,7 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
     if not kept and clocks:
         kept, ppm = _believable(clocks, drift_ppm)
     else:
-        kept = sorted(kept + [knot for knot in clocks if _agrees(knot, kept, ppm)])
+        kept = sorted(kept + _agreeing(clocks, kept, ppm))
     return Fit(tuple(_bounds(kept, ppm)), ppm)
 
 
@@ -157,6 +159,21 @@ def _believable(clocks: list[Knot], drift_ppm: int) -> tuple[list[Knot], int]:
     return sorted(kept), -minus_ppm
 
 
+def _agreeing(clocks: list[Knot], live: list[Knot], ppm: int) -> list[Knot]:
+    """The clocks that agree with every LIVE; both are ordered by uptime."""
+    if not live:
+        return clocks
+    points = sorted([(knot.uptime_ms, knot.high_ms) for knot in live])
+    highs = _grown_to([knot.uptime_ms for knot in clocks], points, ppm)
+    points = sorted([(knot.uptime_ms, -knot.low_ms) for knot in live])
+    lows = _grown_to([knot.uptime_ms for knot in clocks], points, ppm)
+    return [
+        knot
+        for knot, high, minus_low in zip(clocks, highs, lows, strict=True)
+        if knot.low_ms <= high and knot.high_ms >= -minus_low
+    ]
+
+
 def _agrees(knot: Knot, others: Sequence[Knot], ppm: int) -> bool:
     for other in others:
         slack_ms = drift_ms(abs(other.uptime_ms - knot.uptime_ms), ppm)
@@ -184,10 +201,32 @@ def _bounds(knots: list[Knot], ppm: int) -> list[Bound]:
 
 def _propagated(points: list[tuple[int, int]], ppm: int) -> list[int]:
     """For each (uptime, value): the smallest of all values, each grown by the drift to here."""
-    best = [value for _, value in points]
-    for steps in (range(1, len(points)), range(len(points) - 2, -1, -1)):
-        back = -1 if steps.step > 0 else 1
-        for i in steps:
-            distance_ms = abs(points[i][0] - points[i + back][0])
-            best[i] = min(best[i], best[i + back] + drift_ms(distance_ms, ppm))
-    return best
+    return _grown_to([uptime for uptime, _ in points], points, ppm)
+
+
+def _grown_to(uptimes: list[int], points: list[tuple[int, int]], ppm: int) -> list[int]:
+    """At each uptime the smallest of all values, each grown by the drift from its own uptime.
+
+    Both are ordered by uptime; points must not be empty unless uptimes is. Values that come from
+    earlier grow with the uptime and those that come from later shrink, so that a running minimum
+    of each is enough.
+    """
+    earlier = list(accumulate((value * _PARTS - at * ppm for at, value in points), min))
+    later = list(accumulate((value * _PARTS + at * ppm for at, value in reversed(points)), min))
+    later.reverse()
+    starts = [at for at, _ in points]
+    end = len(points)
+    grown = []
+    after = 0
+    for uptime in uptimes:
+        while after < end and starts[after] <= uptime:
+            after += 1
+        drifted = uptime * ppm
+        if after == 0:
+            best = later[0] - drifted
+        elif after == end:
+            best = earlier[-1] + drifted
+        else:
+            best = min(earlier[after - 1] + drifted, later[after] - drifted)
+        grown.append(-(-best // _PARTS))
+    return grown

@@ -5,8 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from collector.archive import timeline as timelines
 from collector.archive.timeline import Timeline
-from collector.archive.timeline_fit import GPS, LIVE, TIME, Knot, fit
+from collector.archive.timeline_fit import (
+    GPS,
+    LIVE,
+    TIME,
+    Fit,
+    Knot,
+    _agreeing,
+    _agrees,
+    _grown_to,
+    drift_ms,
+    fit,
+)
 from protocol import wire
 from protocol.compose import clock_section
 from protocol.sections import ClockSet
@@ -248,3 +260,52 @@ async def test_clock_sections_of_stored_frames_date_them(tmp_path: Path) -> None
 def test_the_fit_of_no_knots_has_no_time() -> None:
     assert fit([]).at(5) is None
     assert fit([Knot(0, START_MS, 100, LIVE)]).at(0) is not None
+
+
+def test_grown_values_are_the_smallest_of_all_pairs() -> None:
+    chance = random.Random(4)
+    for _ in range(300):
+        points = sorted(
+            (chance.randrange(2_000_000), chance.randrange(-200, 200))
+            for _ in range(chance.randint(1, 12))
+        )
+        uptimes = sorted(chance.randrange(2_000_000) for _ in range(8))
+        ppm = chance.choice((50, 20_000))
+        assert _grown_to(uptimes, points, ppm) == [
+            min(value + drift_ms(abs(uptime - at), ppm) for at, value in points)
+            for uptime in uptimes
+        ]
+    assert _grown_to([], [], 50) == []
+
+
+def test_agreeing_clocks_are_those_that_agree_with_every_live() -> None:
+    chance = random.Random(5)
+
+    def knot(source: int) -> Knot:
+        return Knot(
+            chance.randrange(9_000_000), chance.randrange(300), chance.randrange(200), source
+        )
+
+    for _ in range(300):
+        live = sorted(knot(LIVE) for _ in range(chance.randint(0, 6)))
+        clocks = sorted(knot(TIME) for _ in range(6))
+        wanted = [clock for clock in clocks if _agrees(clock, live, 50)]
+        assert _agreeing(clocks, live, 50) == wanted
+
+
+def test_a_clock_that_says_the_same_again_costs_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[int] = []
+
+    def counted(knots: list[Knot]) -> Fit:
+        fits.append(len(knots))
+        return fit(knots)
+
+    monkeypatch.setattr(timelines, "fit", counted)
+    timeline = Timeline()
+    for minute in range(0, 600, 10):
+        uptime_ms = minute * 60_000
+        timeline.observe_live(NODE, BOOT, uptime_ms, START_MS + uptime_ms + 30)
+        knot = Knot(uptime_ms, START_MS, 90, TIME)
+        timeline.observe_clock(NODE, BOOT, knot, START_MS + uptime_ms + 30)
+    assert len(fits) <= 2 * 11
+    assert_within(timeline, Drifting(0), range(0, 36_000_000, 600_000))
