@@ -8,7 +8,7 @@ import click
 from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
-from collector.commands.output import file_argument, format_option, kind_of, write
+from collector.commands.output import format_option, kind_of, write
 from collector.commands.tables import progress_bar
 from collector.operate.export import SHAPE, Choice, Exporter, Values
 from collector.operate.row_files import ExportError
@@ -18,8 +18,16 @@ from protocol.registry import by_name
 
 
 @click.command()
-@file_argument
+@click.argument(
+    "file", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+)
 @format_option
+@click.option(
+    "--sqlite",
+    "sqlite_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The same as FILE --format sqlite.",
+)
 @click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
 @click.option("--quantity", "quantities", multiple=True, help="Only this quantity; repeatable.")
 @click.option("--from", "start", help="Not before this time (UTC unless it says otherwise).")
@@ -40,8 +48,9 @@ from protocol.registry import by_name
 )
 @config_option
 def export(
-    file: Path,
+    file: Path | None,
     kind: str | None,
+    sqlite_file: Path | None,
     nodes: tuple[str, ...],
     quantities: tuple[str, ...],
     start: str | None,
@@ -59,6 +68,12 @@ def export(
     """
     config = load_config(config_file)
     registry, _ = open_nodes(config)
+    if sqlite_file is not None:
+        if file is not None or kind is not None:
+            fail("--sqlite FILE stands alone: no other file, no --format")
+        file, kind = sqlite_file, "sqlite"
+    if file is None:
+        fail("give a file, or - for standard output")
     kind = kind_of(file, kind)
     try:
         choice = Choice(

@@ -129,6 +129,8 @@ def test_trace_never_hands_out_a_mobile_nodes_frame(house: House) -> None:
         (("trace", "Nobody", AT), "no node 'Nobody'"),
         (("trace", "Plaza", "2020-01-01"), "no readings of a1b2c3d4 within an hour"),
         (("export", "x.xlsx"), "say --format"),
+        (("export",), "give a file"),
+        (("export", "-", "--sqlite", "x.db"), "--sqlite FILE stands alone"),
         (("export", "-", "--quantity", "pm25"), "'pm25' is not a quantity"),
         (("export", "-", "--from", "soon"), "is not a time"),
         (("sinks", "explain", "city"), "no sink 'city' is configured; known are: file"),
@@ -198,7 +200,8 @@ def test_export_as_database_and_parquet(house: House, tmp_path: Path, ending: st
     target = tmp_path / f"out.{ending}"
     if ending == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    house.call("export", str(target), "--node", "Plaza")
+    how = ("--sqlite", str(target)) if ending == "db" else (str(target),)
+    house.call("export", *how, "--node", "Plaza")
     if ending == "db":
         with sqlite3.connect(target) as database:
             rows = database.execute(
