@@ -127,9 +127,12 @@ def _until_frames(running: Collector, frames: int) -> None:
 
 
 def idle(port: int, folder: Path, nodes: int) -> tuple[float, float]:
-    """(memory in MB, processor in percent) with nodes that send a frame every 10 s."""
+    """(memory in MB, processor in percent) with nodes that send a frame every 10 s.
+
+    Metrics are served and a sink is fed meanwhile, as in an ordinary installation.
+    """
     fleet = Fleet(nodes)
-    running = collector(folder, port, fleet)
+    running = collector(folder, port, fleet, complete=True)
     sender = Socket(port, "idle")
     packets = [publish(f"osn/1/{n:08x}/u", fleet.live(n, 1, 1_000, 0)) for n in fleet.nodes]
     for first in range(0, len(packets), 50):

@@ -330,8 +330,13 @@ def newest(path: Path, query: str) -> int:
     return int(row[0] or 0) if row else 0
 
 
-def collector(folder: Path, port: int, fleet: Fleet, commit_frames: int = 500) -> Collector:
-    """Starts the daemon on a fresh archive and waits until it listens."""
+def collector(
+    folder: Path, port: int, fleet: Fleet, commit_frames: int = 500, complete: bool = False
+) -> Collector:
+    """Starts the daemon on a fresh archive and waits until it listens.
+
+    A complete one has what an ordinary installation has too: the page of metrics and a sink.
+    """
     data = folder / f"data-{time.monotonic_ns()}"
     data.mkdir()
     keys = {"version": 1, "nodes": {f"{n:08x}": {"key": k.hex()} for n, k in fleet.keys.items()}}
@@ -340,7 +345,12 @@ def collector(folder: Path, port: int, fleet: Fleet, commit_frames: int = 500) -
     config = data / "collector.toml"
     config.write_text(
         f'[collector]\ndata = "{data}"\nclock = "always"\ncommit_frames = {commit_frames}\n'
-        f"[[mqtt]]\nport = {port}\n[web]\nenabled = false\n"
+        f"[[mqtt]]\nport = {port}\n"
+        + (
+            f'[web]\nport = {free_port()}\n[[sink]]\ntype = "jsonl"\nfile = "{data}/out.jsonl"\n'
+            if complete
+            else "[web]\nenabled = false\n"
+        )
     )
     command = [sys.executable, "-m", "collector", "run", "--config", str(config)]
     watched = start(command, data / "log", Path.cwd())

@@ -1,6 +1,11 @@
-"""The same readings through others: ThingsBoard gateway, Node-RED, and rows in SQLite."""
+"""The same readings through others: ThingsBoard gateway, Node-RED, Telegraf, and rows in SQLite.
+
+Each has SQLite with a write-ahead log where it can be chosen, and commits in groups of 500 messages
+or a second where it offers groups at all, as the collector does; logs are cut down to errors.
+"""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -27,9 +32,9 @@ from benchmarks.collector_load import (
 
 PEERS = Path("build/peers")
 INSTALL_S = 900
-MESSAGES = 6_000
+MESSAGES = 40_000
 WARM_UP = 300
-WINDOW = 1_500
+WINDOW = 5_000
 RUN_S = 60.0
 SCALES = (10, 10, 10, 100, 100, 1, 1, 10)
 ROWS_COMMIT = 500
@@ -112,7 +117,13 @@ def _install(marker: Path, *commands: list[str], cwd: Path) -> None:
     cwd.mkdir(parents=True, exist_ok=True)
     for command in commands:
         done = subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_S, check=False
+            command,
+            cwd=cwd,
+            env=os.environ | {"GOBIN": str(cwd)},
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_S,
+            check=False,
         )
         if done.returncode:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:]
@@ -230,12 +241,13 @@ def nodered(folder: Path) -> Rate:
 
 
 def _flow(port: int, database: Path) -> list[dict[str, object]]:
+    """500 messages or a second make one statement: a commit for each message would be no match."""
     code = (
-        "const node = msg.topic.split('/')[1]; const p = msg.payload;"
-        "msg.topic = 'INSERT INTO reading VALUES ' + Object.keys(p).filter(k => k !== 'ts')"
-        ".map(k => `('${node}','${k}',${p.ts},${p[k]})`).join(',');"
-        "return msg;"
+        "const rows = []; for (const [topic, p] of msg.payload) { const n = topic.split('/')[1];"
+        "for (const k in p) if (k !== 'ts') rows.push(`('${n}','${k}',${p.ts},${p[k]})`); }"
+        "return { topic: 'INSERT INTO reading VALUES ' + rows.join(',') };"
     )
+    pair = "msg.payload = [msg.topic, msg.payload]; return msg;"
     return [
         {"id": "t", "type": "tab", "label": "readings"},
         {
@@ -245,18 +257,71 @@ def _flow(port: int, database: Path) -> list[dict[str, object]]:
         },
         {
             "id": "i", "type": "mqtt in", "z": "t", "topic": "sensor/+/data", "qos": "0",
-            "datatype": "json", "broker": "b", "wires": [["f"]],
+            "datatype": "json", "broker": "b", "wires": [["p"]],
         },
+        {"id": "p", "type": "function", "z": "t", "func": pair, "outputs": 1, "wires": [["j"]]},
         {
-            "id": "f", "type": "function", "z": "t", "func": code, "outputs": 1,
-            "wires": [["s"]],
+            "id": "j", "type": "join", "z": "t", "mode": "custom", "build": "array",
+            "property": "payload", "propertyType": "msg", "key": "topic", "joiner": "",
+            "joinerType": "str", "accumulate": False, "timeout": "1", "count": str(ROWS_COMMIT),
+            "reduceRight": False, "wires": [["f"]],
         },
+        {"id": "f", "type": "function", "z": "t", "func": code, "outputs": 1, "wires": [["s"]]},
         {"id": "d", "type": "sqlitedb", "db": str(database), "mode": "RW"},
         {
             "id": "s", "type": "sqlite", "z": "t", "mydb": "d", "sqlquery": "msg.topic",
             "wires": [[]],
         },
     ]  # fmt: skip
+
+
+def telegraf(folder: Path) -> Rate:
+    """Telegraf, built with the plug-ins that are used: a row of eight columns for each message."""
+    if shutil.which("go") is None:
+        raise Unavailable("Go is not installed, and Telegraf has to be built")
+    home = (PEERS / "telegraf").absolute()
+    plugins = "custom,inputs.mqtt_consumer,outputs.sql,parsers.json"
+    program = "github.com/influxdata/telegraf/cmd/telegraf@latest"
+    _install(home / "telegraf", ["go", "install", "-tags", plugins, program], cwd=home)
+    broker, port = mosquitto(folder)
+    database = folder / "readings.db"
+    config = folder / "telegraf.conf"
+    config.write_text(_telegraf_config(port, database))
+    watched = start([str(home / "telegraf"), "--config", str(config)], folder / "log", folder)
+
+    def durable() -> int:
+        return newest(database, "SELECT max(rowid) FROM reading")
+
+    try:
+        return measured(port, watched, durable, lambda: b"Connected" in watched.log.read_bytes())
+    finally:
+        for process in (watched, broker):
+            process.process.kill()
+            process.process.wait()
+
+
+def _telegraf_config(port: int, database: Path) -> str:
+    source = f"file:{database}?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+    return f"""
+[agent]
+  metric_batch_size = {ROWS_COMMIT}
+  metric_buffer_limit = 100000
+  flush_interval = "1s"
+  omit_hostname = true
+[[inputs.mqtt_consumer]]
+  servers = ["tcp://127.0.0.1:{port}"]
+  topics = ["sensor/+/data"]
+  qos = 0
+  max_undelivered_messages = {2 * WINDOW}
+  name_override = "reading"
+  data_format = "json"
+  json_time_key = "ts"
+  json_time_format = "unix_ms"
+[[outputs.sql]]
+  driver = "sqlite"
+  data_source_name = "{source}"
+  batch_transactions = true
+"""
 
 
 def rows(folder: Path) -> Rate:
@@ -280,5 +345,6 @@ def rows(folder: Path) -> Rate:
 ALL: dict[str, Callable[[Path], Rate]] = {
     "thingsboard": thingsboard,
     "nodered": nodered,
+    "telegraf": telegraf,
     "rows": rows,
 }

@@ -383,10 +383,13 @@ class Forwarder:
                 self._live_quiet.set()
 
     async def _end(self, sending: asyncio.Task[None]) -> None:
-        """Lets the request under way end, for a little while."""
+        """Lets the request under way end, for a little while; who cancels again waits no longer."""
         self._stopping = True
-        with suppress(NetworkWaits, TimeoutError, asyncio.CancelledError):
-            await asyncio.wait_for(sending, STOP_S)
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((sending,), timeout=STOP_S)
+        sending.cancel()
+        with suppress(NetworkWaits, asyncio.CancelledError):
+            await sending
 
     async def _settle(self, window: Window, results: Results) -> None:
         for lost in await self._look_for(results):

@@ -64,8 +64,10 @@ class MqttTransport:
 
     async def _session(self, deliver: Deliver) -> None:
         counters = self.state.counters
+        before = _cancellations()
         async with self._client(deliver) as client:
             await client.subscribe(f"{self._prefix}+/u", qos=0)
+            _obey_cancellation(before)
             self.state.connected = True
             self.state.reason = ""
             counters.connects += 1
@@ -108,13 +110,13 @@ class MqttTransport:
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         counters = self.state.counters
-        task = asyncio.current_task()
-        # before Python 3.12 the wait_for within publish may swallow a cancellation
-        while task is None or not task.cancelling():
+        before = _cancellations()
+        while True:
             node, raw = await self._outbox.get()
             await client.publish(f"{self._prefix}{node:08x}/d", raw, qos=0, retain=False)
             counters.sent += 1
             counters.sent_bytes += len(raw)
+            _obey_cancellation(before)
 
     @staticmethod
     async def _until_lost(client: aiomqtt.Client) -> None:
@@ -171,6 +173,22 @@ class MqttTransport:
         self.state.reason = reason
         while not self._outbox.empty():
             self._outbox.get_nowait()
+
+
+def _cancellations() -> int:
+    """How often this task was cancelled; of Python 3.11 a group of tasks that failed counts too."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _obey_cancellation(before: int) -> None:
+    """Ends a task that was cancelled inside aiomqtt since it had `before` cancellations.
+
+    aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that
+    comes in the same turn as the answer.
+    """
+    if _cancellations() > before:
+        raise asyncio.CancelledError
 
 
 class _Inbox(asyncio.Queue[aiomqtt.Message]):
