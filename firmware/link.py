@@ -56,6 +56,9 @@ class Link:
                 self._node.outbox.uplink.connected(now)
                 self.live_due = now
         if not self.connected:
+            untimely = getattr(transport, "untimely", None)
+            if untimely and untimely():
+                self._node.system_time.move_on()
             return self._poll_ms
         self._receive(transport, now)
         outbox = self._node.outbox

@@ -7,6 +7,7 @@ from firmware.downlink import Downlink
 from firmware.link import Link
 from firmware.live import Live
 from firmware.outbox import Outbox
+from firmware.rtc import SystemTime
 from firmware.sampling import Grid, Sampler
 from firmware.slots import Slots, take_up
 from firmware.unload import unload
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DEEPSLEEP_RESET = 4
 HELLO_AFTER_MS = 60_000
 CLOCK_EVERY_MS = 21_600_000
+SYSTEM_TIME_EVERY_MS = 21_600_000
 STEP_MAX_MS = 1_000
 SAFE_MODE_MS = 3_600_000  # then sampling is tried again
 BLINK_MS = 250
@@ -74,6 +76,7 @@ class Node:
         self.settings = settings
         self.identity = identity
         self.clock = Clock(hal)
+        self.system_time = SystemTime(hal)
         self.outbox = Outbox(hal, identity, settings)
         self.downlink = Downlink(self)
         self.link = Link(self)
@@ -114,6 +117,7 @@ class Node:
         self.hello_due = HELLO_AFTER_MS
         self._report_due = 0
         self._clock_due = 0
+        self._system_time_due = 0
         self._silent_ms = 0
         self.configure()
 
@@ -137,6 +141,7 @@ class Node:
         self._report_due = now + self._report_ms
         self._greeted = woken
         self._take_up_update()
+        self.system_time.start()
         if not woken:
             self.link.open(now)
             if self.sleeper is not None:
@@ -204,6 +209,9 @@ class Node:
             self.deadlines.met("sampling", self.sampler.last_ms)
             if self._clocks:
                 hear_clocks(self._clocks, self.clock, now)
+        if self.clock.synchronised and now >= self._system_time_due:
+            self._system_time_due = now + SYSTEM_TIME_EVERY_MS
+            self.system_time.known(self.clock.unix_ms(now) // 1000)
         self._report(now)
         if self.outbox.step(now):
             self.deadlines.met("spool", now)

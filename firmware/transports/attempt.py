@@ -15,6 +15,7 @@ TLS_S = 5  # for each answer within the handshake
 ANSWER_MS = 5_000
 TCP_LEVEL, TCP_NODELAY = 6, 1
 CA_FILE = "ca.der"
+NOT_YET_VALID = "starts in the future"  # mbedTLS about a certificate
 
 
 class Target:
@@ -62,6 +63,8 @@ class _Network:
 class Attempt:
     """run() leaves client and stream, or reason; done says that it is over, whichever way.
 
+    untimely: the broker's certificate is of later than this board's clock says.
+
     A loop that has waited long enough sets abandoned: what comes after all is closed then.
     resolve asks DNS even when an address is known.
     """
@@ -72,6 +75,7 @@ class Attempt:
         self.client: "Any" = None
         self.stream: "Stream | None" = None
         self.reason = ""
+        self.untimely = False
         self.stage = "dns"
         self.abandoned = False
         self.done = False
@@ -82,7 +86,9 @@ class Attempt:
         try:
             self._connect()
         except Exception as fault:
-            self.reason = self.stage + ": " + (str(fault) or type(fault).__name__)
+            why = str(fault).strip()
+            self.reason = self.stage + ": " + (why or type(fault).__name__)
+            self.untimely = NOT_YET_VALID in why
             self.client = None
         if self.client is None or self.abandoned:
             self._close()

@@ -54,6 +54,7 @@ class MqttTransport:
         self.secure = self._target.tls or self._target.host == LOOPBACK
         self.connected = False
         self.reason = "not tried yet"
+        self._untimely = False
         self.connects = 0
         self.ignored = 0  # packets that were not for us
         self._attempt: "Attempt | None" = None
@@ -139,6 +140,12 @@ class MqttTransport:
             return self._view[topic_end : body + length]
         return None
 
+    def untimely(self) -> bool:
+        """Whether the broker's certificate is of later than the clock says; told once a try."""
+        said = self._untimely
+        self._untimely = False
+        return said
+
     def rssi_dbm(self) -> "int | None":
         """Strength of the Wi-Fi signal; None without one."""
         return self._wifi.rssi_dbm()
@@ -182,6 +189,7 @@ class MqttTransport:
             return
         self._attempt = None
         if attempt.client is None:
+            self._untimely = attempt.untimely
             self._fail(attempt.reason, now_ms)
             return
         self._client = attempt.client

@@ -99,6 +99,8 @@ print(
             "connects": node.transport.connects,
             "refused": node.downlink.refused,
             "resent": node.outbox.uplink.resent,
+            "rtc_s": hal.rtc_s,
+            "rtc_sets": hal.rtc_sets,
             "noise": meter.account() if meter else None,
         }
     )

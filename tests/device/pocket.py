@@ -42,6 +42,7 @@ class PocketHal:
         identity.save(self.nvs, identity.Identity(node, BOOT, UUID, KEY))
         self.wlan = wlan
         self.fed = 0
+        self.rtc_s = self.rtc_sets = 0
 
     def ticks_ms(self):
         return time.ticks_ms()
@@ -75,6 +76,10 @@ class PocketHal:
 
     def watchdog_feed(self):
         self.fed += 1
+
+    def set_rtc(self, unix_s):
+        self.rtc_s = unix_s
+        self.rtc_sets += 1
 
     def rtc_memory(self, data=None):
         return b""

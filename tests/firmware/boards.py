@@ -85,6 +85,7 @@ class MemoryHal:
         self.resets = 0
         self.cause = 1
         self.rtc = b""
+        self.rtc_s: list[int] = []
         self.slept: list[int] = []
 
     def ticks_ms(self) -> int:
@@ -122,6 +123,9 @@ class MemoryHal:
 
     def watchdog_feed(self) -> None:
         self.fed_ms = self.now_ms
+
+    def set_rtc(self, unix_s: int) -> None:
+        self.rtc_s.append(unix_s)
 
     def rtc_memory(self, data: bytes | None = None) -> bytes:
         if data is not None:

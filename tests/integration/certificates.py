@@ -11,17 +11,20 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Makes a CA and a server certificate for localhost below a folder."""
+    """Makes a CA and a server certificate for localhost below a folder.
 
-    def __init__(self, folder: Path) -> None:
+    The server's is valid from starts_in_days on.
+    """
+
+    def __init__(self, folder: Path, starts_in_days: int = -1) -> None:
         self._folder = folder
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        ca = self._certificate(name, name, key, key, authority=True)
+        ca = self._certificate(name, name, key, key, -1, authority=True)
         self.der = ca.public_bytes(serialization.Encoding.DER)
         server = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        certificate = self._certificate(subject, name, server, key, authority=False)
+        certificate = self._certificate(subject, name, server, key, starts_in_days, authority=False)
         self._write("ca.pem", ca.public_bytes(serialization.Encoding.PEM))
         self._write("server.pem", certificate.public_bytes(serialization.Encoding.PEM))
         plain = serialization.NoEncryption()
@@ -48,6 +51,7 @@ class Authority:
         issuer: x509.Name,
         key: ec.EllipticCurvePrivateKey,
         signer: ec.EllipticCurvePrivateKey,
+        starts_in_days: int,
         *,
         authority: bool,
     ) -> x509.Certificate:
@@ -59,7 +63,7 @@ class Authority:
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_before(now + datetime.timedelta(days=starts_in_days))
             .not_valid_after(now + datetime.timedelta(days=30))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(names, critical=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from firmware.rtc import EARLIEST_S, STEP_S
 from simulator import vm as micropython
 from simulator.devices.base import Steady
 from simulator.devices.microphone import Ics43434
@@ -343,3 +344,19 @@ def test_a_handshake_that_holds_the_interpreter_shows_as_gaps(played: Played) ->
     assert noise["gaps"] >= 2
     assert noise["lost_ms"] >= 2 * (HELD_MS - 200)
     assert noise["shortest_ms"] <= 1000 - (HELD_MS - 200)
+
+
+def test_a_certificate_of_later_than_the_clock_moves_the_clock_on(
+    vm: Any, mosquitto: Any, tmp_path: Path
+) -> None:
+    """The VM's TLS goes by this machine's clock, so it is refused however far the board's moves."""
+    authority = Authority(tmp_path, starts_in_days=10)
+    broker = mosquitto(authority.mosquitto())
+    folder = tmp_path / "node"
+    folder.mkdir()
+    (folder / "ca.der").write_bytes(authority.der)
+    run = Run(folder, 4, broker_port=broker.port, broker_host="localhost", broker_tls=1)
+    events, summary = run.ended()
+    assert any("starts in the future" in event["reason"] for event in events), events
+    assert summary["rtc_sets"] >= 3
+    assert summary["rtc_s"] == EARLIEST_S + (summary["rtc_sets"] - 1) * STEP_S
