@@ -17,11 +17,12 @@ from simulator.upstream import _servers
 from simulator.upstream.street import START_MS, Street, frozen_times, renderer_for, street_nodes
 
 FRAMES = 60
-READINGS = FRAMES * 96
+READINGS_A_FRAME = 96
+READINGS = FRAMES * READINGS_A_FRAME
 NODES = street_nodes(3)
 
 Require = Callable[[], AbstractContextManager[None]]
-Forward = Callable[[Sink, str], None]
+Forward = Callable[..., int]
 
 
 class Late:
@@ -55,12 +56,12 @@ def required() -> Require:
 
 @pytest.fixture
 def forward(tmp_path: Path) -> Forward:
-    """Forwards the whole street through a sink, from an archive of its own each time."""
+    """Forwards a street through a sink, from an archive of its own each time; gives the readings."""
 
-    async def run(sink: Sink, folder: Path) -> None:
+    async def run(sink: Sink, folder: Path, frames: int) -> None:
         path = folder / "archive.db"
         connection = archive.open_archive(path, durable=False)
-        Street(NODES).fill(connection, FRAMES)
+        Street(NODES).fill(connection, frames)
         connection.close()
         writer = InlineWriter(lambda: archive.open_archive(path, durable=False))
         policy = policy_of(DeliverySettings(fresh_s=1e9), sink.capabilities)
@@ -84,10 +85,11 @@ def forward(tmp_path: Path) -> Forward:
         await asyncio.gather(running, return_exceptions=True)
         await writer.close()
 
-    def forward_street(sink: Sink, name: str) -> None:
+    def forward_street(sink: Sink, name: str, frames: int = FRAMES) -> int:
         folder = tmp_path / name
         folder.mkdir()
-        asyncio.run(run(sink, folder))
+        asyncio.run(run(sink, folder, frames))
+        return frames * READINGS_A_FRAME
 
     return forward_street
 

@@ -19,6 +19,7 @@ from tests.integration.sinks.frost import frost
 
 pytestmark = pytest.mark.integration
 client = pytest.importorskip("frost_sta_client", reason="frost-sta-client is not installed")
+FRAMES = 9
 ROOT = Path(__file__).parents[3]
 FAKE = """
 import asyncio, sys
@@ -69,16 +70,16 @@ def observations(url: str) -> list[tuple[str, str, float]]:
 
 @pytest.mark.parametrize("network", ["empty", "fake"], ids=["FROST-Server", "fake"])
 def test_the_client_finds_every_reading_once(
-    network: str, request: pytest.FixtureRequest, forward, readings: int
+    network: str, request: pytest.FixtureRequest, forward
 ) -> None:
     url = request.getfixturevalue(network)
-    forward(sink_for(url), "street")
+    readings = forward(sink_for(url), "street", FRAMES)
     found = observations(url)
     assert len(found) == len(set(found)) == readings
 
 
-def test_what_got_no_answer_is_read_back(empty: str, forward, readings: int) -> None:
-    sink = sink_for(empty, batch=200)
+def test_what_got_no_answer_is_read_back(empty: str, forward) -> None:
+    sink = sink_for(empty, batch=100)
     send, lost = sink.send, []
 
     async def lose_every_third(batch):
@@ -89,15 +90,15 @@ def test_what_got_no_answer_is_read_back(empty: str, forward, readings: int) -> 
         return outcomes
 
     sink.send = lose_every_third
-    forward(sink, "street")
-    assert sum(lost) >= 5
+    readings = forward(sink, "street", FRAMES)
+    assert sum(lost) >= 3
     found = observations(empty)
     assert len(found) == len(set(found)) == readings
 
 
-def test_what_the_ids_forgot_is_found_again(empty: str, forward, readings: int) -> None:
+def test_what_the_ids_forgot_is_found_again(empty: str, forward) -> None:
     for name in ("first", "again"):
-        forward(sink_for(empty), name)
+        readings = forward(sink_for(empty), name, FRAMES)
     with urllib.request.urlopen(f"{empty}/Things?$count=true&$top=0") as answer:
         assert json.load(answer)["@iot.count"] == 3
     assert len(observations(empty)) == 2 * readings, "the standard knows no duplicates"
