@@ -76,6 +76,7 @@ def test_init_asks_and_what_it_writes_is_good(terminal: Terminal, tmp_path: Path
         ("Folder for its data", str(tmp_path / "data")),
         ("MQTT broker", "none"),
         ("Boards on USB", ""),
+        ("Time zone", "Europe/Madrid"),
     ]:
         terminal.wait_for(lambda screen, question=question: question in screen)
         terminal.type(answer)
