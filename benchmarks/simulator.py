@@ -62,7 +62,7 @@ def share(task: tuple[int, float, bool, int]) -> tuple[float, int, int]:
 async def _run(
     loop: VirtualLoop, folder: Path, nodes: int, hours: float, drivers: bool, seed: int
 ) -> tuple[float, int]:
-    network = Network(loop, Random(seed), latency_ms=30)
+    network = Network(loop, Random(seed), latency_ms=30, patient=not drivers)
     registered = [_registered(seed * 100_000 + number) for number in range(nodes)]
     host = CollectorHost(
         CollectorPlan(

@@ -217,6 +217,18 @@ class HostedHal:
         true_ms = self._loop.now_ms - self._powered_ms
         return true_ms + true_ms * self.drift_ppm // 1_000_000 + self.ahead_ms
 
+    def due_ms(self, wait_ms: int) -> int:
+        """The loop's first millisecond at which so many of the oscillator's have passed."""
+        loop_ms = self._loop.now_ms
+        if not self.drift_ppm:
+            return loop_ms + wait_ms
+        true_ms = loop_ms - self._powered_ms
+        wanted_ms = true_ms + true_ms * self.drift_ppm // 1_000_000 + wait_ms
+        true_ms = wanted_ms * 1_000_000 // (1_000_000 + self.drift_ppm) - 1
+        while true_ms + true_ms * self.drift_ppm // 1_000_000 < wanted_ms:
+            true_ms += 1
+        return self._powered_ms + true_ms
+
     def ticks_ms(self) -> int:
         return (self._ticks_at_power + self.elapsed_ms()) & (TICKS_PERIOD - 1)
 
@@ -389,7 +401,8 @@ class HostedNode:
         self._schedule(max(1, wait_ms) + self.hal.ahead_ms)
 
     def _schedule(self, wait_ms: int) -> None:
-        self._timer = self._loop.call_at_ms(self._loop.now_ms + wait_ms, self._step)
+        assert self.hal is not None
+        self._timer = self._loop.call_at_ms(self.hal.due_ms(wait_ms), self._step)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

@@ -35,7 +35,10 @@ class NetworkCounters:
 
 
 class Network:
-    """Carries frames between links of nodes and the transports of one or more collectors."""
+    """Carries frames between links of nodes and the transports of one or more collectors.
+
+    patient promises that there will be no faults: a connection that stands stands for ever.
+    """
 
     def __init__(
         self,
@@ -43,10 +46,12 @@ class Network:
         random: Random,
         faults: Sequence[NetworkFault] = (),
         latency_ms: int = 0,
+        patient: bool = False,
     ) -> None:
         self.loop = loop
         self.faults = list(faults)
         self.latency_ms = latency_ms
+        self.patient = patient
         self.counters = NetworkCounters()
         self.taps: list[Tap] = []
         self._random = random
@@ -149,6 +154,7 @@ class Link:
         self.connected = False
         self.reason = "not started"
         self.on_frame: Callable[[], None] | None = None
+        self.patient = network.patient
         self._network = network
         self._node = node
         self._inbox: deque[bytes] = deque(maxlen=INBOX_MAX)
@@ -187,6 +193,11 @@ class Link:
     def receive(self) -> memoryview | None:
         """The oldest frame that has arrived, or None."""
         return memoryview(self._inbox.popleft()) if self._inbox else None
+
+    @property
+    def waiting(self) -> int:
+        """How many frames have arrived and were not taken yet."""
+        return len(self._inbox)
 
     def close(self) -> None:
         """End the connection."""
