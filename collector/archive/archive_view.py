@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from collector.archive import archive, lookup, recovery, schema, timeline
 from collector.archive.archive import StoredFrame
@@ -19,6 +20,21 @@ from collector.settings import Config
 
 class NoArchive(RuntimeError):
     """There is no archive yet, or it cannot be read; the message says which."""
+
+
+class UndatedBoot(NamedTuple):
+    """Stored frames of a boot that no LIVE and no clock dates; bounds in Unix ms, None: open."""
+
+    boot: int
+    frames: int
+    earliest_ms: int | None
+    latest_ms: int | None
+
+    def may_hold(self, unix_ms: int) -> bool:
+        """Whether the boot may have run at a time."""
+        return (self.earliest_ms is None or self.earliest_ms <= unix_ms) and (
+            self.latest_ms is None or unix_ms <= self.latest_ms
+        )
 
 
 class ArchiveView:
@@ -59,6 +75,25 @@ class ArchiveView:
             yield from lookup.by_uptime(
                 self.connection, node, boot.boot, boot.anchor_ms, max(0, first), last
             )
+
+    def undated(self, node: int) -> list[UndatedBoot]:
+        """Boots of a node that nothing dates, each with what its neighbours say of its time."""
+        boots = self.boots(node)
+        found = []
+        for number, boot in enumerate(boots):
+            frames = boot.account().stored
+            if not frames or self.timeline.time_of(node, boot.boot, 0) is not None:
+                continue
+            before = boots[number - 1] if number else None
+            after = boots[number + 1] if number + 1 < len(boots) else None
+            earliest_ms, latest_ms = self.timeline.bounds_of(
+                node,
+                boot.boot,
+                None if before is None else (before.boot, max(before.last_ms, 0)),
+                None if after is None else after.boot,
+            )
+            found.append(UndatedBoot(boot.boot, frames, earliest_ms, latest_ms))
+        return found
 
     def _find_boot(self, node: int, boot: int) -> BootLedger | None:
         return ledger_store.find_boot(self.connection, node, boot)

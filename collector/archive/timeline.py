@@ -134,6 +134,8 @@ class Timeline:
         hour = (known.anchor_ms + uptime_ms) // HOUR_MS
         if known.hour is None or known.hour.hour != hour:
             stored = known.knots.get((hour, LIVE))
+            if stored is None and known.hour is None:
+                stored = self._stored(node, boot, hour, LIVE)
             if stored is not None:
                 known.hour = _Hour(hour, stored.uptime_ms, stored.offset_ms)
                 known.hour.add(uptime_ms, offset_ms)
@@ -144,6 +146,11 @@ class Timeline:
         self._put(known, node, boot, hour, known.hour.knot())
         if undated:
             self._note_move(node, boot, hour, uptime_ms, None)
+
+    def _stored(self, node: int, boot: int, hour: int, source: int) -> Knot | None:
+        """An hour's knot from before a restart; one that says less must not take its place."""
+        found = (knot for knot in self._load(node, boot, hour, hour) if knot.source == source)
+        return next(found, None)
 
     def observe_clock(self, node: int, boot: int, knot: Knot, received_ms: int | None) -> None:
         """Takes what a board says of its clock; impossible times are counted and left out."""
@@ -157,6 +164,8 @@ class Timeline:
         known = self._known(node, boot, knot.offset_ms)
         hour = (known.anchor_ms + knot.uptime_ms) // HOUR_MS
         before = known.knots.get((hour, knot.source))
+        if before is None:
+            before = self._stored(node, boot, hour, knot.source)
         if before is None or _says_more(knot, before):
             old = self.time_of(node, boot, knot.uptime_ms)
             self._put(known, node, boot, hour, knot)

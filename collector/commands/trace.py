@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from collector.archive.archive_view import NoArchive, open_view
+from collector.archive.archive_view import NoArchive, UndatedBoot, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.operate.times import parse_time, show_time
@@ -26,7 +26,8 @@ def trace(node: str, time: str, config_file: Path, as_json: bool) -> None:
     """Show one reading's whole way: frame, receipt, acknowledgement, each network's answer.
 
     NODE is an address, a name or a UUID; TIME is ISO 8601, UTC unless it says otherwise. Of each
-    boot the sample nearest to the time is shown, within an hour.
+    boot the sample nearest to the time is shown, within an hour. Boots that nothing dates are named
+    when they may have run then.
 
     \b
     Example:
@@ -39,9 +40,10 @@ def trace(node: str, time: str, config_file: Path, as_json: bool) -> None:
         unix_ms = parse_time(time)
         with open_view(config) as view:
             found = find(view, address, unix_ms, [sink.name for sink in config.sinks])
+            undated = [boot for boot in view.undated(address) if boot.may_hold(unix_ms)]
     except (ValueError, NoArchive) as error:
         fail(str(error))
-    if not found:
+    if not found and not undated:
         fail(f"no readings of {address:08x} within an hour of {show_time(unix_ms)}")
     for traced in found:
         info = registry.get(address)
@@ -49,6 +51,18 @@ def trace(node: str, time: str, config_file: Path, as_json: bool) -> None:
             click.echo(json.dumps(_plain(traced, with_raw=info is None or not info.mobile)))
         else:
             click.echo("\n".join(_lines(traced)))
+    for boot in undated:
+        click.echo(json.dumps({"undated": boot._asdict()}) if as_json else _undated_line(boot))
+
+
+def _undated_line(boot: UndatedBoot) -> str:
+    earliest = "" if boot.earliest_ms is None else f" after {show_time(boot.earliest_ms)}"
+    latest = "" if boot.latest_ms is None else f" before {show_time(boot.latest_ms)}"
+    when = (earliest + latest) or " at a time that nothing bounds"
+    return (
+        f"undated   boot {boot.boot}: {boot.frames} frames,{when}; "
+        "stored, not forwarded until a LIVE or a clock dates them"
+    )
 
 
 def _lines(traced: Trace) -> list[str]:

@@ -52,7 +52,11 @@ def take_first_contacts(ledger: Ledger) -> Snapshot:
     for node in ledger.first_contacts:
         owner = ledger.node(node)
         snapshot.nodes.append(_node_row(owner))
-        snapshot.boots += [boot_row(boot) for boot in owner.boots.values() if boot.before]
+        snapshot.boots += [
+            boot_row(boot)
+            for boot in owner.boots.values()
+            if boot.before or boot.dropped or boot.lost
+        ]
     ledger.first_contacts.clear()
     return snapshot
 

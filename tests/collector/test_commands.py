@@ -1,23 +1,33 @@
 """The operator's commands on a folder with an hour of readings."""
 
+import asyncio
 import csv
 import io
 import json
+import re
 import sqlite3
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from collector.app import Collector
 from collector.cli import _COMMANDS, main
 from collector.nodes import NodeRegistry
 from collector.readings.observation import Place
 from collector.readings.privacy import cell_centre
+from protocol.compose import compose_data
+from protocol.mac import derive
+from protocol.registry import by_name
+from protocol.samples import Channel
 from tests.collector.house import (
+    BOOT,
     FRAMES,
     KEYS,
+    PERIOD_MS,
     RECORDS,
     ROWS,
+    START_MS,
     STRANGER,
     STREET,
     House,
@@ -27,6 +37,7 @@ from tests.collector.house import (
 
 STORED = FRAMES * ROWS * 3
 AT = "2026-03-01T12:15:00Z"
+AT_LATER = "2026-03-01T14:00:00Z"
 
 
 def table(text: str) -> list[list[str]]:
@@ -113,6 +124,26 @@ def test_trace_shows_the_whole_way(house: House) -> None:
     assert "frame     DATA seq 2" in shown
     assert "ACK       covered" in shown
     assert "sink      file: done" in shown
+
+
+def test_trace_shows_source_and_bound_of_a_time_and_the_bounds_of_an_undated_boot(
+    house: House,
+) -> None:
+    assert re.search(r"^time +\S+ \+- \d+ ms, from live$", house.call("trace", "Plaza", AT), re.M)
+    key = derive(KEYS[STREET], b"up")
+    channels = [Channel(by_name("pm2_5").id)]
+    lost = compose_data(key, STREET, BOOT + 1, 1, channels, [[70]], 0, PERIOD_MS)
+
+    async def a_boot_without_live(transport: Script, collector: Collector) -> None:
+        transport.receive(STREET, lost)
+        await asyncio.sleep(5)
+
+    house.live(a_boot_without_live, at_ms=START_MS + 7_200_000)
+    shown = house.call("trace", "Plaza", AT_LATER)
+    assert f"undated   boot {BOOT + 1}: 1 frames, after " in shown
+    as_json = json.loads(house.call("trace", "Plaza", AT_LATER, "--json").splitlines()[-1])
+    assert as_json["undated"]["frames"] == 1
+    assert as_json["undated"]["latest_ms"] is None
 
 
 def test_trace_never_hands_out_a_mobile_nodes_frame(house: House) -> None:

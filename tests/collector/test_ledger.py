@@ -47,6 +47,17 @@ async def test_first_contact_survives_a_crash(bench: Bench, board: Board) -> Non
     assert after.storage.ledger.account(NODE) == Account(produced=5, outstanding=5)
 
 
+async def test_drops_right_after_first_contact_survive_a_crash(bench: Bench, board: Board) -> None:
+    bench.receive(board.live(60_000, [(BOOT, 1, 10)], dropped=[(1, 40)]))
+    bench.receive(board.live(61_000, [(BOOT, 4, 10)], dropped=[(1, 43)]))
+    await bench.intake.flush()
+    after = await bench.again([board], clean=False)
+    ours = after.storage.ledger.collector
+    after.receive(board.live(120_000, [(BOOT, 4, 10)], [(1, 43)], collector=ours))
+    assert after.alarms == []
+    assert account(after) == Account(produced=10, dropped=3, outstanding=7)
+
+
 async def test_drops_that_the_board_counts_are_dropped_with_their_reason(
     bench: Bench, board: Board
 ) -> None:
@@ -142,6 +153,41 @@ async def test_the_ledger_is_the_same_after_a_restart_or_a_crash(tmp_path: Path)
     assert restarted.storage.replayed == 0
     assert await restarted.take(board.data(seqs[-1])) in (["unsure"], ["duplicate"])
     assert len(restarted.stored()) == len(before[1])
+
+
+async def test_what_a_crash_forgets_of_live_frames_the_next_one_tells_again(tmp_path: Path) -> None:
+    """LIVE counters and drop counters since the last snapshot are not on the disk.
+
+    A LIVE recorded since can be replayed once then: it settles nothing, alarms nobody, moves no
+    time beyond its bound, and the next true LIVE makes the ledger what it was.
+    """
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    bench.receive(board.live(60_000, [(BOOT, 1, 10)]))
+    await bench.take(*(board.data(seq) for seq in (1, 2)))
+    await bench.storage.snapshot()
+    bench.clock.pass_ms(60_000)
+    stale = board.live(120_000, [(BOOT, 1, 10)])
+    bench.receive(stale)
+    bench.clock.pass_ms(60_000)
+    bench.receive(board.live(180_000, [(BOOT, 6, 12)], [(1, 3)]))
+    before = account(bench)
+    assert before == Account(produced=12, stored=2, dropped=3, outstanding=7)
+    dated = bench.storage.timeline.time_of(NODE, BOOT, 150_000)
+    assert dated is not None
+
+    crashed = await bench.again([board], clean=False)
+    crashed.clock.pass_ms(480_000)
+    assert crashed.words(stale) == ["live"]
+    assert crashed.acked() == (2, 0)
+    replayed = crashed.storage.timeline.time_of(NODE, BOOT, 150_000)
+    assert replayed is not None
+    assert abs(replayed.unix_ms - dated.unix_ms) <= replayed.error_ms
+    ours = crashed.storage.ledger.collector
+    crashed.receive(board.live(660_000, [(BOOT, 6, 12)], [(1, 3)], collector=ours))
+    assert account(crashed) == before
+    assert crashed.alarms == []
+    assert crashed.words(stale) == ["live_replayed"]
 
 
 async def test_many_boots_stay_on_the_ledger_and_few_in_memory(tmp_path: Path) -> None:
