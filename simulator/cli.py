@@ -47,21 +47,22 @@ def replay_command(
     days: float | None,
     seed: int,
 ) -> None:
-    """Feed a recording of sensor.community through boards, collector and sink.
+    """Feed a recording of real sensors through boards, collector and sink.
 
-    FOLDER holds the archive's CSV files of SDS011 and BME280 sensors. Ends with 1 when a row is
-    missing, doubled or different.
+    FOLDER, or a file, holds CSV files of the sensor.community archive (SDS011, BME280), series of
+    sound levels (datetime, LAeq) or files from a Smart Citizen Kit's SD card. Ends with 1 when a
+    row is missing, doubled or different.
 
     \b
     Example:
       osn-simulator replay recordings/ --report report.json --keep out/
     """
-    from simulator.recordings import RecordingError, cut, read_sensor_community
+    from simulator.recordings import RecordingError, cut, read_recording
 
     if vm and days is None:
         days = 1.0
     try:
-        recording = read_sensor_community(folder)
+        recording = read_recording(folder)
         if days is not None:
             recording = cut(recording, days)
     except RecordingError as error:

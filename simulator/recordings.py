@@ -1,4 +1,4 @@
-"""Recordings of real sensors: sensor.community archive files and their readers.
+"""Recordings of real sensors: archive files of sensor.community, level series, Smart Citizen kits.
 
 A recording is a set of tracks, one for each sensor, in the order of time. Nothing is repaired
 silently: what a file holds that cannot be used is a fault with its file, line and reason.
@@ -7,7 +7,7 @@ silently: what a file holds that cannot be used is a fault with its file, line a
 import csv
 import gzip
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ FAULTS_KEPT_MAX = 1000
 ROWS_MAX = 5_000_000
 DAY_MS = 86_400_000
 
+ARCHIVE_TYPES = ("SDS011", "BME280")
 SENSOR_COMMUNITY_COLUMNS = {
     "P0": "pm1",
     "P1": "pm10",
@@ -27,8 +28,15 @@ SENSOR_COMMUNITY_COLUMNS = {
 }
 """Column of the archive's files, and the registry's quantity that it holds in the same unit."""
 
-DRIVERS = {"SDS011": "sds011", "BME280": "bme280"}
-"""sensor_type of the archive, and the driver that speaks with such a sensor."""
+DRIVERS = {
+    "SDS011": "sds011",
+    "BME280": "bme280",
+    "PMS5003": "pms5003",
+    "SPS30": "sps30",
+    "SHT31": "sht31",
+    "ICS43434": "ics43434",
+}
+"""Type of a recorded sensor, and the driver that speaks with such a one."""
 
 
 class RecordingError(ValueError):
@@ -93,7 +101,7 @@ class Recording:
         return max(track.rows[-1].time_ms for track in self.tracks)
 
 
-class _Reader:
+class Reader:
     """Collects tracks and faults over many files."""
 
     def __init__(self) -> None:
@@ -110,11 +118,17 @@ class _Reader:
 
     def read(self, path: Path) -> None:
         with _open(path) as lines:
+            head = lines.readline()
+            lines.seek(0)
+            read = reader_of(head)
+            if read is not None:
+                read(self, path.name, path.stem.removesuffix(".csv"), lines)
+                return
             table = csv.DictReader(lines, delimiter=";")
             columns = set(table.fieldnames or ())
             missing = {"sensor_id", "sensor_type", "location", "timestamp"} - columns
             if missing:
-                self.fault(path.name, 0, f"not an archive file: no column {min(missing)}")
+                self.fault(path.name, 0, f"no known recording: no column {min(missing)}")
                 return
             self.files.append(path.name)
             for record in table:
@@ -122,7 +136,7 @@ class _Reader:
 
     def _take(self, file: str, line: int, record: dict[str, str | None]) -> None:
         sensor_type = (record.get("sensor_type") or "").strip()
-        if sensor_type not in DRIVERS:
+        if sensor_type not in ARCHIVE_TYPES:
             self.fault(file, line, f"no device model replays a sensor of type {sensor_type!r}")
             return
         try:
@@ -135,7 +149,7 @@ class _Reader:
             text = (record.get(column) or "").strip()
             if not text:
                 continue
-            value = _number(text)
+            value = number(text)
             if value is None:
                 self.fault(file, line, f"{column} {text!r} is not a number")
             else:
@@ -143,44 +157,57 @@ class _Reader:
         if not values:
             self.fault(file, line, "no value in this row")
             return
+        location = (record.get("location") or "").strip()
+        sensor_id = (record.get("sensor_id") or "").strip()
+        place = number(record.get("lat") or "") or 0.0, number(record.get("lon") or "") or 0.0
+        self.keep(location, sensor_type, sensor_id, Row(time_ms, values), place)
+
+    def keep(
+        self,
+        location: str,
+        sensor_type: str,
+        sensor_id: str,
+        row: "Row",
+        place: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        """Append a row to its sensor's track. Raises RecordingError when there are too many."""
         self._rows += 1
         if self._rows > ROWS_MAX:
             raise RecordingError(f"more than {ROWS_MAX} rows: replay a part of this recording")
-        self._track(record, sensor_type).rows.append(Row(time_ms, values))
-
-    def _track(self, record: dict[str, str | None], sensor_type: str) -> Track:
-        key = (
-            (record.get("location") or "").strip(),
-            sensor_type,
-            (record.get("sensor_id") or "").strip(),
-        )
+        key = location, sensor_type, sensor_id
         track = self.tracks.get(key)
         if track is None:
-            latitude = _number(record.get("lat") or "") or 0.0
-            longitude = _number(record.get("lon") or "") or 0.0
-            track = Track(key[2], sensor_type, key[0], latitude, longitude)
-            self.tracks[key] = track
-        return track
+            track = self.tracks[key] = Track(sensor_id, sensor_type, location, *place)
+        track.rows.append(row)
 
 
-def read_sensor_community(folder: Path) -> Recording:
-    """Read every .csv and .csv.gz below a folder (or one file) of the sensor.community archive.
+def reader_of(head: str) -> "Callable[[Reader, str, str, TextIO], None] | None":
+    """What reads a file with this first line; None for an archive file of sensor.community."""
+    from simulator import recorded_kits, recorded_levels
+
+    if recorded_kits.is_ours(head):
+        return recorded_kits.read
+    return recorded_levels.read if recorded_levels.is_ours(head) else None
+
+
+def read_recording(folder: Path) -> Recording:
+    """Read every .csv and .csv.gz below a folder, or one file, each by what its first line says.
 
     Rows are sorted by time; rows of one second keep the order of the files. Raises RecordingError
     when there is nothing to replay.
     """
     if not folder.exists():
         raise RecordingError(f"{folder} does not exist")
-    reader = _Reader()
+    reader = Reader()
     paths = [folder] if folder.is_file() else sorted(_archive_files(folder))
     for path in paths:
         reader.read(path)
     tracks = [track for _, track in sorted(reader.tracks.items()) if track.rows]
     if not tracks:
-        kinds = " or ".join(sorted(DRIVERS))
         first = f"; {reader.faults[0].file}: {reader.faults[0].reason}" if reader.faults else ""
         raise RecordingError(
-            f"{folder} holds no sensor.community archive file (*.csv) of a {kinds}{first}"
+            f"{folder} holds no sensor.community archive file (*.csv) of a "
+            f"{' or '.join(ARCHIVE_TYPES)}, no level series and no Smart Citizen file{first}"
         )
     for track in tracks:
         track.rows.sort(key=lambda row: row.time_ms)
@@ -219,7 +246,7 @@ def cut(recording: Recording, days: float) -> Recording:
 
 
 def _archive_files(folder: Path) -> Iterable[Path]:
-    for pattern in ("*.csv", "*.csv.gz"):
+    for pattern in ("*.csv", "*.CSV", "*.csv.gz"):
         yield from folder.rglob(pattern)
 
 
@@ -229,7 +256,8 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """A finite number, or None."""
     try:
         value = float(text)
     except ValueError:

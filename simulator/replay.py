@@ -81,6 +81,8 @@ def replay(
     most = VM_NODES_MAX if options.vm else NODES_MAX
     if len(plans) > most:
         raise RecordingError(f"this recording needs {len(plans)} nodes; {most} at most")
+    if options.vm and any(track.driver == "ics43434" for track in recording.tracks):
+        raise RecordingError("levels are replayed under CPython only: leave --vm out")
     options.keep.mkdir(parents=True, exist_ok=True)
     for stale in (*options.keep.glob("*.db*"), options.keep / DELIVERED):
         stale.unlink(missing_ok=True)

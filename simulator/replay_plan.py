@@ -5,13 +5,15 @@ first BME280, the second with the second. A node samples at every instant at whi
 sensors has a row. Rows of one second are spread over that second.
 """
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from firmware.noise import microphones
 from simulator.recordings import Recording, Row, Track
 
 SPREAD_MAX_MS = 500
@@ -27,17 +29,66 @@ RANGES = {
         "humidity": (0.0, 100.0),
         "pressure": (30_000.0, 110_000.0),
     },
+    "sht31": {"temperature": (-45.0, 130.0), "humidity": (0.0, 100.0)},
+    "pms5003": {"pm1": (0.0, 1000.0), "pm2_5": (0.0, 1000.0), "pm10": (0.0, 1000.0)},
+    "sps30": {
+        "pm1": (0.0, 1000.0),
+        "pm2_5": (0.0, 1000.0),
+        "pm4": (0.0, 1000.0),
+        "pm10": (0.0, 1000.0),
+    },
+    "ics43434": {"laeq": (0.0, 120.0)},
 }
 """What each sensor can say at all, in the registry's units."""
 
 RESOLUTION = {
-    "pm10": 0.1,
+    "pm1": 0.1,
     "pm2_5": 0.1,
+    "pm4": 0.1,
+    "pm10": 0.1,
     "temperature": 0.01,
     "humidity": 0.03,
     "pressure": 1.0,
+    "laeq": 0.1,
 }
 """Largest difference that a sensor's own resolution explains, in the registry's units."""
+
+COARSE = {
+    ("pms5003", "pm1"): 0.5,
+    ("pms5003", "pm2_5"): 0.5,
+    ("pms5003", "pm10"): 0.5,
+    ("sht31", "temperature"): 0.02,
+}
+"""Of a sensor that says a quantity in coarser steps."""
+
+INTERVAL_MEANS = frozenset(("laeq",))
+"""A recorded value of these holds for the time since the row before."""
+
+
+def resolution(driver: str, quantity: str) -> float:
+    """Largest difference that this sensor's own resolution explains, in the registry's units."""
+    return COARSE.get((driver, quantity), RESOLUTION[quantity])
+
+
+def heard(driver: str, quantity: str, value: float) -> float:
+    """What a perfect sensor of this kind finds: a microphone hears its own noise too."""
+    if quantity != "laeq":
+        return value
+    own_db = microphones.by_name(driver).floor_db
+    return 10 * math.log10(10 ** (value / 10) + 10 ** (own_db / 10))
+
+
+_SERIAL = {"id": 1, "tx": 17, "rx": 16, "baud": 9600}
+_I2C = {"id": 0, "sda": 21, "scl": 22, "hz": 100_000}
+BUSES: dict[str, tuple[str, str, dict[str, int]]] = {
+    "sds011": ("uart", "dust", _SERIAL),
+    "pms5003": ("uart", "dust", _SERIAL),
+    "sps30": ("i2c", "main", _I2C),
+    "bme280": ("i2c", "main", _I2C),
+    "sht31": ("i2c", "main", _I2C),
+    "ics43434": ("i2s", "mic", {"id": 0, "sck": 4, "ws": 5, "sd": 6}),
+}
+"""Kind, name and pins of the bus on which a replayed sensor sits."""
 
 
 def in_range(driver: str, quantity: str, value: float) -> bool:
@@ -76,14 +127,10 @@ class NodePlan:
             "sensors": [],
         }
         for track in self.tracks:
-            if track.driver == "sds011":
-                board["uart"]["dust"] = {"id": 1, "tx": 17, "rx": 16, "baud": 9600}
-                bus = "uart:dust"
-            else:
-                board["i2c"]["main"] = {"id": 0, "sda": 21, "scl": 22, "hz": 100_000}
-                bus = "i2c:main"
+            kind, name, bus = BUSES[track.driver]
+            board.setdefault(kind, {})[name] = dict(bus)
             board["sensors"].append(
-                {"driver": track.driver, "bus": bus, "instance": 0, "options": {}}
+                {"driver": track.driver, "bus": f"{kind}:{name}", "instance": 0, "options": {}}
             )
         return board
 
@@ -148,16 +195,28 @@ class RecordedStimulus:
     def __init__(self, plan: NodePlan, origin_unix_ms: int) -> None:
         self._rows = plan.rows
         self._instants_ms = plan.instants_ms
+        self._means = {
+            name: [at for at in plan.instants_ms if name in plan.rows[at]]
+            for name in INTERVAL_MEANS
+        }
         self._origin_ms = origin_unix_ms
 
     def value(self, quantity_name: str, now_ms: int) -> float | None:
         """The recorded value now, or None."""
+        if quantity_name in INTERVAL_MEANS:
+            return self._mean(quantity_name, self._origin_ms + now_ms)
         index = bisect_right(self._instants_ms, self._origin_ms + now_ms)
         if index == 0:
             return next(
                 (row[quantity_name] for row in self._rows.values() if quantity_name in row), None
             )
         return self._rows[self._instants_ms[index - 1]].get(quantity_name)
+
+    def _mean(self, quantity_name: str, at_ms: int) -> float | None:
+        """The value of the interval around a time, which the row at its end says."""
+        ends_ms = self._means[quantity_name]
+        index = bisect_left(ends_ms, at_ms)
+        return self._rows[ends_ms[index]][quantity_name] if index < len(ends_ms) else None
 
 
 class RecordedSchedule:

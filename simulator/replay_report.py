@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.recordings import Recording, parse_time
-from simulator.replay_plan import RESOLUTION, NodePlan, in_range
+from simulator.replay_plan import INTERVAL_MEANS, NodePlan, heard, in_range, resolution
 
 NAMED_MAX = 100
 SAME_SECOND_MS = 1000
@@ -38,6 +38,7 @@ class QuantityReport:
     not_ok: int = 0
     out_of_range: int = 0
     largest_difference: float = 0.0
+    resolution: float = 0.0
     largest_time_difference_ms: int = 0
 
 
@@ -108,15 +109,15 @@ def compare(
         quantities[name].delivered += len(strays)
         quantities[name].extra += len(strays)
     report.quantities = quantities
-    report.ok = all(_is_whole(name, quantity) for name, quantity in quantities.items())
+    report.ok = all(_is_whole(quantity) for quantity in quantities.values())
     return report
 
 
-def _is_whole(name: str, quantity: QuantityReport) -> bool:
+def _is_whole(quantity: QuantityReport) -> bool:
     return (
         quantity.missing == quantity.extra == 0
         and quantity.rows == quantity.stored == quantity.delivered
-        and quantity.largest_difference <= RESOLUTION[name] + 1e-9
+        and quantity.largest_difference <= quantity.resolution + 1e-9
         and quantity.largest_time_difference_ms < SAME_SECOND_MS
     )
 
@@ -141,9 +142,24 @@ def _compare_node(
             channels[name].append((time_ms, value))
         for name, rows in channels.items():
             told = sorted(by_channel.pop((plan.address, name), []), key=lambda t: t.time_ms)
+            if name in INTERVAL_MEANS:
+                told = _recorded_only(plan, name, told, quantities[name])
+            quantities[name].resolution = max(
+                quantities[name].resolution, resolution(track.driver, name)
+            )
             quantities[name].rows += len(rows)
             quantities[name].delivered += len(told)
             _match(plan, track.driver, name, rows, told, quantities[name], report)
+
+
+def _recorded_only(
+    plan: NodePlan, name: str, told: list[Told], quantity: QuantityReport
+) -> list[Told]:
+    """Without what a meter says at an instant at which only other sensors have a value."""
+    others = {at for at, row in plan.rows.items() if name not in row}
+    kept = [reading for reading in told if reading.time_ms not in others]
+    quantity.stored -= len(told) - len(kept)
+    return kept
 
 
 def _match(
@@ -172,7 +188,8 @@ def _match(
         quantity.not_ok += reading.quality != "ok"
         if in_range(driver, name, value):
             quantity.largest_difference = max(
-                quantity.largest_difference, round(abs(reading.value - value), 6)
+                quantity.largest_difference,
+                round(abs(reading.value - heard(driver, name, value)), 6),
             )
             continue
         quantity.out_of_range += 1

@@ -1,4 +1,4 @@
-"""A seeded recording in the shape of the sensor.community archive, for where there is no real one.
+"""Seeded recordings in the shapes of real ones, for where there is no real one.
 
 Cadences, gaps and value ranges follow those of a real SDS011 and BME280 of one street.
 """
@@ -117,3 +117,42 @@ def _weather_rows(
         stamp = _stamp(date, second)
         rows.append(f"{sensor};BME280;{location};56.963;-2.211;{stamp};{';'.join(cells)}")
     return rows
+
+
+def write_levels(path: Path, seed: int, rows: int, period_s: int = 60) -> None:
+    """Write a series of A-weighted levels as a sound level meter's software exports it."""
+    random = Random(seed)
+    lines = ["datetime, LEQ dB -A "]
+    for row in range(rows):
+        stamp = FIRST_DAY + timedelta(seconds=30 + row * period_s)
+        level_db = 52 + 9 * math.sin(row / 40) + random.gauss(0, 2)
+        lines.append(f"{stamp:%Y-%m-%d %H:%M:%S},{level_db:.6f}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+KIT_HEAD = (
+    "TIME,TEMP,HUM,BATT,NOISE_A,PRESS,PM_1,PM_25,PM_10",
+    "ISO 8601,C,%,%,dBA,kPa,ug/m3,ug/m3,ug/m3",
+    "Time,Temperature,Humidity,Battery,Noise dBA,Barometric pressure,PM 1.0,PM 2.5,PM 10.0",
+    ",55,56,10,53,58,89,87,88",
+)
+
+
+def write_kit(path: Path, seed: int, rows: int, nulls: float = 0.05) -> None:
+    """Write a file as a Smart Citizen Kit 2.1 writes it to its SD card, a row a minute."""
+    random = Random(seed)
+    lines = list(KIT_HEAD)
+    for row in range(rows):
+        stamp = FIRST_DAY + timedelta(seconds=5 + row * 60)
+        fine = random.randint(1, 30)
+        weather = [f"{12 + 5 * math.sin(row / 300):.2f}", f"{random.uniform(40, 90):.2f}"]
+        dust = [str(round(fine * 0.7)), str(fine), str(fine + random.randint(0, 20))]
+        level = f"{random.uniform(38, 75):.2f}"
+        for part in (weather, dust):
+            if random.random() < nulls:
+                part[:] = ["null"] * len(part)
+        if random.random() < nulls:
+            level = "null"
+        cells = [f"{stamp:%Y-%m-%dT%H:%M:%SZ}", *weather, "98", level, "101.32", *dust]
+        lines.append(",".join(cells))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -9,16 +9,23 @@ import pytest
 from click.testing import CliRunner
 
 from simulator.cli import main
-from simulator.recordings import Recording, cut, read_sensor_community
+from simulator.recordings import Recording, RecordingError, cut, read_recording
 from simulator.replay import ReplayOptions, replay
 from simulator.replay_plan import make_plans
 from simulator.replay_report import Told, compare
-from simulator.sample_recording import CLEAN, ROUGH, Quirks, write_recording
+from simulator.sample_recording import (
+    CLEAN,
+    ROUGH,
+    Quirks,
+    write_kit,
+    write_levels,
+    write_recording,
+)
 
 
 def generated(folder: Path, quirks: Quirks = CLEAN, nodes: int = 1, days: int = 1) -> Recording:
     write_recording(folder, seed=11, days=days, nodes=nodes, quirks=quirks)
-    return read_sensor_community(folder)
+    return read_recording(folder)
 
 
 def perfect(recording: Recording) -> list[Told]:
@@ -55,7 +62,7 @@ def test_a_day_of_the_real_recording_arrives_exactly(
     folder = recordings / "sensor_community_aberdeen" if recordings else None
     if folder is None or not folder.exists():
         pytest.skip("OSN_DATA names no recordings; the generated ones stand in")
-    report = replay(cut(read_sensor_community(folder), 1), ReplayOptions(tmp_path))
+    report = replay(cut(read_recording(folder), 1), ReplayOptions(tmp_path))
     assert report.ok
     found = report.quantities.items()
     assert {name: (q.rows, q.largest_time_difference_ms) for name, q in found} == {
@@ -118,3 +125,52 @@ def test_the_command_writes_a_report_and_says_what_is_wrong(tmp_path: Path) -> N
     result = CliRunner().invoke(main, ["replay", str(tmp_path / "nowhere")])
     assert result.exit_code == 2
     assert "does not exist" in result.output
+
+
+def test_a_series_of_levels_goes_through_the_meter(tmp_path: Path) -> None:
+    file = tmp_path / "levels.csv"
+    write_levels(file, seed=3, rows=180)
+    report = replay(read_recording(file), ReplayOptions(tmp_path / "out"))
+    assert report.ok
+    levels = report.quantities["laeq"]
+    assert levels.rows == levels.delivered == 180
+    assert levels.largest_difference <= 0.06
+    assert levels.largest_time_difference_ms == 0
+
+
+def test_a_series_of_seconds_goes_through_the_meter(tmp_path: Path) -> None:
+    file = tmp_path / "levels.csv"
+    write_levels(file, seed=4, rows=300, period_s=1)
+    report = replay(read_recording(file), ReplayOptions(tmp_path / "out"))
+    assert report.ok
+    assert report.quantities["laeq"].rows == 300
+
+
+def test_a_kit_goes_through_its_sensors_drivers(tmp_path: Path) -> None:
+    file = tmp_path / "19-02-01.CSV"
+    write_kit(file, seed=5, rows=240)
+    recording = read_recording(tmp_path)
+    report = replay(recording, ReplayOptions(tmp_path / "out"))
+    assert report.ok, report.quantities
+    assert set(report.quantities) == {"temperature", "humidity", "laeq", "pm1", "pm2_5", "pm10"}
+    assert report.quantities["pm10"].rows < 240
+    named = {fault.reason for fault in recording.faults}
+    assert named == {
+        "no device model replays BATT (sensor 10)",
+        "no device model replays PRESS (sensor 58)",
+    }
+
+
+def test_a_changed_level_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "levels.csv"
+    write_levels(file, seed=3, rows=5)
+    recording = read_recording(file)
+    wrong = [replace(one, value=one.value + 0.3) for one in perfect(recording)]
+    assert not judged(recording, wrong)
+
+
+def test_levels_are_not_replayed_on_the_virtual_machine(tmp_path: Path) -> None:
+    file = tmp_path / "levels.csv"
+    write_levels(file, seed=3, rows=5)
+    with pytest.raises(RecordingError, match="CPython only"):
+        replay(read_recording(file), ReplayOptions(tmp_path / "out", vm=True))
