@@ -51,3 +51,7 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 wrong use, 3 no port, 4 not in boot mode, 5 wrong chip, 6 wrong
     image, 7 board silent, 8 already provisioned, 9 a test failed, 10 interrupted.
     """
+
+
+if __name__ == "__main__":
+    main()

@@ -8,10 +8,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from hardware import faults
-from hardware.faults import BenchError
 
 COLOURS = {"working": "cyan", "ready": "green", "failed": "red", "gone": "bright_black"}
 BAR_WIDTH = 12
+PULLED_OUT = "It was pulled out in the middle. Plug it in again: it goes on where it stopped."
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Tray:
         """Look at the ports once: start what is new, mark what has gone."""
         present = set(self._look())
         for port, row in self.rows.items():
-            if port not in present and not self._busy(port):
+            if port not in present and row.state != "gone" and not self._busy(port):
                 _taken_off(row)
         for port in sorted(present & self._seen):
             known = self.rows.get(port)
@@ -105,10 +105,15 @@ class Tray:
         try:
             self._work(row)
         except Exception as fault:
-            trouble = fault if isinstance(fault, BenchError) else faults.unforeseen(fault)
-            row.state, row.detail = "failed", str(trouble)
+            if row.port not in self._look():
+                row.step, row.detail = "pulled out", PULLED_OUT
+                row.state = "gone"
+                return
+            row.detail = str(faults.unforeseen(fault))
+            row.state = "failed"
         else:
-            row.state, row.step, row.part = "ready", "take it off", 1.0
+            row.step, row.part = "take it off", 1.0
+            row.state = "ready"
         with self._counting:
             if row.state == "ready":
                 self.ready += 1

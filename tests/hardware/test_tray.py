@@ -1,7 +1,15 @@
 """The tray: its rows as boards come and go, and the whole job on simulated boards."""
 
+import fcntl
 import io
 import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -133,6 +141,15 @@ def test_a_board_pulled_out_in_the_middle_is_gone_only_when_its_work_has_ended(
     ports.finish()
     ports.tray.turn()
     assert ports.states() == {"one": "gone"}
+    assert "pulled out in the middle" in ports.tray.rows["one"].detail
+    assert (ports.tray.ready, ports.tray.failed) == (0, 0)
+    ports.present = ["one"]
+    ports.tray.turn()
+    ports.tray.turn()
+    assert ports.worked == ["one", "one"]
+    del ports.outcome["one"]
+    ports.finish()
+    assert ports.states() == {"one": "ready"}
 
 
 def test_after_q_no_new_board_is_begun(ports: Ports) -> None:
@@ -236,3 +253,96 @@ def test_a_label_that_cannot_be_printed_says_that_the_board_is_done(
         pytest.raises(BenchError, match="The board itself is done"),
     ):
         do(board.path, wrong)
+
+
+class Terminal:
+    """A program in a terminal of its own, 140 by 40."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.shown = b""
+        self.process, self._near = pty.fork()
+        if not self.process:
+            os.environ["TERM"] = "xterm-256color"
+            os.execv(sys.executable, [sys.executable, "-m", "hardware.cli", *arguments])
+        fcntl.ioctl(self._near, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+
+    def wait_for(self, words: bytes, timeout_s: float = 60) -> None:
+        end_s = time.monotonic() + timeout_s
+        while words not in self.shown:
+            assert time.monotonic() < end_s, self.shown[-2000:]
+            self._read()
+
+    def press(self, key: bytes) -> None:
+        os.write(self._near, key)
+
+    def exit_code(self) -> int:
+        while self._read():
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+
+    def _read(self) -> bool:
+        if not select.select([self._near], [], [], 0.2)[0]:
+            return True
+        try:
+            got = os.read(self._near, 65_536)
+        except OSError:
+            return False
+        self.shown += got
+        return bool(got)
+
+
+@pytest.fixture
+def bench_file(tmp_path: Path) -> str:
+    path = tmp_path / "bench.toml"
+    path.write_text('join_address = "https://example.org/join"\n')
+    return str(path)
+
+
+LEAVES_FULL_SCREEN = b"\x1b[?1049l"
+
+
+def test_full_screen_boards_turn_green_and_q_ends_it(
+    plug_in: MakeBoard, plan: Plan, bench_file: str
+) -> None:
+    wired = plan.board.board_json()
+    lacking = {**wired, "sensors": wired["sensors"][:1]}
+    with plug_in("good", wired) as good, plug_in("bad", lacking) as bad:
+        terminal = Terminal(
+            "tray", "--board", "classic", "--bench", bench_file,
+            "--port", good.path, "--port", bad.path,
+        )  # fmt: skip
+        terminal.wait_for(b"1 ready, 1 failed")
+        terminal.press(b"q")
+        assert terminal.exit_code() == Exit.TEST_FAILED
+    assert b"bme280" in terminal.shown
+    assert LEAVES_FULL_SCREEN in terminal.shown
+
+
+def test_ctrl_c_ends_it_at_once_and_gives_the_terminal_back(
+    plug_in: MakeBoard, plan: Plan, bench_file: str
+) -> None:
+    with plug_in(board=plan.board.board_json()) as board:
+        terminal = Terminal(
+            "tray", "--board", "classic", "--bench", bench_file, "--port", board.path
+        )
+        terminal.wait_for(b"working")
+        terminal.press(b"\x03")
+        assert terminal.exit_code() == Exit.INTERRUPTED
+    assert b"Run the same command again" in terminal.shown
+    assert LEAVES_FULL_SCREEN in terminal.shown
+
+
+def test_for_scripts_it_prints_one_object_for_each_board(
+    plug_in: MakeBoard, plan: Plan, bench_file: str
+) -> None:
+    with plug_in(board=plan.board.board_json()) as board:
+        done = subprocess.run(
+            [sys.executable, "-m", "hardware.cli", "tray", "--board", "classic", "--once",
+             "--json", "--bench", bench_file, "--port", board.path, "--name", "Carrer Gran 7"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    told = json.loads(line)
+    assert (told["state"], told["name"]) == ("ready", "Carrer Gran 7")
+    assert Path(told["label"]).exists()
