@@ -35,7 +35,9 @@ class Allowed:
     duplicates: bool = False
     clock_wrong: bool = False
     alarms: frozenset[str] = frozenset()
-    """Kinds of alarms that the faults of this run must or may raise."""
+    """Kinds of alarms that the faults of this run may raise."""
+    elsewhere: frozenset[Position] = frozenset()
+    """Frames that another collector has taken and acknowledged."""
     dropped: Counter[int] = field(default_factory=Counter)
     """Frames that each board itself has counted as dropped."""
 
@@ -50,6 +52,7 @@ class Verdict:
     frames_dropped: int = 0
     frames_lost: int = 0
     frames_cut: int = 0
+    frames_elsewhere: int = 0
     readings_stored: int = 0
     readings_delivered: int = 0
     readings_refused: int = 0
@@ -135,7 +138,11 @@ def _judge_frames(
             verdict.frames_cut += position not in stored
             continue
         verdict.frames_durable += 1
-        if position not in stored:
+        if position in stored:
+            continue
+        if position in allowed.elsewhere:
+            verdict.frames_elsewhere += 1
+        else:
             missing[node] += 1
     for node, count in missing.items():
         dropped = min(count, allowed.dropped[node])
@@ -245,12 +252,14 @@ def _judge_ledger(
     allowed: Allowed,
     verdict: Verdict,
 ) -> None:
+    elsewhere = Counter(node for node, *_ in allowed.elsewhere - stored.keys())
     for node in {node for node, _ in truth.boots}:
         account = storage.ledger.account(node)
         total = sum(1 for position in stored if position[0] == node)
         if account.stored != total:
             verdict.find(f"node {node:08x}: ledger says {account.stored} stored, it is {total}")
-        if account.lost and not allowed.restored:
-            verdict.find(f"node {node:08x}: ledger says {account.lost} lost", account.lost)
+        if account.lost != elsewhere[node] and not allowed.restored:
+            text = f"ledger says {account.lost} lost, another collector has {elsewhere[node]}"
+            verdict.find(f"node {node:08x}: {text}", abs(account.lost - elsewhere[node]))
         if account.outstanding and not allowed.restored:
             verdict.find(f"node {node:08x}: ledger waits for {account.outstanding} frames")

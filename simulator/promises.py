@@ -13,10 +13,16 @@ def broken_promises(archive: Path, truth: Truth, nodes: Iterable[HostedNode]) ->
     promised = acknowledged(truth, nodes)
     if not promised:
         return []
-    with sqlite3.connect(archive) as connection:
-        kept = set(connection.execute("SELECT node, boot, seq FROM frame"))
-    connection.close()
-    return sorted(promised - kept)
+    return sorted(promised - frames_in(archive))
+
+
+def frames_in(archive: Path) -> set[Position]:
+    """All frames in the archive of a collector that does not run."""
+    connection = sqlite3.connect(archive)
+    try:
+        return set(connection.execute("SELECT node, boot, seq FROM frame"))
+    finally:
+        connection.close()
 
 
 def acknowledged(truth: Truth, nodes: Iterable[HostedNode]) -> set[Position]:

@@ -8,13 +8,14 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
 
+from collector.ledger.ledger import LOST_ELSEWHERE, LOST_HERE
 from collector.nodes import NodeInfo, Site
 from collector.readings.observation import Observation
 from firmware.node import Node
@@ -28,7 +29,7 @@ from simulator.fleet_node import Feed, PatientNode
 from simulator.hosted import Bare, HostedBoard, HostedHal, HostedNode
 from simulator.network import Network, SimulatedTransport
 from simulator.oracle import Allowed, Verdict, judge, judge_alarms, name_of
-from simulator.promises import broken_promises
+from simulator.promises import broken_promises, frames_in
 from simulator.scenario import Scenario
 from simulator.truth import Boot, Position, Truth
 from simulator.updates import MARK, Updates
@@ -103,6 +104,7 @@ class Simulation:
         self.quiet = False
         self.alarm_counts: dict[str, int] = {}
         self.broken: set[Position] = set()
+        self.second: CollectorHost | None = None
         self.updates: Updates | None = None
 
     async def main(self, loop: VirtualLoop) -> Verdict:
@@ -287,9 +289,27 @@ class Simulation:
 
     def _collector_crash(self, down_ms: int, table: dict[str, Any]) -> None:
         self.host.crash()
-        if not self.allowed.restored:
+        if not self.allowed.restored and self.second is None:
             self.broken.update(broken_promises(self.host.archive, self.truth, self.nodes))
         self.loop.call_at_ms(self.loop.now_ms + down_ms, self._start_collector)
+
+    def _collector_second(self, down_ms: int, table: dict[str, Any]) -> None:
+        """Somebody starts another collector with the same keys on the same broker, by mistake."""
+        if self.second is not None:
+            return
+        self.allowed.alarms = frozenset((LOST_HERE, LOST_ELSEWHERE))
+        plan = replace(
+            self.host.plan, folder=self.folder / "second", make_sinks=dict, free_bytes=None
+        )
+        self.second = CollectorHost(plan)
+        self.second.start()
+        self.loop.call_at_ms(self.loop.now_ms + down_ms, self._second_gone)
+
+    def _second_gone(self) -> None:
+        """It is found and ended; what it has taken is known from its archive."""
+        if self.second is not None and self.second.running:
+            self.second.crash()
+            self.allowed.elsewhere = frozenset(frames_in(self.second.archive))
 
     def _collector_restore(self, down_ms: int, table: dict[str, Any]) -> None:
         if not self.host.running or self.allowed.restored:
@@ -345,6 +365,7 @@ class Simulation:
         )
         self._disk_freed()
         self._clock_right()
+        self._second_gone()
         self._start_collector()
         for node in self.nodes:
             node.board.files.faults.cut_at = None
