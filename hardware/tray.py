@@ -4,13 +4,14 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from hardware import faults
 
 COLOURS = {"working": "cyan", "ready": "green", "failed": "red", "gone": "bright_black"}
-BAR_WIDTH = 12
+BAR_WIDTH = 8
 PULLED_OUT = "It was pulled out in the middle. Plug it in again: it goes on where it stopped."
 
 
@@ -78,10 +79,13 @@ class Tray:
             else "Plug in; green is done, next. q ends.",
             caption=f"{self.ready} ready, {self.failed} failed",
             expand=True,
+            box=SIMPLE_HEAD,
         )
-        for head, ratio in (("port", 2), ("state", 1), ("step", 2), ("done", 2), ("node", 2)):
-            shown.add_column(head, ratio=ratio, overflow="fold")
-        shown.add_column("what to do", ratio=5, overflow="fold")
+        shown.add_column("port", min_width=8, overflow="fold")
+        for head in ("state", "step", "done"):
+            shown.add_column(head, no_wrap=True)
+        shown.add_column("node", min_width=8, overflow="fold")
+        shown.add_column("what to do", ratio=1, overflow="fold")
         for port in sorted(self.rows):
             row = self.rows[port]
             bar = ProgressBar(total=1.0, completed=row.part, width=BAR_WIDTH)
@@ -125,4 +129,4 @@ class Tray:
 def _taken_off(row: Row) -> None:
     """A failed board's message stays until the next one comes: it says what to do with it."""
     row.state, row.part = "gone", 0.0
-    row.step = "next board, please"
+    row.step = "next, please"

@@ -73,7 +73,7 @@ def ports() -> Ports:
 
 
 def text_of(tray: Tray) -> str:
-    console = Console(width=200, file=io.StringIO(), record=True)
+    console = Console(width=160, file=io.StringIO(), record=True)
     console.print(tray.table())
     return console.export_text()
 
@@ -101,7 +101,7 @@ def test_the_next_board_on_the_same_port_is_worked_on_anew(ports: Ports) -> None
     ports.present = []
     ports.tray.turn()
     assert ports.states() == {"one": "gone"}
-    assert "next board, please" in text_of(ports.tray)
+    assert "next, please" in text_of(ports.tray)
     ports.present = ["one"]
     ports.tray.turn()
     ports.tray.turn()
@@ -266,7 +266,7 @@ class Terminal:
             os.execv(sys.executable, [sys.executable, "-m", "hardware.cli", *arguments])
         fcntl.ioctl(self._near, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
 
-    def wait_for(self, words: bytes, timeout_s: float = 60) -> None:
+    def wait_for(self, words: bytes, timeout_s: float = 150) -> None:
         end_s = time.monotonic() + timeout_s
         while words not in self.shown:
             assert time.monotonic() < end_s, self.shown[-2000:]
