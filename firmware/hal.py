@@ -165,7 +165,7 @@ class BoardHal:
         import machine
 
         second = unix_s - (946_684_800 if time.gmtime(0)[0] == 2000 else 0)
-        year, month, day, hour, minute, second, weekday, _ = time.gmtime(second)
+        year, month, day, hour, minute, second, weekday = time.gmtime(second)[:7]
         machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
 
     def rtc_memory(self, data: "bytes | None" = None) -> bytes:

@@ -151,7 +151,7 @@ def _objection(node: "Node", size: int, sha256: bytes, version: str, signature: 
 
     if not verify(public, message(size, sha256, version), signature):
         return "the signature is wrong"
-    status = node.hal.files.statvfs("")
+    status = node.hal.files.statvfs(".")
     if status[4] * status[1] < 3 * size:
         return "no room"
     return ""
