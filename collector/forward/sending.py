@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from collector.forward.cuts import Cuts, Key, halves, key_of
 from collector.forward.limits import Limits
 from collector.readings.observation import Observation
 from collector.sinks.base import (
@@ -39,6 +40,7 @@ FAILURES_BEFORE_BISECTION = 3
 NETWORK_SILENT_AFTER = 3
 RETRY_S = 30.0
 SUSPECTS_MAX = 6
+CONFIRMATIONS = 2
 FAILING_MAX = 10_000
 READBACK_ATTEMPTS = 3
 
@@ -76,7 +78,8 @@ class Sender:
         self._sink = sink
         self._limits = limits
         self._turn = asyncio.Lock()
-        self._failed: dict[tuple[int, int], int] = {}
+        self._failed: dict[Key, int] = {}
+        self._cuts = Cuts()
         self._silent: set[str] = set()
 
     async def send(self, group: Group, results: Results) -> None:
@@ -86,30 +89,43 @@ class Sender:
             results.delayed += [(o, wait_s) for o in group.observations]
             return
         await asyncio.sleep(wait_s)
-        key = (group.observations[0].frame.id, group.observations[0].reading)
-        pending, part = [group], group
+        pending, part = self._cuts.parts(group), group
         try:
-            if self._failed.get(key, 0) >= FAILURES_BEFORE_BISECTION:
-                pending.clear()
-                await self._probe(group, results)
             while pending:
                 part = pending.pop()
-                try:
-                    await self._request(part, results)
-                except (Refused, TooLarge) as refusal:
-                    pending += self._halves(part, refusal, results)
-            self._failed.pop(key, None)
-        except AccessDenied as denial:
-            gate = self._limits.address_gate(group.address)
-            wait_s = gate.denied(self._now(), denial.reason)
-            where = f" for {group.address}" if group.address else ""
-            log.warning("%s: access denied%s: %s", self._sink.name, where, denial.reason)
-            self._later([part, *pending], wait_s, results)
-        except Failed as failure:
+                pending += await self._send_part(part, results)
+        except (AccessDenied, Failed, NetworkWaits) as interruption:
+            if part is not group:
+                self._cuts.remember([part, *pending])
+            if isinstance(interruption, NetworkWaits):
+                raise
+            self._later([part, *pending], self._close(part, interruption), results)
+
+    def _close(self, part: Group, interruption: AccessDenied | Failed) -> float:
+        """Closes the gate that this part went through; returns for how long."""
+        if isinstance(interruption, Failed):
             if len(self._failed) >= FAILING_MAX:
                 self._failed.clear()
+            key = key_of(part)
             self._failed[key] = self._failed.get(key, 0) + 1
-            self._later([part, *pending], self._failure(part.address, failure), results)
+            return self._failure(part.address, interruption)
+        where = f" for {part.address}" if part.address else ""
+        log.warning("%s: access denied%s: %s", self._sink.name, where, interruption.reason)
+        return self._limits.address_gate(part.address).denied(self._now(), interruption.reason)
+
+    async def _send_part(self, part: Group, results: Results) -> list[Group]:
+        """Sends a part of a group; returns its halves when it was refused whole."""
+        key = key_of(part)
+        if self._failed.get(key, 0) >= FAILURES_BEFORE_BISECTION:
+            await self._probe(part, results)
+        else:
+            try:
+                await self._request(part, results)
+            except (Refused, TooLarge) as refusal:
+                return self._halves(part, refusal, results)
+        self._failed.pop(key, None)
+        self._cuts.forget(part)
+        return []
 
     async def call(self, request: Callable[[], Awaitable[None]]) -> None:
         """Prepares or provisions. Raises NetworkWaits, with the gate closed, when that fails."""
@@ -197,43 +213,66 @@ class Sender:
             await asyncio.sleep(wait_s)
 
     def _halves(self, group: Group, refusal: Refused | TooLarge, results: Results) -> list[Group]:
+        """The halves of what was refused; the network, which answered, is well."""
         readings = group.observations
+        self._silent.clear()
+        self._limits.succeeded(group.address)
         if len(readings) == 1:
             results.rejected.append((readings[0], refusal.reason))
-            self._limits.succeeded(group.address)
+            self._cuts.forget(group)
             return []
         self.counters.bisections += 1
-        return _halves(group)
+        return halves(group)
 
     async def _probe(self, group: Group, results: Results) -> None:
         """Halves a group that the server failed on again and again.
 
-        A single reading is to blame only when others of the same group get through meanwhile;
-        else the server is down, and nobody is.
+        A single reading is to blame only when others of the same group get through meanwhile, and
+        it fails each time it is asked for alone; else the server is down, and nobody is.
         """
         self.counters.bisections += 1
         accepted_before = len(results.accepted)
         suspects: list[tuple[Observation, Failed]] = []
-        pending = deque([group])
-        while pending:
-            part = pending.popleft() if len(suspects) & 1 else pending.pop()
-            try:
-                await self._request(part, results)
-            except (Refused, TooLarge) as refusal:
-                pending.extend(self._halves(part, refusal, results))
-            except Failed as failure:
-                if len(part.observations) > 1:
-                    pending.extend(_halves(part))
-                    continue
-                suspects.append((part.observations[0], failure))
-                if len(suspects) >= SUSPECTS_MAX and len(results.accepted) == accepted_before:
-                    break
+        pending, part = deque([group]), group
+        try:
+            while pending:
+                part = pending.popleft() if len(suspects) & 1 else pending.pop()
+                try:
+                    await self._request(part, results)
+                except (Refused, TooLarge) as refusal:
+                    pending.extend(self._halves(part, refusal, results))
+                except Failed as failure:
+                    if len(part.observations) > 1:
+                        pending.extend(halves(part))
+                        continue
+                    suspects.append((part.observations[0], failure))
+                    if len(suspects) >= SUSPECTS_MAX and len(results.accepted) == accepted_before:
+                        break
+        except NetworkWaits:
+            alone = [Group(group.address, [reading]) for reading, _ in suspects]
+            self._cuts.remember([*alone, part, *pending])
+            raise
         if len(results.accepted) > accepted_before:
-            results.rejected += [(reading, failure.reason) for reading, failure in suspects]
+            for reading, _ in suspects:
+                await self._confirm(Group(group.address, [reading]), results)
         elif suspects:
             wait_s = self._failure(group.address, suspects[0][1])
             waiting = [Group(group.address, [reading]) for reading, _ in suspects]
             self._later([*waiting, *pending], wait_s, results)
+
+    async def _confirm(self, suspect: Group, results: Results) -> None:
+        """Asks again for a reading that failed alone; rejects it when it fails each time."""
+        reason = ""
+        for _ in range(CONFIRMATIONS):
+            try:
+                await self._request(suspect, results)
+            except (Refused, TooLarge) as refusal:
+                self._halves(suspect, refusal, results)
+            except Failed as failure:
+                reason = failure.reason
+                continue
+            return
+        results.rejected.append((suspect.observations[0], reason))
 
     def _failure(self, address: str, failure: Failed) -> float:
         """Closes the gate of the address, and the network's when several fail in a row."""
@@ -264,12 +303,3 @@ def _note(observation: Observation, outcome: Outcome, results: Results) -> None:
         results.unknown.append(observation)
     elif isinstance(outcome, Retry):
         results.delayed.append((observation, outcome.after_s or RETRY_S))
-
-
-def _halves(group: Group) -> list[Group]:
-    """Both halves, the earlier one last, for it is taken from the end."""
-    middle = len(group.observations) // 2
-    return [
-        Group(group.address, group.observations[middle:]),
-        Group(group.address, group.observations[:middle]),
-    ]

@@ -358,6 +358,53 @@ def test_one_bad_reading_is_found_by_halving(tmp_path: Path) -> None:
     ]
 
 
+def test_halving_goes_on_where_a_busy_network_stopped_it(tmp_path: Path) -> None:
+    class Busy(Pretended):
+        """Refuses what holds the bad reading, and has no time for every second request."""
+
+        async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
+            if len(self.requests) % 2:
+                self.plan.insert(0, NotSent("busy", 5.0))
+            return await super().send(batch)
+
+    async def story(rig: Rig) -> None:
+        rig.sink.bad = lambda o: (o.frame.id, o.reading) == (1, 0)
+        await rig.add(5)
+        rig.start()
+        await rig.idle()
+
+    sink = Busy(idempotent=True, largest_batch=1000)
+    rig = play(tmp_path, sink, story)
+    assert rig.count("rejected") == 1
+    assert len(sink.held) == len(set(sink.held)) == 5 * A_FRAME - 1
+    assert len(sink.requests) < 50, "480 readings take 9 halvings, 2 requests each, twice"
+    assert len(rig.forwarder._sender._cuts) == 0
+
+
+def test_one_failure_alone_condemns_no_reading(tmp_path: Path) -> None:
+    class Moody(Pretended):
+        """Fails for one reading seven times, then takes it."""
+
+        moods = 7
+
+        async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
+            if self.moods and any((o.frame.id, o.reading) == (1, 40) for o in batch):
+                self.moods -= len(batch) == 1 or self.moods > 1
+                raise Failed("status 500")
+            return await super().send(batch)
+
+    async def story(rig: Rig) -> None:
+        await rig.add(2)
+        rig.start()
+        await rig.idle()
+
+    sink = Moody(idempotent=True)
+    rig = play(tmp_path, sink, story)
+    assert sink.moods == 0
+    assert rig.count("rejected") == 0
+    assert rig.count("delivered") == 2 * A_FRAME
+
+
 def test_a_server_that_fails_for_one_reading_is_told_from_one_that_is_down(tmp_path: Path) -> None:
     sink = Pretended(idempotent=True)
 
