@@ -56,7 +56,7 @@ def required() -> Require:
 
 @pytest.fixture
 def forward(tmp_path: Path) -> Forward:
-    """Forwards a street through a sink, from an archive of its own each time; gives the readings."""
+    """Forwards a street through a sink, from an archive of its own; gives how many readings."""
 
     async def run(sink: Sink, folder: Path, frames: int) -> None:
         path = folder / "archive.db"
