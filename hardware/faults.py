@@ -50,6 +50,15 @@ def no_port(port: str) -> BenchError:
     )
 
 
+def not_a_port(port: str) -> BenchError:
+    """A name that is no serial port."""
+    return BenchError(
+        Exit.NO_PORT,
+        f"{port} is no serial port",
+        "Ports are named like /dev/ttyUSB0 or /dev/ttyACM0; look at `osn-board list`",
+    )
+
+
 def no_permission(port: str) -> BenchError:
     """The user may not open the port."""
     return BenchError(

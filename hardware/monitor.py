@@ -1,9 +1,14 @@
 """What a board says on its serial line, put into words as it comes."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import serial
+
+from hardware import faults
+from hardware.session import patiently
 from protocol import wire
 from protocol.decoder import Frame, decode, open_frame
 from protocol.mac import derive
@@ -20,6 +25,8 @@ TYPES = {
     wire.T_RESULT: "RESULT",
 }
 READINGS_MAX = 12
+READ_S = 0.2
+READ_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,25 @@ class Monitor:
         except FrameError as fault:
             return f"NOT AUTHENTIC ({fault})"
         return "authentic"
+
+
+def watch(port: str, monitor: Monitor, baud: int, seconds: float | None) -> Iterator[Event]:
+    """Events of a port as they come, for so many seconds or for ever.
+
+    The modem lines are left low, so that the board is not reset. Raises BenchError.
+    """
+    line = serial.Serial(baudrate=baud, timeout=READ_S, exclusive=True)
+    line.port, line.dtr, line.rts = port, False, False
+    patiently(port, line.open)
+    end_s = None if seconds is None else time.monotonic() + seconds
+    try:
+        while end_s is None or time.monotonic() < end_s:
+            yield from monitor.feed(line.read(max(1, min(line.in_waiting, READ_BYTES))))
+    except (OSError, TypeError) as fault:
+        raise faults.connection_lost(port) from fault
+    finally:
+        line.close()
+    yield from monitor.feed(b"")
 
 
 def _values(frame: Frame) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mpremote import transport_serial
 from mpremote.transport import TransportError, TransportExecError
@@ -63,6 +63,7 @@ def digest(path):
 """
 
 Progress = Callable[[float], None]
+T = TypeVar("T")
 
 # mpremote prints what it read when no prompt came; our output is for people, or JSON.
 vars(transport_serial)["print"] = lambda *values, **options: None
@@ -165,19 +166,31 @@ class Session:
             raise faults.connection_lost(self.port) from fault
 
 
-def open_port(port: str, baud: int = BAUD) -> SerialTransport:
-    """The serial transport. Raises BenchError in a technician's words.
+def check_port(port: str) -> None:
+    """Raises BenchError for a port that is not there, is none, or may not be opened."""
+    if not Path(port).exists():
+        raise faults.no_port(port)
+    if not Path(port).is_char_device():
+        raise faults.not_a_port(port)
+    if not os.access(port, os.R_OK | os.W_OK):
+        raise faults.no_permission(port)
 
-    A port that is in use is tried again for a second: a program that ends lets it go late.
+
+def open_port(port: str, baud: int = BAUD) -> SerialTransport:
+    """The serial transport. Raises BenchError in a technician's words."""
+    return patiently(port, lambda: SerialTransport(port, baudrate=baud))
+
+
+def patiently(port: str, open_it: Callable[[], T]) -> T:
+    """What opens a port; one that is in use is tried again for a second.
+
+    For a program that ends lets its port go late. Raises BenchError.
     """
     deadline_s = time.monotonic() + BUSY_S
     while True:
-        if not Path(port).exists():
-            raise faults.no_port(port)
-        if not os.access(port, os.R_OK | os.W_OK):
-            raise faults.no_permission(port)
+        check_port(port)
         try:
-            return SerialTransport(port, baudrate=baud)
+            return open_it()
         except (OSError, TransportError) as fault:
             if time.monotonic() > deadline_s:
                 raise faults.port_busy(port) from fault

@@ -1,13 +1,12 @@
 """osn-board monitor"""
 
+import contextlib
 import json
-import time
 from pathlib import Path
 
 import click
-import serial
 
-from hardware import faults, monitor, records
+from hardware import monitor, records
 from hardware.commands import common
 
 
@@ -26,26 +25,21 @@ def monitor_command(
 ) -> None:
     """Decode live what a board says on its serial line: frames, readings, console.
 
-    With a bench file whose records hold the node's key, frames are checked too.
+    With a bench file whose records hold the node's key, frames are checked too. Watching does not
+    restart the board. Ctrl-C ends it; when the cable comes out it ends with code 10.
 
     \b
-    Example:
+    Examples:
       osn-board monitor --port /dev/ttyUSB0 --bench bench.toml
+      osn-board monitor --port /dev/ttyUSB0 --seconds 60 --json > minute.jsonl
     """
     with common.reported(as_json):
         port = common.one_port(named)
         keys = {}
         if bench_file is not None:
             for entry in records.known(common.records_path(bench_file)):
-                keys[int(entry["node"], 16)] = bytes.fromhex(entry["key"])
-        watch = monitor.Monitor(keys)
-        try:
-            with serial.serial_for_url(port, baudrate=baud, timeout=0.2, exclusive=True) as line:
-                end_s = time.monotonic() + seconds if seconds else None
-                while end_s is None or time.monotonic() < end_s:
-                    for event in watch.feed(line.read(4096)):
-                        click.echo(json.dumps(event.facts) if as_json else event.text)
-        except serial.SerialException as fault:
-            if not Path(port).exists():
-                raise faults.no_port(port) from fault
-            raise faults.connection_lost(port) from fault
+                identity = records.identity_in(entry)
+                keys[identity.node] = identity.key
+        with contextlib.suppress(KeyboardInterrupt):
+            for event in monitor.watch(port, monitor.Monitor(keys), baud, seconds):
+                click.echo(json.dumps(event.facts) if as_json else event.text)
