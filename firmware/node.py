@@ -9,7 +9,6 @@ from firmware.live import Live
 from firmware.outbox import Outbox
 from firmware.rtc import SystemTime
 from firmware.sampling import Grid, Sampler
-from firmware.slots import Slots, take_up
 from firmware.unload import unload
 from firmware.version import VERSION
 from protocol import quantity, wire
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from firmware.power import Sleeper, Vitals
     from firmware.settings import Settings
-    from firmware.slots import BuildTrial, Ended
+    from firmware.slots import BuildTrial, Ended, Slots
     from firmware.types import Hal, Schedule, Transport
 
 DEEPSLEEP_RESET = 4
@@ -76,23 +75,19 @@ class Node:
         self.settings = settings
         self.identity = identity
         self.clock = Clock(hal)
+        self.safe_mode = self._count_start()
+        self.sensors: "list[tuple[Any, int]]" = []
+        vitals = None
+        self.sampler: "Sampler | None" = None
+        if not self.safe_mode:  # before all else: nothing takes as much memory for a moment
+            self.sensors = load_sensors(board, hal, 0) if sensors is None else sensors
+            self._calibrate(settings["noise_calibration_cdb"])
+            vitals = self._add_vitals()
+        unload(*ONLY_AT_START)
         self.system_time = SystemTime(hal)
         self.outbox = Outbox(hal, identity, settings)
         self.downlink = Downlink(self)
         self.link = Link(self)
-        self.safe_mode = False
-        if hal.reset_cause() != DEEPSLEEP_RESET:
-            slots = Slots(hal)
-            if slots.id and not slots.trial:  # the resets before were those of a build on trial
-                health.set_starts(hal.nvs, 0)
-            self.safe_mode = health.count_start(hal.nvs) > health.QUICK_RESETS
-        self.sensors: "list[tuple[Any, int]]" = []
-        vitals = None
-        self.sampler: "Sampler | None" = None
-        if not self.safe_mode:
-            self.sensors = load_sensors(board, hal, 0) if sensors is None else sensors
-            self._calibrate(settings["noise_calibration_cdb"])
-            vitals = self._add_vitals()
         if self.sensors:
             interval_ms = settings["sample_interval_s"] * 1000
             self.sampler = Sampler(
@@ -146,7 +141,19 @@ class Node:
             self.link.open(now)
             if self.sleeper is not None:
                 self.sleeper.stay(now)
-        unload(*ONLY_AT_START)
+        unload("firmware.slots")
+
+    def _count_start(self) -> bool:
+        """Count a start that is no wake; whether there were so many that safe mode is due."""
+        from firmware.slots import Slots
+
+        nvs = self.hal.nvs
+        if self.hal.reset_cause() == DEEPSLEEP_RESET:
+            return False
+        slots = Slots(self.hal)
+        if slots.id and not slots.trial:  # the resets before were those of a build on trial
+            health.set_starts(nvs, 0)
+        return health.count_start(nvs) > health.QUICK_RESETS
 
     def _add_vitals(self) -> "Vitals | None":
         """For a board that sleeps: a sensor of its own awake time and charge."""
@@ -172,6 +179,8 @@ class Node:
 
     def _take_up_update(self) -> None:
         """A build on trial, a trial that failed, or a fetch that was interrupted."""
+        from firmware.slots import take_up
+
         self._trial = take_up(self)
         for slot in (".0", ".1"):
             try:
@@ -287,9 +296,11 @@ class Node:
     @property
     def on_trial(self) -> bool:
         """Whether this build still has to prove itself."""
+        from firmware.slots import Slots
+
         return bool(Slots(self.hal).trial)
 
-    def tell_update(self, slots: Slots, good: bool) -> None:
+    def tell_update(self, slots: "Slots", good: bool) -> None:
         """Tell what became of the update on trial, with the version that runs; once, and surely."""
         status = wire.R_DONE if good else wire.R_FAILED
         self.result(wire.T_UPDATE, slots.id, 0, status, self.version.encode())

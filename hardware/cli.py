@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "identify": ("care", "Blink a board's LED."),
     "repl": ("care", "Talk to a board's MicroPython prompt."),
     "update": ("care", "Bring a board's firmware up to date over USB; its data stay."),
+    "rekey": ("rekey", "Hand a board the next key, which the collector made."),
     "wipe": ("care", "Take identity, settings and data from a board."),
     "sheet": ("sheet", "Write the wiring sheet of a type of board."),
     "bundle": ("bundle", "Make a signed update for boards in the field."),

@@ -134,6 +134,16 @@ def already_provisioned(port: str, node: str) -> BenchError:
     )
 
 
+def other_node(port: str, found: str | None, wanted: str) -> BenchError:
+    """The board is not the node that a record is for."""
+    return BenchError(
+        Exit.FAILED,
+        f"The board on {port} is {f'node {found}' if found else 'no node yet'}, "
+        f"and the record is for node {wanted}",
+        "Plug in the right board, or take the right record",
+    )
+
+
 def unforeseen(fault: Exception) -> BenchError:
     """The technician's error for what no step foresaw: a full disk, a missing program, a bug."""
     if isinstance(fault, BenchError):

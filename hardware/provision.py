@@ -110,7 +110,7 @@ def provision(
         records.append(records_path, records.record(identity, name, board, site, mobile))
         opened.run(
             SAVE.format(
-                slot=_path(opened, slot),
+                slot=board_path(opened, slot),
                 node=identity.node,
                 boot=identity.boot,
                 uuid=uuid.UUID(identity.uuid).hex,
@@ -126,7 +126,7 @@ def put_settings(
     opened: Session, identity: Identity, settings: Mapping[str, int | str], slot: str = SLOT
 ) -> None:
     """Leave settings for the next start of the firmware, with what the broker asks for."""
-    base = _path(opened, slot).rsplit("/", 1)[0]
+    base = board_path(opened, slot).rsplit("/", 1)[0]
     content = json.dumps(broker_entry(identity) | dict(settings), sort_keys=True)
     opened.put(f"{base}/provision.json", content.encode())
 
@@ -142,7 +142,7 @@ def broker_entry(identity: Identity) -> dict[str, int | str]:
 
 def verify(opened: Session, identity: Identity, board: str, slot: str = SLOT) -> None:
     """Read back an authenticated HELLO and compare it. Raises BenchError when it differs."""
-    text = opened.run(HELLO.format(slot=_path(opened, slot), board=board)).strip()
+    text = opened.run(HELLO.format(slot=board_path(opened, slot), board=board)).strip()
     try:
         raw = bytes.fromhex(text)
         open_frame(raw, derive(identity.key, b"up"))
@@ -169,5 +169,6 @@ def _unproved(opened: Session, why: str) -> BenchError:
     )
 
 
-def _path(opened: Session, slot: str) -> str:
+def board_path(opened: Session, slot: str) -> str:
+    """The folder of a slot as the board names it."""
     return str(opened.value("__import__('os').getcwd()")).rstrip("/") + "/" + slot

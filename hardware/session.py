@@ -205,6 +205,8 @@ def _at_prompt(port: str, timeout_s: float) -> SerialTransport:
         try:
             transport.serial.timeout = ATTEMPT_S
             transport.enter_raw_repl(soft_reset=False, timeout_overall=ATTEMPT_S)
+            # A board that was just starting may show a prompt and be interrupted once more.
+            transport.exec_raw("1", timeout=ATTEMPT_S)
         except (TransportError, OSError) as fault:
             _close(transport)
             if time.monotonic() > deadline_s:

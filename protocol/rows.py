@@ -70,6 +70,8 @@ class Rows:
         self._values = array("i", bytes(4 * total))
         self._times = array("i", bytes(4 * rows_max))
         self._quality = bytearray(rows_max * columns)
+        # Then values and qualities of a cell have the same index.
+        self._scalar = total == rows_max * columns
         # Rows before this one are dropped.
         self._first = 0
         self._period_ms = 0
@@ -109,12 +111,23 @@ class Rows:
             offset = self._times[row - 1]
         self._times[row] = offset
         values = self._values
-        for column in range(1, len(self._starts)):
-            width = self._fields[_FIELDS * column + 3] or 1
-            start = self._starts[column] + row * width
-            for index in range(start, start + width):
-                values[index] = values[index - width] if row else 0
-            self._quality[column * self._rows_max + row] = _MISSING
+        quality = self._quality
+        rows_max = self._rows_max
+        at = row + rows_max
+        if self._scalar:
+            end = len(quality)
+            while at < end:
+                values[at] = values[at - 1] if row else 0
+                quality[at] = _MISSING
+                at += rows_max
+        else:
+            for column in range(1, len(self._starts)):
+                width = self._fields[_FIELDS * column + 3] or 1
+                start = self._starts[column] + row * width
+                for index in range(start, start + width):
+                    values[index] = values[index - width] if row else 0
+                quality[at] = _MISSING
+                at += rows_max
         self.rows += 1
         return self.rows - 1
 
@@ -123,9 +136,8 @@ class Rows:
 
         Outside int32 the nearest is kept, of quality below or above.
         """
-        column += 1
         row = self._first + self.rows - 1
-        at = column * self._rows_max + row
+        at = (column + 1) * self._rows_max + row
         if value is None:
             self._quality[at] = quality or _MISSING
             return
@@ -137,6 +149,10 @@ class Rows:
             self._quality[at] = quality or _BELOW
         elif not band:
             self._quality[at] = quality
+        if self._scalar:
+            self._values[at] = value
+            return
+        column += 1
         width = self._fields[_FIELDS * column + 3] or 1
         self._values[self._starts[column] + row * width + band] = value
 

@@ -204,6 +204,8 @@ class Batch(Rows):
         values = self._values
         coding = self._coding[column]
         k = self._rice[column]
+        if not self._fields[_FIELDS * column + 3]:
+            return self._walk_scalar(builder, self._starts[column] + self._first, rows, coding, k)
         width = stride = self._fields[_FIELDS * column + 3] or 1
         first = self._starts[column] + self._first * stride
         if column == self._column and self._part:
@@ -239,6 +241,40 @@ class Batch(Rows):
                     gap += 1
                 index += 1
         self._width = width
+        self._steps = steps
+        self._total = total
+        return first
+
+    def _walk_scalar(
+        self, builder: "FrameBuilder | None", first: int, rows: int, coding: int, k: int
+    ) -> int:
+        """The same for a column without bands, whose values lie from first on."""
+        values = self._values
+        self._width = 1
+        if builder and coding == _CONSTANT:
+            return first
+        total = steps = gap = 0
+        left = values[first]
+        for index in range(first + 1, first + rows):
+            rise = values[index]
+            code = rise - left
+            left = rise
+            if code > _SMALL or code < -_SMALL:
+                # Modulo 2**32, as signed.
+                code = (code + 0x80000000) % 0x100000000 - 0x80000000
+            code = code << 1 if code >= 0 else (-code << 1) - 1
+            if not builder:
+                if code:
+                    steps += 1
+                    total += code if code < _CODE_CAP else _CODE_CAP
+            elif coding != _SPARSE:
+                self._put(builder, code, k)
+            elif code:
+                self._put(builder, gap, _GAP_K)
+                self._put(builder, code - 1, k)
+                gap = 0
+            else:
+                gap += 1
         self._steps = steps
         self._total = total
         return first

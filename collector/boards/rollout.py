@@ -200,6 +200,8 @@ class Rollouts:
         if target is None or target.state in (GOOD, FAILED) or id != target.id:
             return
         if status == wire.R_WANTED and len(data) >= 4:
+            if target.state == TRYING:  # sent before it had all, and overtaken
+                return
             self._pieces(target, int.from_bytes(data[:4], "little"))
         elif status == wire.R_PENDING:
             self._change(target, TRYING)

@@ -9,8 +9,10 @@ import click
 
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.tables import progress_bar
-from collector.doctor.checkup import examine, page_faults
-from collector.doctor.checkup import repair as save
+from collector.doctor.checkup import examine
+from collector.doctor.salvage import log_fault, page_faults, replace_quarantine
+from collector.doctor.salvage import repair as save
+from collector.settings import Config
 from collector.single import AlreadyRunning
 
 EXIT_ALARM = 3
@@ -21,10 +23,10 @@ EXIT_ALARM = 3
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
 @config_option
 def doctor(repair: bool, as_json: bool, config_file: Path) -> None:
-    """Look at pages, ledger, keys, disk, clock, card wear and links.
+    """Look at pages, log, ledger, keys, disk, clock, card wear, brokers and serial ports.
 
-    Exit code 3 when something is not well. --repair needs the collector stopped; the damaged
-    archive is set aside, never deleted, and boards send again what they still hold.
+    Exit code 3 when something is not well. --repair needs the collector stopped; a damaged file is
+    set aside, never deleted, and boards send again what they still hold.
 
     \b
     Example:
@@ -33,19 +35,10 @@ def doctor(repair: bool, as_json: bool, config_file: Path) -> None:
     """
     config = load_config(config_file)
     if repair:
-        archive = config.collector.archive
-        if not archive.exists() or not page_faults(archive):
-            click.echo("the archive's pages are whole; there is nothing to repair")
-        else:
-            try:
-                with progress_bar("saving frames") as advance:
-                    saved = save(config, advance)
-            except (AlreadyRunning, sqlite3.Error, OSError) as error:
-                fail(f"{error}; stop the collector first, and keep the file as it is")
-            click.echo(
-                f"{saved.frames} frames saved, {saved.unreadable} unreadable; "
-                f"the damaged archive is {saved.aside}"
-            )
+        try:
+            _repair(config)
+        except (AlreadyRunning, sqlite3.Error, OSError) as error:
+            fail(f"{error}; stop the collector first, and keep the file as it is")
     well = True
     for finding in examine(config):
         well = well and finding.well
@@ -54,3 +47,19 @@ def doctor(repair: bool, as_json: bool, config_file: Path) -> None:
         else:
             click.echo(f"{'ok' if finding.well else '! '} {finding.what}: {finding.text}")
     sys.exit(0 if well else EXIT_ALARM)
+
+
+def _repair(config: Config) -> None:
+    archive, quarantine = config.collector.archive, config.collector.quarantine
+    damaged = archive.exists() and (page_faults(archive) or log_fault(archive))
+    if damaged:
+        with progress_bar("saving frames") as advance:
+            saved = save(config, advance)
+        click.echo(
+            f"{saved.frames} frames saved, {saved.unreadable} unreadable; "
+            f"the damaged archive is {saved.aside}"
+        )
+    if quarantine.exists() and page_faults(quarantine):
+        click.echo(f"the damaged quarantine is {replace_quarantine(config)}; another is begun")
+    elif not damaged:
+        click.echo("archive and quarantine are whole; there is nothing to repair")

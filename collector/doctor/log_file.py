@@ -15,12 +15,18 @@ _MAGIC = 0x377F0682
 
 @dataclass(slots=True)
 class Log:
-    """Newest committed image of each page, how many frames there are, and bytes after them."""
+    """Newest committed image of each page, how many frames there are, and bytes after them.
+
+    `stranded` are pages of this log that lie behind a damaged or torn frame: SQLite ignores them,
+    though some may have been committed; `stranded_commits` of them end a commit.
+    """
 
     page_bytes: int = 0
     frames: int = 0
     torn_bytes: int = 0
     pages: dict[int, bytes] = field(default_factory=dict)
+    stranded: list[tuple[int, bytes]] = field(default_factory=list)
+    stranded_commits: int = 0
 
 
 def read_log(path: Path, keep_pages: bool = False) -> Log | None:
@@ -60,7 +66,22 @@ def read_log(path: Path, keep_pages: bool = False) -> Log | None:
             waiting = {}
             log.frames = frames
             log.torn_bytes = len(raw) - position
+    _add_stranded(log, raw, position, (salt1, salt2), keep_pages)
     return log
+
+
+def _add_stranded(
+    log: Log, raw: bytes, position: int, salts: tuple[int, int], keep_pages: bool
+) -> None:
+    """Frames behind the first bad one; those of an earlier round of the log have other salts."""
+    step = _FRAME_HEAD_BYTES + log.page_bytes
+    for at in range(position + step, len(raw) - step + 1, step):
+        number, commit, salt1, salt2 = struct.unpack_from(">4I", raw, at)
+        if (salt1, salt2) != salts or not number:
+            continue
+        page = raw[at + _FRAME_HEAD_BYTES : at + step] if keep_pages else b""
+        log.stranded.append((number, page))
+        log.stranded_commits += commit > 0
 
 
 def _checksum(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:

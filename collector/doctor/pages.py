@@ -60,8 +60,8 @@ def mark_lost(saved: sqlite3.Connection) -> int:
     return lost
 
 
-def page_images(path: Path) -> tuple[int, dict[int, bytes]]:
-    """(page size, every page by number), the log's committed pages on top."""
+def page_images(path: Path) -> tuple[int, dict[int, bytes], list[tuple[int, bytes]]]:
+    """(page size, every page by number with the log's commits on top, the log's stranded pages)."""
     raw = path.read_bytes()
     log = read_log(Path(f"{path}-wal"), keep_pages=True)
     size = int.from_bytes(raw[16:18], "big") if len(raw) >= 18 else 0
@@ -69,18 +69,21 @@ def page_images(path: Path) -> tuple[int, dict[int, bytes]]:
     if size < 512 or size & (size - 1):
         size = log.page_bytes if log is not None and log.page_bytes else 4_096
     pages = {at // size + 1: raw[at : at + size] for at in range(0, len(raw), size)}
-    if log is not None and log.page_bytes == size:
-        pages |= log.pages
-    return size, pages
+    if log is None or log.page_bytes != size:
+        return size, pages, []
+    return size, pages | log.pages, log.stranded
 
 
 def carve(path: Path) -> Iterator[StoredFrame]:
     """Every frame that some page holds; the same frame may come more than once."""
-    size, pages = page_images(path)
-    for number, page in pages.items():
+    size, pages, stranded = page_images(path)
+    behind = pages | dict(stranded)
+    leaves = [(number, page, pages) for number, page in pages.items()]
+    leaves += [(number, page, behind) for number, page in stranded]
+    for number, page, others in leaves:
         start = 100 if number == 1 else 0
         if len(page) == size and page[start] == _LEAF:
-            yield from _rows(page, start, size, pages)
+            yield from _rows(page, start, size, others)
 
 
 def _rows(page: bytes, start: int, size: int, pages: Mapping[int, bytes]) -> Iterator[StoredFrame]:

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 SETTLED_S = 30.0
 """A connection that held this long was a good one: the next wait starts short again."""
 REACHED_NODES_MAX = 20_000
+TRY_S = 5.0
+UNREACHED = (aiomqtt.MqttError, OSError, ValueError)
+"""What a broker that cannot be used raises; errors of TLS and time-outs are an OSError too."""
 
 
 class MqttTransport:
@@ -45,7 +48,7 @@ class MqttTransport:
             started_s = loop.time()
             try:
                 await self._session(deliver)
-            except (aiomqtt.MqttError, OSError, ValueError, ssl.SSLError) as error:
+            except UNREACHED as error:
                 self._lost(error)
             if loop.time() - started_s >= SETTLED_S:
                 waits = delays_s(self._settings.reconnect_s, self._settings.reconnect_longest_s)
@@ -88,22 +91,13 @@ class MqttTransport:
                 counters.disconnects += 1
 
     def _client(self, deliver: Deliver) -> aiomqtt.Client:
-        settings = self._settings
-
         def inbox(maxsize: int = 0) -> "_Inbox":
             return _Inbox(self, deliver)
 
         client = aiomqtt.Client(
-            settings.host,
-            settings.port_used,
-            username=settings.user,
-            password=settings.password.reveal() if settings.password else None,
-            clean_session=True,
-            keepalive=settings.keepalive_s,
-            tls_context=tls_context(settings),
+            **_options(self._settings),
             # aiomqtt makes one queue of this type and puts each message in it
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", inbox),
-            logger=logging.getLogger(f"{__name__}.client"),
         )
         read_ahead(client)
         return client
@@ -201,6 +195,26 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
 
     def put_nowait(self, item: aiomqtt.Message) -> None:
         self._transport.receive(item, self._deliver)
+
+
+async def reach(settings: MqttSettings) -> None:
+    """Enters a broker and leaves it again; raises one of UNREACHED when it does not let us in."""
+    async with aiomqtt.Client(**_options(settings), timeout=TRY_S):
+        pass
+
+
+def _options(settings: MqttSettings) -> dict[str, Any]:
+    """What aiomqtt's client takes."""
+    return {
+        "hostname": settings.host,
+        "port": settings.port_used,
+        "username": settings.user,
+        "password": settings.password.reveal() if settings.password else None,
+        "clean_session": True,
+        "keepalive": settings.keepalive_s,
+        "tls_context": tls_context(settings),
+        "logger": logging.getLogger(f"{__name__}.client"),
+    }
 
 
 def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:

@@ -6,7 +6,7 @@ import ssl
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,14 @@ def plan(board_name: str, bench_file: Path | None = None) -> Plan:
     if bench_file is None:
         return made
     given = _bench_file(bench_file)
-    settings = given.get("settings", {})
-    folder = bench_file.parent
+    facts = bench_facts(bench_file)
     return replace(
         made,
-        settings=settings,
-        records=folder / given.get("records", "boards.jsonl"),
-        sheets=folder / given.get("sheets", "sheets"),
-        join_address=given.get("join_address", ""),
-        print_command=given.get("print_command", ""),
+        settings=given.get("settings", {}),
+        records=facts.records,
+        sheets=facts.sheets,
+        join_address=facts.join_address,
+        print_command=facts.print_command,
         files=_files(given, bench_file),
     )
 
@@ -108,9 +107,25 @@ def _files(given: Mapping[str, Any], bench_file: Path) -> dict[str, bytes]:
     return found
 
 
-def records_path(bench_file: Path) -> Path:
-    """Where a bench file's records are."""
-    return bench_file.parent / str(_bench_file(bench_file).get("records", "boards.jsonl"))
+@dataclass(frozen=True, slots=True)
+class BenchFacts:
+    """What a bench file says whatever the board."""
+
+    records: Path
+    sheets: Path
+    join_address: str
+    print_command: str
+
+
+def bench_facts(bench_file: Path) -> BenchFacts:
+    """Folders are beside the bench file. Raises BenchError."""
+    given = _bench_file(bench_file)
+    return BenchFacts(
+        bench_file.parent / given.get("records", "boards.jsonl"),
+        bench_file.parent / given.get("sheets", "sheets"),
+        given.get("join_address", ""),
+        given.get("print_command", ""),
+    )
 
 
 def board(name: str) -> boardfile.BoardFile:

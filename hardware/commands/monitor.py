@@ -37,7 +37,7 @@ def monitor_command(
         port = common.one_port(named)
         keys = {}
         if bench_file is not None:
-            for entry in records.known(common.records_path(bench_file)):
+            for entry in records.known(common.bench_facts(bench_file).records):
                 identity = records.identity_in(entry)
                 keys[identity.node] = identity.key
         with contextlib.suppress(KeyboardInterrupt):

@@ -155,6 +155,22 @@ def test_a_bad_build_stops_at_the_first_board(tmp_path: Path) -> None:
     assert city.sent == sent, "nothing is offered after a stop"
 
 
+def test_an_answer_that_comes_late_does_not_make_a_trial_good(tmp_path: Path) -> None:
+    """A lost WANTED is sent again after the board has gone to its trial, and HELLO follows."""
+    city = City(tmp_path, bad=lambda node: True)
+    city.rollouts.begin(bundle(), BOARDS)
+    city.turn()
+    city.turn()
+    (first,) = (board for board in city.boards.values() if board.have)
+    first._result(wire.R_WANTED, (4096).to_bytes(4, "little"))
+    first.version = NEW
+    first.hello()
+    city.turn()
+    assert city.rollouts.current is not None
+    assert city.rollouts.current.targets[first.node].state == "trying"
+    assert city.rollouts.current.stage == 0
+
+
 def test_a_board_that_does_not_come_back_stops_it(tmp_path: Path) -> None:
     city = City(tmp_path)
     city.rollouts.begin(bundle(), BOARDS)

@@ -7,8 +7,6 @@ import time
 
 from firmware import identity
 from firmware.hal import BoardFiles
-from firmware.transports.mqtt import MqttTransport
-from firmware.transports.wifi import Wifi
 
 NODE = 0xA1B2C3D4
 BOOT = 1764000000
@@ -85,6 +83,9 @@ class PocketHal:
         return b""
 
     def link(self, settings):
+        from firmware.transports.mqtt import MqttTransport
+        from firmware.transports.wifi import Wifi
+
         return MqttTransport(settings, Wifi(settings, self.wlan), self, self.node)
 
 

@@ -1,10 +1,11 @@
-// Runs a script of tests/device on MicroPython's WebAssembly port, a 32-bit VM.
-// Arguments: folder of the npm package, root of the repository, name of the script.
+// Runs a script on MicroPython's WebAssembly port, a 32-bit VM.
+// Arguments: folder of the npm package, folder whose files the VM sees as its root, the script in it.
+// A script is run in parts, divided by lines "# ---": this VM collects garbage only between two.
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [packageFolder, root, script] = process.argv.slice(2);
+const [packageFolder, stage, script] = process.argv.slice(2);
 const { loadMicroPython } = await import(pathToFileURL(path.join(packageFolder, "micropython.mjs")));
 const vm = await loadMicroPython({
   heapsize: 32 << 20,
@@ -12,24 +13,23 @@ const vm = await loadMicroPython({
   linebuffer: true,
 });
 
-function copy(folder, wanted) {
-  const parts = folder.split("/");
-  for (let depth = 1; depth <= parts.length; depth++) {
-    const made = "/" + parts.slice(0, depth).join("/");
-    if (!vm.FS.analyzePath(made).exists) vm.FS.mkdir(made);
-  }
-  for (const name of fs.readdirSync(path.join(root, folder)).filter(wanted)) {
-    vm.FS.writeFile(`/${folder}/${name}`, fs.readFileSync(path.join(root, folder, name)));
+function copy(folder) {
+  for (const entry of fs.readdirSync(path.join(stage, folder), { withFileTypes: true })) {
+    const inside = path.posix.join(folder, entry.name);
+    if (entry.isDirectory()) {
+      vm.FS.mkdir(`/${inside}`);
+      copy(inside);
+    } else {
+      vm.FS.writeFile(`/${inside}`, fs.readFileSync(path.join(stage, inside)));
+    }
   }
 }
 
-copy("protocol", (name) => name.endsWith(".py"));
-copy("tests/protocol", (name) => name === "encoding.py");
-copy("tests/vectors", (name) => name.endsWith(".json"));
-const source = fs.readFileSync(path.join(root, "tests/device", script), "utf8");
+copy("");
+const source = fs.readFileSync(path.join(stage, script), "utf8");
 try {
   vm.runPython(`import sys\nsys.path.insert(0, "/")\nsys.argv[:] = ["${script}", "/tests/vectors"]`);
-  vm.runPython(source);
+  for (const part of source.split("# ---\n")) vm.runPython(part);
 } catch (error) {
   console.log(error.message);
   process.exit(1);

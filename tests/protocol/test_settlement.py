@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from collector.ledger import Ledger
-from collector.ledger_boot import Verdict as LedgerVerdict
+from collector.ledger.ledger import Ledger
+from collector.ledger.ledger_boot import Verdict as LedgerVerdict
 from protocol.sections import SpoolBoot, State
 from protocol.settlement import Settlement
 from tests.protocol.settlement_cases import CASES

@@ -1,4 +1,4 @@
-"""Device scripts on a 32-bit MicroPython, the WebAssembly port; fetch it by running this module.
+"""Scripts on a 32-bit MicroPython, the WebAssembly port; fetch it by running this module.
 
 `python -m tests.protocol.wasm` installs the package into build/ with npm.
 """
@@ -14,7 +14,7 @@ PACKAGE = "@micropython/micropython-webassembly-pyscript"
 VERSION = "1.27.0"
 RUNNER = ROOT / "tests" / "device" / "wasm.mjs"
 
-Run = Callable[[str], subprocess.CompletedProcess[str]]
+Run = Callable[[Path, str], subprocess.CompletedProcess[str]]
 
 
 def missing() -> str:
@@ -34,12 +34,12 @@ def install() -> None:
     subprocess.run(command, cwd=FOLDER, check=True)
 
 
-def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of tests/device with the vectors' folder as its argument."""
+def run(stage: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of a stage folder, with the vectors' folder as its argument."""
     node = shutil.which("node")
     assert node is not None
     return subprocess.run(
-        [node, str(RUNNER), str(FOLDER / "node_modules" / PACKAGE), str(ROOT), script],
+        [node, str(RUNNER), str(FOLDER / "node_modules" / PACKAGE), str(stage), script],
         capture_output=True,
         text=True,
         timeout=120,

@@ -12,7 +12,7 @@ from simulator.demo.ledger import BoardAccount, read_archive
 from simulator.faults.network import Loss, Partition, Span
 from simulator.fleet import Fleet, FleetOptions, members, records
 from simulator.network import Network
-from simulator.recordings import cut, read_sensor_community
+from simulator.recordings import cut, read_recording
 from simulator.replay import ReplayOptions, replay
 from simulator.sample_recording import ROUGH, write_recording
 from simulator.upstream.sensorthings import SensorThings
@@ -23,7 +23,7 @@ HOUR_MS = 3_600_000
 
 def test_a_replay_survives_crashes_of_collector_and_broker(tmp_path: Path) -> None:
     write_recording(tmp_path / "in", seed=21, days=1, quirks=ROUGH)
-    recording = cut(read_sensor_community(tmp_path / "in"), 0.5)
+    recording = cut(read_recording(tmp_path / "in"), 0.5)
     chance = random.Random(4)
     crashes: list[int] = []
 
