@@ -1,4 +1,4 @@
-"""The pages below docs/boards and the table of docs/sensors, from board files and parts.toml.
+"""The pages of boards, proofs and the table of docs/sensors, from board files and parts.toml.
 
 python -m hardware.pages [--check] [--no-pictures]
 """
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hardware import boardfile, wiring
+from hardware import boardfile, proofs, wiring
 from hardware.boardfile import BoardFile
 from hardware.parts import Part, parts
 from protocol.registry import by_name
@@ -148,6 +148,7 @@ def pages() -> Mapping[Path, str]:
     found = {
         DOCS / "boards" / "README.md": boards_index(boards),
         DOCS / "sensors" / "README.md": sensors_index(),
+        DOCS / "boards.md": proofs.page(proofs.read()),
     }
     for board in boards:
         found[DOCS / "boards" / f"{board.name}.md"] = board_page(board)
