@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from benchmarks import protocol_heap
 from benchmarks import protocol_speed as speed
 from benchmarks.protocol_data import Series, folder, measured, second_levels, spectra, street
 from benchmarks.protocol_formats import AIRROHR, FORMATS, deflated

@@ -17,6 +17,7 @@ from protocol.samples import Channel
 from protocol.schema import FRAME
 from protocol.wire import VALUES_MAX, FrameError
 from simulator import vm
+from tests.protocol import wasm
 
 KEY = bytes(range(32))
 
