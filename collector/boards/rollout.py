@@ -192,8 +192,12 @@ class Rollouts:
         rollout = self.current
         if target is None or rollout is None or target.state in OVER:
             return
-        if version == rollout.bundle.version and target.state != TRYING:
+        if version != rollout.bundle.version:
+            return
+        if target.state == WAITING:
             self._end(target, GOOD, "")
+        elif target.state == FETCHING:  # on trial; its word of that was lost on the way
+            self._change(target, TRYING)
 
     def _heard(self, node: int, id: int, status: int, data: bytes) -> None:
         target = self._target(node)

@@ -171,6 +171,21 @@ def test_an_answer_that_comes_late_does_not_make_a_trial_good(tmp_path: Path) ->
     assert city.rollouts.current.stage == 0
 
 
+def test_a_board_on_trial_whose_word_of_it_was_lost_is_not_good_yet(tmp_path: Path) -> None:
+    city = City(tmp_path, bad=lambda node: True)
+    city.rollouts.begin(bundle(), BOARDS)
+    city.turn()
+    (first,) = (board for board in city.boards.values() if board.have)
+    assert city.rollouts.current is not None
+    city.rollouts.current.targets[first.node].state = "fetching"
+    first.answers.clear()
+    first.version = NEW
+    first.hello()
+    city.turn()
+    assert city.rollouts.current.targets[first.node].state == "trying"
+    assert city.rollouts.current.stage == 0
+
+
 def test_a_board_that_does_not_come_back_stops_it(tmp_path: Path) -> None:
     city = City(tmp_path)
     city.rollouts.begin(bundle(), BOARDS)
