@@ -211,11 +211,11 @@ def finish(node: "Node", fetch: Fetch) -> None:
 
 def forget(node: "Node") -> None:
     """Remove what an update leaves in flash."""
-    Store(node.hal.files, RECORD).clear()
     try:
         node.hal.files.remove(BUNDLE_FILE)
     except OSError:
         pass
+    Store(node.hal.files, RECORD).clear()  # last: it leads here again after a power cut
 
 
 def _refuse(node: "Node", id: int, why: str) -> None:

@@ -1,6 +1,5 @@
-"""Updates: offered, fetched with resume, verified, tried; and a power cut at every step."""
+"""Updates: offered, fetched with resume, verified, tried, kept or undone."""
 
-import itertools
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from firmware.version import VERSION
 from hardware import bundle
 from protocol import compose, wire
 from protocol.sections import Chunk, Offer
-from simulator.faults.filesystem import Behaviour, Faults, MemoryFiles, Outcome, PowerCut
+from simulator.faults.filesystem import MemoryFiles
 from tests.firmware import boards
 from tests.firmware.conversation import Collector
 
@@ -405,47 +404,6 @@ def test_a_fetch_that_led_to_a_trial_is_not_taken_up_again() -> None:
     again = start(hal)
     assert again.downlink.update is None
     assert "update.bin" not in hal.files.content
-
-
-@pytest.mark.parametrize("outcome", Outcome)
-def test_a_power_cut_at_any_step_of_an_update_never_bricks(outcome: Outcome) -> None:
-    """After each cut the board starts, the good slot is whole, and the update ends well."""
-    small = {name: content[:150] for name, content in FILES.items()}
-    content = bundle.compose("", "9.9.9", small)
-    offered = bundle.sign(content, "9.9.9", KEY)
-    for cut_at in itertools.count(1):
-        files = with_key(MemoryFiles(Behaviour.COPY_ON_WRITE, Faults(cut_at, outcome)))
-        files.folders |= {"a", "a/firmware"}
-        files.content["a/firmware/application.py"] = b"good"
-        hal = boards.MemoryHal(files)
-        boards.provision(hal.nvs)
-        try:
-            update_to_the_end(hal, offered)
-            done = True
-        except PowerCut:
-            done = False
-        survivors = hal.files.survivors()
-        assert survivors.content["a/firmware/application.py"] == b"good"
-        slots = Slots(hal)
-        if slots.trial or slots.good == "b":
-            assert installed(survivors, "b") == small, cut_at
-        hal = boards.MemoryHal(survivors, hal.nvs)
-        update_to_the_end(hal, offered)
-        assert installed(survivors, "b") == small, cut_at
-        if done:
-            assert cut_at > 30
-            return
-
-
-def update_to_the_end(hal: boards.MemoryHal, offered: bundle.Bundle) -> None:
-    node = start(hal)
-    boards.run(node, 400)
-    server = Server(node, offered)
-    server.ack(0)
-    if Slots(hal).good == "b" or Slots(hal).trial:
-        return
-    server.offer()
-    server.serve(60_000)
 
 
 @given(st.binary(max_size=200))
