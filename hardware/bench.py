@@ -23,6 +23,7 @@ from hardware.provision import provision, provisioned_as
 from hardware.records import Identity, Site
 from hardware.selftest import Result
 from hardware.session import Session, check_version, session
+from hardware.tone import Tone, listen
 
 PARALLEL_MAX = 8
 LOOK_S = 4.0
@@ -117,22 +118,32 @@ def give_identity(
 
 
 def run_selftest(
-    port: str, plan: Plan, progress: Progress = silent, report: selftest.Report = lambda r: None
+    port: str,
+    plan: Plan,
+    progress: Progress = silent,
+    report: selftest.Report = lambda result: None,
+    tone: Tone | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
-    """Run every check; a failing one does not end the others."""
+    """Run every check; a failing one does not end the others.
+
+    With a tone, tell is given what the technician has to do for a microphone, when it is due.
+    """
     results: list[Result] = []
 
     def note(result: Result) -> None:
         results.append(result)
         report(result)
-        progress("test", len(results) / (len(plan.board.sensors) + 3))
+        progress("test", min(1.0, len(results) / (len(plan.board.sensors) + 3)))
 
     board = plan.board.board_json()
     with session(port) as opened:
         for result in selftest.sensors(opened, board):
             note(result)
-        for result in selftest.microphone(opened, board):
-            note(result)
+        for entry in board["sensors"]:
+            if entry["bus"].startswith("i2s:"):
+                for result in listen(opened, entry, tone, tell):
+                    note(result)
         note(selftest.wifi(opened, str(plan.settings.get("wifi_ssid", ""))))
         if plan.settings.get("broker_host") or plan.settings.get("transport") == "serial":
             note(selftest.acknowledged(opened))

@@ -91,7 +91,6 @@ QUALITY_WORDS = {
     5: " (stale)",
     8: " (implausible)",
 }
-NOISE_FLOOR_MAX_DB = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +137,6 @@ def _value_text(quantity: int, exponent: int | None, value: int, quality: int) -
     row = REGISTRY[quantity]
     flag = QUALITY_WORDS.get(quality, " (not ok)")
     return f"{row.name} {row.value(value, exponent):g} {row.unit}{flag}"
-
-
-def microphone(opened: Session, board: Mapping[str, Any]) -> Iterator[Result]:
-    """Noise floor in a quiet room, and no flag from the meter's own checks at start."""
-    for entry in board["sensors"]:
-        if not entry["bus"].startswith("i2s:"):
-            continue
-        name = f"{entry['driver']} on {entry['bus']}"
-        opened.run(PREPARE.format(slot=SLOT) + SENSOR)
-        try:
-            answer = json.loads(opened.run(f"ask({entry!r}, {ANSWER_MS})"))
-        except BenchError as fault:
-            yield Result(name, "failed", fault.advice.happened)
-            continue
-        yield judge(name, *answer)
 
 
 def flash(port: str, restart: Callable[[], None]) -> Result:

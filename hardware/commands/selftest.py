@@ -13,6 +13,7 @@ from hardware.provision import provisioned_as
 from hardware.records import Identity
 from hardware.selftest import Result
 from hardware.session import session
+from hardware.tone import Tone
 
 MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "red"), "skipped": ("skipped", "yellow")}
 
@@ -20,10 +21,23 @@ MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "red"), "skipped": ("sk
 @click.command("selftest")
 @common.board_option
 @common.bench_option
+@click.option(
+    "--tone-db", type=click.FloatRange(60, 110),
+    help="Test a microphone with a tone of this level, which you will be asked to play.",
+)  # fmt: skip
+@click.option(
+    "--tone-hz", type=click.FloatRange(63, 8000), default=1000, show_default=True,
+    help="Its frequency.",
+)  # fmt: skip
 @common.port_option
 @common.json_option
 def selftest_command(
-    board_name: str, bench_file: Path | None, named: tuple[str, ...], as_json: bool
+    board_name: str,
+    bench_file: Path | None,
+    tone_db: float | None,
+    tone_hz: float,
+    named: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Test every part of a board, then write the acceptance record and the sheet for printing.
 
@@ -32,15 +46,25 @@ def selftest_command(
     code 9 when something failed. The board must be provisioned, and its record in the bench file's
     `records`, for the acceptance record is authenticated with its key.
 
+    A microphone must be quiet in a quiet room. With --tone-db you are asked to play a tone, from a
+    telephone or a calibrator; its level at the microphone and its frequency are judged.
+
     \b
-    Example:
+    Examples:
       osn-board selftest --board street --bench bench.toml
+      osn-board selftest --board noise --bench bench.toml --tone-db 80
     """
     with common.reported(as_json):
         plan = common.plan(board_name, bench_file)
         port = common.one_port(named)
         identity, name = _identity(port, plan.records)
-        results = bench.run_selftest(port, plan, report=lambda result: _tell(result, as_json))
+        results = bench.run_selftest(
+            port,
+            plan,
+            report=lambda result: _tell(result, as_json),
+            tone=Tone(tone_hz, tone_db) if tone_db is not None else None,
+            tell=lambda text: click.echo(json.dumps({"to_do": text}) if as_json else f"-> {text}"),
+        )
         made = bench.paper(plan, identity, name, results, bench.facts(port))
     failed = any(result.state == "failed" for result in results)
     if as_json:

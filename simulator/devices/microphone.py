@@ -117,6 +117,10 @@ class Microphone(Device):
             self._source = FromStimulus(self.stimulus, self.KIND, self.random, self.powered_ms)
         return self._source
 
+    def play(self, source: Source) -> None:
+        """Hear this from now on."""
+        self._source = source
+
     def words(self, first: int, count: int) -> NDArray[np.int32]:
         """The 32-bit words of the board's slot, from sample number first since power-on."""
         if self.broken("silent") or self.broken("swapped"):
