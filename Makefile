@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup develop demo test test-integration check types lint format cross bench docs clean
 .PHONY: bench-protocol bench-firmware bench-noise bench-collector bench-simulator bench-sinks bench-board
-.PHONY: fuzz vm32 soak prove-oracle new-sensor new-sink deb
+.PHONY: fuzz vm32 soak prove-oracle contract-sinks new-sensor new-sink deb
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -79,6 +79,9 @@ vm32: develop ## fetch a 32-bit MicroPython for the noise kernel
 
 soak: develop ## SEEDS random seeds over all scenarios; goes on where it was broken off
 	$(BIN)/python -m simulator.soak --seeds $(SEEDS) --state out/soak.json
+
+contract-sinks: develop ## 100,000 readings to each fake network that fails in every way
+	$(BIN)/python -m tests.collector.sinks.contract
 
 prove-oracle: develop ## plant bugs one at a time; the swarm must find each
 	$(BIN)/python -m simulator.prove_oracle

@@ -140,20 +140,17 @@ class NgsiLd(Sink):
         by_entity: dict[_Entity, list[Observation]] = {}
         for observation in placed:
             by_entity.setdefault(_entity(observation.channel), []).append(observation)
-        failed: Mapping[str, Outcome] = {}
+        failed: dict[int, Outcome] = {}
         if self._is_history(placed):
             await self._append(by_entity)
         elif by_entity:
-            failed = await self._upsert(by_entity)
+            failed = await self._upsert_apart(by_entity)
         outcomes: list[Outcome] = []
         for observation in batch:
-            entity = _entity(observation.channel).id
             if _place(observation) is None:
                 outcomes.append(Retry("no place: the node has no site", NO_PLACE_RETRY_S))
-            elif entity in failed:
-                outcomes.append(failed[entity])
             else:
-                outcomes.append(ACCEPTED)
+                outcomes.append(failed.get(id(observation), ACCEPTED))
         return outcomes
 
     async def close(self) -> None:
@@ -171,6 +168,28 @@ class NgsiLd(Sink):
             if observation.time_ms < self._newest_ms.get(entity, 0):
                 return True
         return False
+
+    async def _upsert_apart(
+        self, by_entity: Mapping[_Entity, Sequence[Observation]]
+    ) -> dict[int, Outcome]:
+        """Outcomes of readings that failed, by id(); one bad value does not take its entity along.
+
+        An entity that is refused is sent again, a reading at a time.
+        """
+        refused = await self._upsert(by_entity)
+        failed: dict[int, Outcome] = {}
+        for entity, readings in by_entity.items():
+            outcome = refused.get(entity.id)
+            if outcome is None:
+                continue
+            for observation in readings:
+                if len(readings) == 1 or not isinstance(outcome, Rejected):
+                    failed[id(observation)] = outcome
+                    continue
+                alone = await self._upsert({entity: [observation]})
+                if entity.id in alone:
+                    failed[id(observation)] = alone[entity.id]
+        return failed
 
     async def _upsert(
         self, by_entity: Mapping[_Entity, Sequence[Observation]]

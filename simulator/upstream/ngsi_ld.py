@@ -121,11 +121,11 @@ class NgsiLd(Upstream):
         longitude, latitude = entity["location"]["value"]["coordinates"][:2]
         if not (-180 <= longitude <= 180 and -90 <= latitude <= 90):
             return "location is not [longitude, latitude]"
-        times = sorted({row["observedAt"] for row in _values(entity).values()})
-        if lot(f"{entity['id']}/{times}") < self.faults.get("bad_entity", 0.0):
-            for name, row in _values(entity).items():
+        share = self.faults.get("bad_entity", 0.0)
+        for name, row in _values(entity).items():
+            if lot(f"{entity['id']}/{name}/{row['observedAt']}") < share:
                 self.refused[entity["id"], name, row["observedAt"]] += 1
-            return "constraint"
+                return "constraint"
         return ""
 
     def _note(self, entity: str, document: Mapping[str, Any]) -> None:

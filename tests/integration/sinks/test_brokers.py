@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,8 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path, required) -> Iterator
     if request.param == "mosquitto":
         yield request.getfixturevalue("mosquitto")().port
         return
+    if shutil.which("go") is None:
+        pytest.skip("Go is not installed; it builds NATS")
     with ExitStack() as stack:
         with required():
             port = stack.enter_context(nats(tmp_path))

@@ -1,0 +1,394 @@
+"""What every sink must hold: through a server that fails in every way it can, each reading is in
+the end accepted once or explicitly rejected, none is lost, and duplicates occur only where the
+network cannot prevent them, and are counted.
+
+`make contract-sinks` tries it with 100,000 readings for each network and prints a table.
+"""
+
+import argparse
+import asyncio
+import importlib
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from collector.archive import archive
+from collector.archive.writer import InlineWriter, WriteFailed
+from collector.forward import delivery
+from collector.forward.forwarder import Forwarder
+from collector.forward.selection import policy_of
+from collector.sinks import build_sink
+from collector.sinks._http import HttpSettings
+from collector.sinks._mqtt import MqttSettings
+from collector.sinks.base import DeliverySettings, MemoryIds
+from collector.sinks.secret import Secret
+from simulator.upstream import build
+from simulator.upstream._fast_loop import run_fast
+from simulator.upstream.base import HTTP_FAULTS, Upstream
+from simulator.upstream.opensensemap import OpenSenseMap
+from simulator.upstream.street import (
+    QUANTITIES,
+    START_MS,
+    Street,
+    frozen_times,
+    renderer_for,
+    street_nodes,
+)
+
+READINGS_A_FRAME = 12 * len(QUANTITIES)
+SPEED = 400.0
+COLUMNS = {
+    "network": 28,
+    "readings": 9,
+    "accepted": 9,
+    "rejected": 9,
+    "left out": 9,
+    "again": 6,
+    "counted": 8,
+    "seconds": 8,
+    "result": 0,
+}
+NODES = street_nodes(3)
+HTTP = dict.fromkeys(HTTP_FAULTS, 0.03)
+QUICK = HttpSettings(timeout_s=600)
+
+
+@dataclass
+class Network:
+    """How one sink meets its fake network."""
+
+    config: Callable[[Any, str, Path], Any]
+    faults: Mapping[str, float] = field(default_factory=lambda: HTTP)
+    make: Callable[[Mapping[str, float]], Upstream] | None = None
+    duplicates: Literal["counted", "refreshed"] | None = None
+    """What the network's facts allow: none, counted ones, or the same state again."""
+    several_in_one: bool = False
+    """Whether a document there holds several readings, so that numbers cannot be compared."""
+
+
+def mqtt(url: str) -> MqttSettings:
+    parts = urlsplit(url)
+    return MqttSettings(host=str(parts.hostname), port=parts.port, timeout_s=60)
+
+
+def boxes(faults: Mapping[str, float], newer: bool) -> Upstream:
+    upstream = OpenSenseMap(faults, newer=newer)
+    upstream.now_s = lambda: START_MS / 1000 + 10**7
+    titles = {
+        "PM10": "µg/m³",
+        "PM2.5": "µg/m³",
+        "PM1": "µg/m³",
+        "Temperatur": "°C",
+        "rel. Luftfeuchte": "%",
+        "Luftdruck": "hPa",
+        "Schallpegel": "dB",
+        "LAFmax": "dB",
+    }
+    for number, _ in enumerate(NODES):
+        sensors = {f"{number:08x}{i:016x}": item for i, item in enumerate(titles.items())}
+        upstream.add_box(f"{number:024x}", "secret-token", sensors)
+    return upstream
+
+
+def box_config(module: Any, url: str, folder: Path) -> Any:
+    found = {
+        node.hex: module.Box(id=f"{number:024x}", token=Secret("secret-token"))
+        for number, node in enumerate(NODES)
+    }
+    return module.Config(url=url, boxes=found, requests_per_minute=60, http=QUICK)
+
+
+UIDS = {node.hex: f"raspi-{node.hex}" for node in NODES}
+ALL_FRESH = DeliverySettings(fresh_s=1e9)
+
+NETWORKS = {
+    "jsonl": Network(lambda m, url, folder: m.Config(file=folder / "out.jsonl"), {}),
+    "sensorthings": Network(
+        lambda m, url, folder: m.Config(url=f"{url}/v1.1", batch=300, http=QUICK),
+        HTTP | {"row_error": 0.002},
+    ),
+    "sensor_community": Network(
+        lambda m, url, folder: m.Config(
+            url=f"{url}/v1/push-sensor-data/", uids=UIDS, backfill=True, http=QUICK
+        ),
+        HTTP | {"bad_value": 0.002},
+        duplicates="counted",
+    ),
+    "madavi": Network(
+        lambda m, url, folder: m.Config(
+            url=f"{url}/data.php", interval_s=1, http=QUICK, delivery=ALL_FRESH
+        ),
+        duplicates="counted",
+        several_in_one=True,
+    ),
+    "opensensemap": Network(
+        box_config, HTTP | {"bad_value": 0.002}, lambda faults: boxes(faults, newer=False)
+    ),
+    "opensensemap (newer server)": Network(
+        box_config, HTTP | {"bad_value": 0.002}, lambda faults: boxes(faults, newer=True)
+    ),
+    "smart_citizen": Network(
+        lambda m, url, folder: m.Config(
+            url=url,
+            token=Secret("t"),
+            devices={n.hex: m.Device(id=i + 1) for i, n in enumerate(NODES)},
+            http=QUICK,
+        ),
+    ),
+    "smart_citizen (MQTT)": Network(
+        lambda m, url, folder: m.Config(
+            mqtt=mqtt(url), devices={n.hex: m.Device(token=Secret(f"t{n.hex}")) for n in NODES}
+        ),
+        {"refuse": 0.03, "drop_before": 0.01, "drop_after": 0.01},
+        lambda faults: build("mqtt", faults),
+        duplicates="refreshed",
+        several_in_one=True,
+    ),
+    "ngsi_ld": Network(
+        lambda m, url, folder: m.Config(url=url, http=QUICK),
+        HTTP | {"bad_instance": 0.002, "bad_entity": 0.002},
+    ),
+    "sentilo": Network(
+        lambda m, url, folder: m.Config(
+            url=url,
+            token=Secret("t"),
+            provider="osn",
+            types=dict.fromkeys(QUANTITIES, "any"),
+            http=QUICK,
+        ),
+        HTTP | {"bad_value": 0.002, "limit": 0.01},
+    ),
+    "ckan": Network(
+        lambda m, url, folder: m.Config(
+            url=url, token=Secret("t"), package="osn", batch=300, http=QUICK
+        ),
+        HTTP | {"bad_record": 0.002},
+    ),
+    "influxdb": Network(
+        lambda m, url, folder: m.Config(
+            url=url, token=Secret("t"), org="o", bucket="osn", batch=300, http=QUICK
+        ),
+        HTTP | {"bad_point": 0.002},
+    ),
+    "influxdb (version 1)": Network(
+        lambda m, url, folder: m.Config(url=url, version=1, database="osn", batch=300, http=QUICK),
+        HTTP | {"bad_point": 0.002},
+    ),
+    "mqtt": Network(
+        lambda m, url, folder: m.Config(mqtt=mqtt(url)),
+        {"refuse": 0.03, "drop_before": 0.001, "drop_after": 0.001},
+        duplicates="counted",
+    ),
+    "home_assistant": Network(
+        lambda m, url, folder: m.Config(mqtt=mqtt(url), delivery=ALL_FRESH),
+        {"refuse": 0.03, "drop_before": 0.005, "drop_after": 0.005},
+        duplicates="refreshed",
+        several_in_one=True,
+    ),
+}
+
+
+class MortalWriter(InlineWriter):
+    """A writer that stops writing when its process is killed."""
+
+    dead = False
+
+    async def write(self, operation: Any, *, frames: int = 0, urgent: bool = False) -> Any:
+        if self.dead:
+            raise WriteFailed("killed")
+        return await super().write(operation, frames=frames, urgent=urgent)
+
+
+class Late:
+    """A clock on which all readings of the street are past."""
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+
+    def unix_ms(self) -> int:
+        return START_MS + self._frames * 720_000
+
+    def monotonic_ms(self) -> int:
+        return 0
+
+    def synchronised(self) -> bool:
+        return True
+
+
+async def deliver(
+    kind: str, network: Network, upstream: Upstream | None, folder: Path, frames: int, kills: int
+) -> dict[str, int]:
+    """Forwards the whole street, killed `kills` times on the way; returns the ledger's totals."""
+    module = importlib.import_module(f"collector.sinks.{kind}")
+    chance = random.Random(7)
+    ids = MemoryIds()
+
+    async def run(url: str) -> dict[str, int]:
+        config = network.config(module, url, folder)
+        for life in range(kills + 1):
+            writer = MortalWriter(
+                lambda: archive.open_archive(folder / "archive.db", durable=False)
+            )
+            sink = build_sink(kind, kind, config, ids)
+            policy = policy_of(config.delivery, sink.capabilities)
+            forwarder = Forwarder(
+                sink,
+                writer,
+                renderer_for(sink, NODES, policy),
+                frozen_times(),
+                Late(frames),
+                policy,
+                nodes=NODES,
+                chance=random.Random(life),
+                window_readings=1000,
+            )
+            running = asyncio.create_task(forwarder.run())
+            idle = asyncio.create_task(forwarder.idle())
+            if life < kills:
+                await asyncio.wait([idle], timeout=chance.uniform(0.1, 4) * SPEED / 100)
+                writer.dead = True
+            else:
+                await settled(forwarder, running)
+            idle.cancel()
+            running.cancel()
+            await asyncio.gather(running, idle, return_exceptions=True)
+            totals = await writer.read(totals_of)
+            await writer.close()
+        return totals
+
+    if upstream is None:
+        return await run("")
+    async with upstream.serving() as url:
+        return await run(url)
+
+
+async def settled(forwarder: Forwarder, running: Any) -> None:
+    """Waits until every frame is done."""
+    idle = asyncio.create_task(forwarder.idle())
+    await asyncio.wait([idle, running], return_when=asyncio.FIRST_COMPLETED)
+    while forwarder.status().open_frames:
+        assert not running.done(), running.exception()
+        await asyncio.sleep(5)
+    await forwarder.idle()
+
+
+def totals_of(connection: Any) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for counts in delivery.counts(connection).values():
+        for key, readings in counts.items():
+            totals[key.outcome] = totals.get(key.outcome, 0) + readings
+    totals["claims"] = connection.execute("SELECT count(*) FROM inflight").fetchone()[0]
+    totals["ranges"] = connection.execute("SELECT count(*) FROM done").fetchone()[0]
+    totals["partial"] = connection.execute("SELECT count(*) FROM partial").fetchone()[0]
+    return totals
+
+
+@dataclass
+class Result:
+    """What became of a street's readings. `stored` and `copies` are the network's own count."""
+
+    readings: int
+    totals: dict[str, int]
+    stored: int
+    copies: int
+    seconds: float
+
+    def __getattr__(self, outcome: str) -> int:
+        return self.totals.get(outcome, 0)
+
+
+def try_out(name: str, frames: int, kills: int, folder: Path) -> Result:
+    """Forwards a street of this many frames to one network; raises AssertionError when it fails."""
+    kind, network = name.split(" ")[0], NETWORKS[name]
+    connection = archive.open_archive(folder / "archive.db", durable=False)
+    Street(NODES).fill(connection, frames)
+    connection.close()
+    if kind == "jsonl":
+        upstream = None
+    elif network.make:
+        upstream = network.make(network.faults)
+    else:
+        upstream = build(kind, network.faults, seed=kills)
+    started_s = time.monotonic()
+    totals = run_fast(deliver(kind, network, upstream, folder, frames, kills), SPEED)
+    stored, copies = held(upstream, folder)
+    seconds = time.monotonic() - started_s
+    result = Result(frames * READINGS_A_FRAME, totals, stored, copies, seconds)
+    judge(name, network, result)
+    return result
+
+
+def held(upstream: Upstream | None, folder: Path) -> tuple[int, int]:
+    """How many readings the network holds, and how many it holds again."""
+    if upstream is None:
+        lines = (folder / "out.jsonl").read_text().splitlines()
+        return len(set(lines)), len(lines) - len(set(lines))
+    states = [key for key in upstream.stored if b"osn/ha/status" not in str(key).encode()]
+    return len(states), upstream.stored.total() - len(upstream.stored)
+
+
+def judge(name: str, network: Network, result: Result) -> None:
+    """The contract."""
+    totals = result.totals
+    assert result.delivered + result.rejected + result.left_out == result.readings, totals
+    assert (totals["claims"], totals["ranges"], totals["partial"]) == (0, 1, 0), totals
+    if not network.several_in_one:
+        assert result.stored == result.delivered, "stored there and delivered by the ledger"
+    if network.duplicates is None:
+        assert result.copies == 0
+    elif network.duplicates == "counted":
+        assert result.copies <= result.possible_duplicate
+    if any(fault.startswith(("bad_", "row_")) for fault in network.faults):
+        assert result.rejected > 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
+    parser.add_argument("--readings", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=0, help="how often the collector is killed")
+    options = parser.parse_args()
+    if unknown := set(options.networks) - set(NETWORKS):
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(NETWORKS)}")
+    frames = -(-options.readings // READINGS_A_FRAME)
+    heads = [
+        "network",
+        "readings",
+        "accepted",
+        "rejected",
+        "left_out",
+        "again",
+        "counted",
+        "seconds",
+        "result",
+    ]
+    widths = (28, 9, 9, 9, 9, 6, 8, 8)
+    print(*(head.ljust(width) for head, width in zip(heads, (*widths, 0), strict=True)))
+    failures = 0
+    for name in options.networks or NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                row = try_out(name, frames, options.kills, Path(folder))
+            except AssertionError as failure:
+                failures += 1
+                print(name.ljust(widths[0]), f"FAILED: {failure}", flush=True)
+                continue
+        counts = (
+            row.readings, row.delivered, row.rejected, row.left_out, row.copies,
+            row.possible_duplicate, f"{row.seconds:.1f}",
+        )  # fmt: skip
+        cells = (name, *map(str, counts))
+        cells = (*cells, "ok")
+        print(*(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)), flush=True)
+    print(f"{len(options.networks or NETWORKS) - failures} passed, {failures} failed")
+    return failures > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
