@@ -102,7 +102,7 @@ def _judge_sampling(truth: Truth, verdict: Verdict) -> None:
         if raw[1] & 31 == wire.T_DATA:
             framed[position[:2]] += sum(len(s.times_ms) for s in decode(raw).samples)
     for key, boot in truth.boots.items():
-        wanted = boot.sampling_ms // boot.interval_ms
+        wanted = 0 if boot.safe_mode else boot.sampling_ms // boot.interval_ms
         if abs(boot.rows - wanted) > 1:
             verdict.find(f"node {key[0]:08x}: {boot.rows} samples where {wanted} were due")
         open_rows = boot.rows - framed[key]
@@ -252,6 +252,8 @@ def _judge_ledger(
     allowed: Allowed,
     verdict: Verdict,
 ) -> None:
+    for node, number in truth.boots:  # after a restart old boots are read when they are asked for
+        storage.ledger.known_boot(node, number)
     elsewhere = Counter(node for node, *_ in allowed.elsewhere - stored.keys())
     for node in {node for node, _ in truth.boots}:
         account = storage.ledger.account(node)

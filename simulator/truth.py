@@ -24,6 +24,8 @@ class Boot:
     rows: int = 0
     sampling_ms: int = 0
     cut: bool = False
+    safe_mode: bool = False
+    """Too many starts in a row: the board talks, and measures nothing."""
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Truth:
         outbox = node.outbox
         address = node.identity.node
         number = node.identity.boot
+        boot.safe_mode = node.safe_mode
         self.boots[address, number] = boot
         append, hold = outbox.spool.append, outbox.uplink.hold
 
