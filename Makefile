@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup develop demo test test-integration check types lint format cross bench docs clean
 .PHONY: bench-protocol bench-firmware bench-noise bench-collector bench-simulator bench-sinks bench-board
-.PHONY: fuzz vm32 soak prove-oracle contract-sinks new-sensor new-sink deb
+.PHONY: record fuzz vm32 soak prove-oracle contract-sinks new-sensor new-sink deb
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -94,6 +94,9 @@ new-sink: develop ## NAME=...: sink, fake server, contract test and docs page to
 
 docs: develop ## generated tables and pictures
 	$(BIN)/python -m docs.generate
+
+record: develop ## record the terminal picture of the technician's page
+	$(BIN)/python -m docs.recording
 
 deb: develop ## Debian package with its own environment
 	packaging/build-deb

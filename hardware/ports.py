@@ -5,12 +5,17 @@ from dataclasses import asdict, dataclass
 
 from serial.tools import list_ports
 
-from hardware.faults import BenchError
+from hardware.faults import BenchError, Exit
 from hardware.loader import Loader
 from hardware.provision import provisioned_as
 from hardware.session import session
 
-MACHINE = "import sys\nprint(sys.implementation._machine)"
+FACTS = """
+import sys, machine
+print(sys.implementation._machine)
+print('.'.join(str(n) for n in sys.implementation[1][:3]))
+print(':'.join('%02x' % b for b in machine.unique_id()))
+"""
 USB_SERIAL_CHIPS = {0x303A: "ESP32 USB", 0x10C4: "CP210x", 0x1A86: "CH340", 0x0403: "FTDI"}
 
 
@@ -45,25 +50,20 @@ def adapter(port: str) -> str:
 
 def describe(port: str) -> Found:
     """Ask MicroPython first, then the ROM loader; a silent board is described as such."""
-    runs = node = ""
     try:
         with session(port, run_main=True, timeout_s=2) as opened:
-            runs = (
-                "MicroPython "
-                + opened.run(
-                    "import sys\nprint('.'.join(str(n) for n in sys.implementation[1][:3]))"
-                ).strip()
-            )
+            module, version, mac = opened.run(FACTS).strip().splitlines()
             node = provisioned_as(opened) or "not provisioned"
-            machine = opened.run(MACHINE).strip()
-            return Found(port, adapter(port), machine, "", runs, node)
-    except BenchError:
-        pass
+            chip = module.rpartition(" with ")[2].strip()
+            return Found(port, adapter(port), chip, mac, f"MicroPython {version}", node)
+    except BenchError as fault:
+        if fault.advice.code is Exit.NO_PORT:
+            return Found(port, adapter(port), "", "", str(fault), "")
     try:
-        chip = Loader(port).identify()
+        found = Loader(port).identify()
     except BenchError as fault:
         return Found(port, adapter(port), "", "", fault.advice.happened, "")
-    return Found(port, adapter(port), chip.chip, chip.mac, "boot loader", "")
+    return Found(port, adapter(port), found.chip, found.mac, "boot loader", "")
 
 
 def describe_all(named: tuple[str, ...]) -> Iterator[Found]:

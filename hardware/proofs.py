@@ -29,7 +29,7 @@ class Proof:
     @property
     def on_silicon(self) -> bool:
         """Whether a chip was measured, and not the simulator's VM."""
-        return _in(self.facts, "micropython", "platform") == SILICON
+        return bool(_in(self.facts, "micropython", "platform") == SILICON)
 
     def row(self) -> list[str]:
         """Its line in the table; what failed or was not measured shows as such."""

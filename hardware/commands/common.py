@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -222,7 +223,7 @@ class Bars:
 
 def table(rows: list[Mapping[str, str]], title: str = "") -> None:
     """Print rows as a table."""
-    shown = Table(title=title or None)
+    shown = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left")
     for head in rows[0] if rows else ["nothing"]:
         shown.add_column(head)
     for row in rows:
