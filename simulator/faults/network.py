@@ -5,8 +5,10 @@ given, so the same seed gives the same faults. Times are virtual milliseconds.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
+
+from protocol.serial_stream import RawFrame, SerialStream, stuffed
 
 UP = "up"
 DOWN = "down"
@@ -126,6 +128,47 @@ def corrupted(raw: bytes, random: Random) -> bytes:
     for _ in range(random.randint(1, 4)):
         damaged[random.randrange(len(damaged))] ^= random.randint(1, 255)
     return bytes(damaged)
+
+
+@dataclass
+class Cable(NetworkFault):
+    """A serial cable: stuffed frames amid what the board prints, and bytes that change on the way.
+
+    garbled is the probability that a byte changes, chatter that a line of boot text comes before a
+    frame. What arrives is what the collector's own reader finds in the stream.
+    """
+
+    garbled: float
+    chatter: float = 0.3
+    span: Span = ALWAYS
+    _streams: dict[tuple[str, int], SerialStream] = field(default_factory=dict)
+
+    def carry(
+        self, direction: str, node: int, passing: Passing, now_ms: int, random: Random
+    ) -> Sequence[Passing]:
+        if not self.span.holds(node, now_ms):
+            return (passing,)
+        delay_ms, raw = passing
+        line = stuffed(raw)
+        if random.random() < self.chatter:
+            line = random.choice(BOOT_TEXT) + line
+        if self.garbled:
+            line = bytes(
+                byte ^ random.randint(1, 255) if random.random() < self.garbled else byte
+                for byte in line
+            )
+        stream = self._streams.setdefault((direction, node), SerialStream())
+        return [(delay_ms, item.raw) for item in stream.feed(line) if isinstance(item, RawFrame)]
+
+
+BOOT_TEXT = (
+    b"ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n",
+    b"entry 0x400805f8\r\n",
+    b'Traceback (most recent call last):\r\n  File "main.py", line 7, in <module>\r\n',
+    b"E (8312) wifi: esp_wifi_connect 1190\r\n\0\0",
+    b"\xff\xfe\x80\x00\x03O",
+)
+"""What else a board's serial line carries: boot ROM, tracebacks, drivers, a changed baud rate."""
 
 
 @dataclass(frozen=True)

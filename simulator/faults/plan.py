@@ -9,7 +9,7 @@ from simulator.faults.network import ALWAYS, NetworkFault, Span
 from simulator.upstream_model import Behaviour
 
 _RULES = ("loss", "duplicate", "delay", "corrupt", "partition", "half_open", "slow_connect",
-          "flapping")  # fmt: skip
+          "flapping", "cable")  # fmt: skip
 
 
 class PlanError(ValueError):
@@ -51,6 +51,8 @@ def _rule(table: Mapping[str, Any], span: Span) -> NetworkFault:
         return network.HalfOpen(span)
     if kind == "slow_connect":
         return network.SlowConnect(table["extra_ms"], span)
+    if kind == "cable":
+        return network.Cable(table["garbled"], table.get("chatter", 0.3), span)
     if kind == "flapping":
         return network.Flapping(table["period_ms"], table["off_ms"], span)
     raise PlanError(f"no network fault {kind!r}; there are: {', '.join(_RULES)}")
