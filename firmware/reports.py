@@ -44,7 +44,7 @@ def descriptors(builder: "FrameBuilder", sensors: "list[tuple[Any, int]]") -> No
             builder.u8(id)
             builder.u8(instance)
             builder.u8(quantity.exponent(id) if exponent is None else exponent)
-            builder.u16(getattr(sensor, "MODEL", 0))
+            builder.number(getattr(sensor, "MODEL", 0), 2)
             builder.u8(len(name))
             builder.raw(name)
     builder.close()
@@ -63,18 +63,18 @@ def state(
 ) -> None:
     """STATE: uptime, what is kept for each boot, what was dropped by reason (1 first)."""
     builder.open(wire.S_STATE)
-    builder.u48(uptime_ms)
-    builder.u32(downlink_seq)
-    builder.u32(revision)
-    builder.u32(collector)
+    builder.number(uptime_ms, 6)
+    builder.number(downlink_seq, 4)
+    builder.number(revision, 4)
+    builder.number(collector, 4)
     builder.u8(flags)
     listed = boots[: wire.BOOTS_MAX]
-    builder.u16(min(0xFFFF, unlisted + len(boots) - len(listed)))
+    builder.number(min(0xFFFF, unlisted + len(boots) - len(listed)), 2)
     builder.u8(len(listed))
     for boot, lowest, highest in listed:
-        builder.u32(boot)
-        builder.u32(lowest)
-        builder.u32(highest)
+        builder.number(boot, 4)
+        builder.number(lowest, 4)
+        builder.number(highest, 4)
     counted = 0
     for frames in drops:
         if frames:
@@ -91,9 +91,9 @@ def clock(builder: "FrameBuilder", clock: "Clock") -> None:
     """CLOCK: what the uptime is now in Unix time, with error and source."""
     uptime_ms = clock.uptime_ms()
     builder.open(wire.S_CLOCK)
-    builder.u48(uptime_ms)
-    builder.u48(clock.unix_ms(uptime_ms))
-    builder.u32(min(0xFFFFFFFF, clock.error_ms(uptime_ms)))
+    builder.number(uptime_ms, 6)
+    builder.number(clock.unix_ms(uptime_ms), 6)
+    builder.number(min(0xFFFFFFFF, clock.error_ms(uptime_ms)), 4)
     builder.u8(clock.source)
     builder.close()
 
@@ -111,8 +111,8 @@ def outcome(
     """OUTCOME: what became of a COMMAND, CONFIG or UPDATE."""
     builder.open(wire.S_OUTCOME)
     builder.u8(type)
-    builder.u16(id)
-    builder.u16(code)
+    builder.number(id, 2)
+    builder.number(code, 2)
     builder.u8(status)
     builder.raw(data[:64])
     builder.close()

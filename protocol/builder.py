@@ -1,6 +1,5 @@
 """Write frames into one preallocated buffer. Runs on the board."""
 
-import struct
 from binascii import crc32
 
 from protocol import const
@@ -16,8 +15,8 @@ _TAG_BYTES = const(8)
 _CRC_START = const(0x314E534F)
 
 
-class Overflow(Exception):
-    """More was written than the frame holds: begin it anew with less."""
+# More was written than the frame holds: begin it anew with less. MicroPython has it ready.
+Overflow = OverflowError
 
 
 class FrameBuilder:
@@ -39,8 +38,11 @@ class FrameBuilder:
         """Start a frame; what the buffer held is gone."""
         if self._mac:
             type |= _AUTH
-        struct.pack_into("<BBHIII", self.buf, 0, _MAGIC, type, 0, node, boot, seq)
-        self.pos = _HEADER
+        self.pos = 0
+        self.number(type << 8 | _MAGIC, _HEADER - 12)
+        self.number(node, 4)
+        self.number(boot, 4)
+        self.number(seq, 4)
 
     def room(self) -> int:
         """Bytes that still fit before the trailer; negative when too much was written."""
@@ -72,18 +74,6 @@ class FrameBuilder:
             value >>= 8
             length -= 1
 
-    def u16(self, value: int) -> None:
-        """Two bytes, little-endian."""
-        self.number(value, 2)
-
-    def u32(self, value: int) -> None:
-        """Four bytes, little-endian."""
-        self.number(value, 4)
-
-    def u48(self, value: int) -> None:
-        """Six bytes, little-endian."""
-        self.number(value, 6)
-
     def uvarint(self, value: int) -> None:
         """Seven bits a byte, low first, the high bit set on all but the last."""
         while value > 127:
@@ -105,11 +95,11 @@ class FrameBuilder:
         end = self.pos
         if end > self.limit:
             raise Overflow
-        struct.pack_into("<H", self.buf, 2, end - _HEADER)
-        if not self._mac:
-            struct.pack_into("<I", self.buf, end, crc32(self.view[:end], _CRC_START))
-            return end + 4
-        tag = self._mac.tag(self.view[:end])
-        for index in range(_TAG_BYTES):
-            self.buf[end + index] = tag[index]
-        return end + _TAG_BYTES
+        self.pos = 2
+        self.number(end - _HEADER, 2)
+        self.pos = end
+        body = self.view[:end]
+        length = _TAG_BYTES if self._mac else 4
+        tag = self._mac.tag(body) if self._mac else crc32(body, _CRC_START).to_bytes(4, "little")
+        self.buf[end : end + length] = tag[:length]
+        return end + length

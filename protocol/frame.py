@@ -5,7 +5,6 @@ from binascii import crc32
 
 from protocol import wire
 from protocol.builder import FrameBuilder, Overflow
-from protocol.mac import equal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,3 +69,11 @@ def sections(body: memoryview) -> "Iterator[tuple[int, memoryview]]":
             raise wire.FrameError("section")
         yield tag, body[at : at + length]
         at += length
+
+
+def equal(first: "bytes | memoryview", second: "bytes | memoryview", length: int) -> bool:
+    """Compare length bytes in a time that does not depend on where they differ."""
+    difference = 0
+    for index in range(length):
+        difference |= first[index] ^ second[index]
+    return difference == 0

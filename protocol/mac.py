@@ -1,4 +1,4 @@
-"""HMAC-SHA256 with the two pads prepared once (MicroPython has no hmac module)."""
+"""HMAC-SHA256 (MicroPython has no hmac module)."""
 
 from hashlib import sha256
 
@@ -14,29 +14,18 @@ class Mac:
     def __init__(self, key: bytes) -> None:
         if len(key) > _BLOCK:
             key = sha256(key).digest()
-        padded = bytearray(_BLOCK)
-        padded[: len(key)] = key
-        self._inner = bytes([byte ^ 0x36 for byte in padded])
-        self._outer = bytes([byte ^ 0x5C for byte in padded])
+        self._block = key + bytes(_BLOCK - len(key))
 
     def tag(self, view: "bytes | bytearray | memoryview") -> bytes:
         """HMAC-SHA256 of view, 32 B; a frame's trailer is its first 8."""
-        inner = sha256(self._inner)
-        inner.update(view)
-        outer = sha256(self._outer)
-        outer.update(inner.digest())
-        digest: bytes = outer.digest()
+        digest = b""
+        for pad in (0x36, 0x5C):
+            total = sha256(bytes([byte ^ pad for byte in self._block]))
+            total.update(digest or view)  # the outer hash is over the inner one
+            digest = total.digest()
         return digest
 
 
 def derive(key: bytes, label: bytes) -> bytes:
     """The key (32 B) for one use of a node's key: label UP, DOWN or CLAIM."""
     return Mac(key).tag(label)
-
-
-def equal(first: "bytes | memoryview", second: "bytes | memoryview", length: int) -> bool:
-    """Compare length bytes in a time that does not depend on where they differ."""
-    difference = 0
-    for index in range(length):
-        difference |= first[index] ^ second[index]
-    return difference == 0

@@ -11,7 +11,7 @@ from tests.protocol import stage, wasm
 
 TESTS = Path(__file__).parent.parent
 VECTORS = TESTS / "vectors"
-HEAP_MAX_BYTES = 11_500
+HEAP_MAX_BYTES = 10_900
 VmRun = Callable[..., subprocess.CompletedProcess[str]]
 
 
