@@ -36,6 +36,8 @@ from collector.structure import KeyFault, Range
 
 ANSWER_BYTES_MAX = 32 << 20
 EXPLANATION_CHARACTERS = 120
+EXPLAINING_BYTES = 1 << 16
+CREDENTIAL_HEADERS = frozenset({"authorization", "identity_key"})
 USER_AGENT = "opencities-osn"
 
 Method = Literal["GET", "POST", "PUT", "PATCH"]
@@ -78,6 +80,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    hidden: tuple[str, ...] = ()
+    """Credentials of the request, which some servers quote in their explanations."""
 
     def json(self) -> Any:
         """The body as JSON; NoAnswer when it is none, for then nobody knows what was done."""
@@ -88,7 +92,9 @@ class Answer:
 
     def explanation(self) -> str:
         """The beginning of the body on one line, for reasons."""
-        text = self.body[: 4 * EXPLANATION_CHARACTERS].decode(errors="replace")
+        text = self.body[:EXPLAINING_BYTES].decode(errors="replace")
+        for secret in self.hidden:
+            text = text.replace(secret, "***")
         return " ".join(text.split())[:EXPLANATION_CHARACTERS]
 
 
@@ -132,7 +138,8 @@ class HttpClient:
                 allow_redirects=False,
             ) as response:
                 content = await _bounded(response)
-                return Answer(response.status, response.headers, content)
+                hidden = _credentials({**self._headers, **sent})
+                return Answer(response.status, response.headers, content, hidden)
         except aiohttp.ClientConnectorCertificateError as error:
             raise AccessDenied(f"certificate: {_plain(error)}") from None
         except aiohttp.ClientConnectorError as error:
@@ -208,6 +215,12 @@ def basic_auth(user: str, password: Secret) -> dict[str, str]:
 def bearer(token: Secret) -> dict[str, str]:
     """The Authorization header of a token."""
     return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+def _credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Credentials among headers, without the word that says what kind they are."""
+    values = (v for name, v in headers.items() if name.lower() in CREDENTIAL_HEADERS)
+    return tuple(value.split(" ")[-1] for value in values)
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:
