@@ -10,7 +10,7 @@ import pytest
 
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Source
-from collector.transports.mqtt import MqttTransport
+from collector.transports.mqtt import UNREACHED, MqttTransport, reach
 
 WITHIN_S = 10.0
 NODE = 0xA1B2C3D4
@@ -98,6 +98,20 @@ async def test_a_wrong_password_is_named_and_tried_again(mosquitto, tmp_path):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_the_doctor_enters_a_broker_and_names_what_keeps_it_out(
+    mosquitto, tmp_path, free_port
+):
+    await reach(MqttSettings(port=mosquitto().port))
+    (tmp_path / "passwords").write_text("")
+    closed = mosquitto(
+        f"listener @PORT@ 127.0.0.1\nallow_anonymous false\npassword_file {tmp_path}/passwords\n"
+    )
+    with pytest.raises(UNREACHED, match="uthori"):
+        await reach(MqttSettings(port=closed.port))
+    with pytest.raises(UNREACHED, match="refused"):
+        await reach(MqttSettings(port=free_port()))
 
 
 async def test_the_embedded_broker_serves_as_well(unused_tcp_port):
