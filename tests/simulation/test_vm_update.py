@@ -42,6 +42,7 @@ BOARD: dict[str, Any] = {
 }
 SETTINGS = {"sample_interval_s": 30, "report_interval_s": 60, "spool_sync_s": 10}
 SETTLE_S = 1_500
+AIR = Steady(temperature=21.5, humidity=40.0, pressure=101_300.0)
 
 pytestmark = pytest.mark.usefixtures("vm")
 
@@ -108,7 +109,7 @@ class Field:
             loop,
             self.folder,
             BOARD,
-            lambda clock: Wiring(BOARD, Steady(), 1, clock),
+            lambda clock: Wiring(BOARD, AIR, 1, clock),
             SECRET[:6],
             script=SCRIPT,
             heap="512K",
