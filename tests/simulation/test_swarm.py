@@ -1,16 +1,25 @@
 """The swarm: scenarios under random seeds, judged by the oracle; and the oracle itself."""
 
+import sqlite3
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from collector.ledger.ledger import Alarm
+from protocol.compose import compose_log
 from simulator.cli import main
+from simulator.faults.network import UP, Cable
+from simulator.oracle import Allowed, Verdict, judge_alarms
 from simulator.planted_bugs import BUGS, CannotPlant, PlantedBug, plant
+from simulator.promises import broken_promises
 from simulator.scenario import ScenarioError, draw_table, find, load, names
 from simulator.simulation import RunOptions, simulate
-from simulator.soak import Job, corpus, drawn, perform, soak
+from simulator.soak import Job, StateError, corpus, drawn, perform, soak
+from simulator.truth import Truth
 from simulator.vm import ROOT
 
 QUICK = ("quiet_day", "power_cuts", "hostile_sender", "failing_network", "lossy_backlog")
@@ -76,7 +85,49 @@ def test_what_a_run_raises_is_a_finding() -> None:
 
 def test_a_soak_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
     state = tmp_path / "soak.json"
-    first = soak(1, 0, 1, 1e9, state, ["quiet_day"])
-    again = soak(1, 0, 1, 1e9, state, ["quiet_day"])
-    assert (first.seeds, again.seeds) == (1 + len(corpus()), 1 + len(corpus()))
-    assert again.summary() == first.summary()
+    first = soak(1, 0, 1, 1e9, state, ["quiet_day"], with_corpus=False)
+    again = soak(2, 0, 1, 1e9, state, ["quiet_day"], with_corpus=False)
+    assert (first.seeds, again.seeds) == (1, 2)
+    state.write_text("{}", encoding="utf-8")
+    with pytest.raises(StateError, match="remove it"):
+        soak(1, 0, 1, 1e9, state, ["quiet_day"])
+
+
+def test_the_corpus_names_runs_that_there_are() -> None:
+    assert len(corpus()) >= 8
+    assert {job.scenario for job in corpus()} <= set(names())
+
+
+def test_a_cable_carries_what_is_whole_and_invents_nothing() -> None:
+    random = Random(5)
+    cable = Cable(garbled=0.002, chatter=0.5)
+    sent = [compose_log(bytes(32), 7, 1, seq, "x" * (seq % 200)) for seq in range(1, 400)]
+    found = [raw for frame in sent for _, raw in cable.carry(UP, 7, (0, frame), 0, random)]
+    whole = [raw for raw in found if raw in sent]
+    assert len(whole) > len(sent) // 2
+    assert whole == sorted(whole, key=sent.index)
+    clean = Cable(garbled=0.0, chatter=1.0)
+    assert [raw for f in sent for _, raw in clean.carry(UP, 7, (0, f), 0, random)] == sent
+
+
+def test_a_lost_promise_is_found(tmp_path: Path) -> None:
+    archive = tmp_path / "archive.db"
+    connection = sqlite3.connect(archive)
+    connection.execute("CREATE TABLE frame (node, boot, seq)")
+    connection.execute("INSERT INTO frame VALUES (1, 2, 3)")
+    connection.commit()
+    connection.close()
+    settled = SimpleNamespace(covers=lambda boot, seq: boot == 2 and seq <= 4)
+    hosted: Any = SimpleNamespace(
+        address=1, node=SimpleNamespace(outbox=SimpleNamespace(settled=settled))
+    )
+    truth = Truth(frames={(1, 2, seq): b"" for seq in (3, 4, 5)})
+    assert broken_promises(archive, truth, [hosted]) == [(1, 2, 4)]
+
+
+def test_an_alarm_without_a_cause_is_a_finding() -> None:
+    alarm = Alarm("lost_here", 1, 2, 1, "acknowledged and not there")
+    for allowed, findings in ((Allowed(), 1), (Allowed(restored=True), 0)):
+        verdict = Verdict()
+        judge_alarms([alarm], allowed, verdict)
+        assert len(verdict.findings) == findings
