@@ -12,7 +12,8 @@ from hardware.session import session
 
 FACTS = """
 import sys, machine
-print(sys.implementation._machine)
+m = sys.implementation._machine
+print(m.split(' with ')[-1] if ' with ' in m else sys.platform)
 print('.'.join(str(n) for n in sys.implementation[1][:3]))
 print(':'.join('%02x' % b for b in machine.unique_id()))
 """
@@ -49,16 +50,18 @@ def adapter(port: str) -> str:
 
 
 def describe(port: str) -> Found:
-    """Ask MicroPython first, then the ROM loader; a silent board is described as such."""
+    """Ask MicroPython first, then the ROM loader; a silent board is described as such.
+
+    Raises BenchError for what is no port, or may not be opened.
+    """
     try:
         with session(port, run_main=True, timeout_s=2) as opened:
-            module, version, mac = opened.run(FACTS).strip().splitlines()
+            chip, version, mac = opened.run(FACTS).strip().splitlines()
             node = provisioned_as(opened) or "not provisioned"
-            chip = module.rpartition(" with ")[2].strip()
             return Found(port, adapter(port), chip, mac, f"MicroPython {version}", node)
     except BenchError as fault:
         if fault.advice.code is Exit.NO_PORT:
-            return Found(port, adapter(port), "", "", str(fault), "")
+            raise
     try:
         found = Loader(port).identify()
     except BenchError as fault:
@@ -67,6 +70,11 @@ def describe(port: str) -> Found:
 
 
 def describe_all(named: tuple[str, ...]) -> Iterator[Found]:
-    """Describe the named ports, or all."""
-    for port in named or ports():
+    """Describe the named ports, or all. Raises BenchError for a named one that is not there."""
+    for port in named:
         yield describe(port)
+    for port in () if named else ports():
+        try:
+            yield describe(port)
+        except BenchError as fault:
+            yield Found(port, adapter(port), "", "", fault.advice.happened, "")

@@ -176,6 +176,18 @@ def check_port(port: str) -> None:
         raise faults.no_permission(port)
 
 
+def _is_terminal(port: str) -> bool:
+    """Whether a device is a serial line; one that cannot be opened now may be."""
+    try:
+        descriptor = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        return os.isatty(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def open_port(port: str, baud: int = BAUD) -> SerialTransport:
     """The serial transport. Raises BenchError in a technician's words."""
     return patiently(port, lambda: SerialTransport(port, baudrate=baud))
@@ -192,6 +204,8 @@ def patiently(port: str, open_it: Callable[[], T]) -> T:
         try:
             return open_it()
         except (OSError, TransportError) as fault:
+            if not _is_terminal(port):
+                raise faults.not_a_port(port) from fault
             if time.monotonic() > deadline_s:
                 raise faults.port_busy(port) from fault
             time.sleep(0.05)

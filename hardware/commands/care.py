@@ -9,21 +9,27 @@ import click
 
 from hardware import bench, care
 from hardware.commands import common
-from hardware.session import session
+from hardware.faults import BenchError, Exit
+from hardware.session import open_port, session
 
 
 @click.command("identify")
 @click.option("--seconds", default=10, type=click.IntRange(1, 600), help="How long to blink.")
 @common.port_option
-def identify_command(seconds: int, named: tuple[str, ...]) -> None:
+@common.json_option
+def identify_command(seconds: int, named: tuple[str, ...], as_json: bool) -> None:
     """Blink a board's LED, to see which one hangs on a port.
 
     \b
     Example:
       osn-board identify --port /dev/ttyUSB3
     """
-    with common.reported(), session(common.one_port(named), run_main=True) as opened:
-        care.blink(opened, seconds)
+    with common.reported(as_json):
+        port = common.one_port(named)
+        with session(port, run_main=True) as opened:
+            care.blink(opened, seconds)
+    if as_json:
+        click.echo(json.dumps({"port": port, "blinked_s": seconds}))
 
 
 @click.command("repl")
@@ -37,6 +43,7 @@ def repl_command(named: tuple[str, ...]) -> None:
     """
     with common.reported():
         port = common.one_port(named)
+        open_port(port).close()
     sys.exit(subprocess.call([sys.executable, "-m", "mpremote", "connect", port, "repl"]))
 
 
@@ -67,17 +74,21 @@ def update_command(board_name: str, named: tuple[str, ...], every: bool, as_json
 @click.command("wipe")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common.port_option
-def wipe_command(yes: bool, named: tuple[str, ...]) -> None:
+@common.json_option
+def wipe_command(yes: bool, named: tuple[str, ...], as_json: bool) -> None:
     """Take identity, key, settings and all unsent readings from a board; the firmware stays.
 
     \b
     Example:
       osn-board wipe --port /dev/ttyUSB0
     """
-    with common.reported():
+    with common.reported(as_json):
         port = common.one_port(named)
+        if not yes and as_json:
+            raise BenchError(Exit.USAGE, "Nobody is asked with --json", "Add --yes")
         if not yes:
             click.confirm(f"All that the board on {port} has not sent is lost. Go on?", abort=True)
         with session(port) as opened:
             removed = care.wipe(opened)
-    click.echo(f"{port}: wiped, {removed} files removed")
+    facts = {"port": port, "removed_files": removed}
+    click.echo(json.dumps(facts) if as_json else f"{port}: wiped, {removed} files removed")

@@ -135,14 +135,18 @@ def board(name: str) -> boardfile.BoardFile:
         return boardfile.load(name)
     except (OSError, ValueError) as fault:
         raise BenchError(
-            Exit.USAGE, f"Board {name}: {fault}", f"There are: {', '.join(boardfile.names())}"
+            Exit.USAGE, str(fault), "Look at `osn-board boards`, or mend the board file"
         ) from fault
 
 
 def _bench_file(path: Path) -> Mapping[str, Any]:
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+    except OSError as fault:
+        raise BenchError(
+            Exit.USAGE, f"{path}: {fault.strerror}", "Name your bench file with --bench"
+        ) from fault
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise BenchError(Exit.USAGE, f"{path}: {fault}", "Mend the bench file") from fault
     unknown = sorted(set(given) - BENCH_KEYS)
     if unknown:

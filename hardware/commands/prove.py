@@ -7,6 +7,7 @@ import click
 
 from hardware import prove
 from hardware.commands import common
+from hardware.session import check_port
 
 
 @click.command("prove")
@@ -29,6 +30,10 @@ def prove_command(
     """
     with common.reported(as_json), common.Bars(shown=not as_json) as bars:
         port = common.one_port(named)
+        check_port(port)
+        # A quarter of an hour is too long to find out only then that it cannot be written.
+        with output.open("a", encoding="utf-8"):
+            pass
         found = prove.prove(port, minutes, frames, lambda step, part: bars.show(port, step, part))
-    output.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        output.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     click.echo(json.dumps(found) if as_json else f"{output}: please send it in")

@@ -7,6 +7,7 @@ import click
 
 from hardware import bench
 from hardware.commands import common
+from hardware.faults import BenchError, Exit
 from hardware.records import Site
 
 
@@ -43,7 +44,9 @@ def provision_command(
     """
     with common.reported(as_json):
         if (latitude is None) != (longitude is None):
-            raise click.UsageError("--latitude and --longitude go together")
+            raise BenchError(
+                Exit.USAGE, "--latitude and --longitude go together", "Give both, or none"
+            )
         site = None
         if latitude is not None and longitude is not None:
             site = Site(latitude, longitude, elevation_m)

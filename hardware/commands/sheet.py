@@ -14,25 +14,31 @@ from hardware.commands import common
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; BOARD.html."
 )
-def sheet_command(board_name: str, output: Path | None) -> None:
+@common.json_option
+def sheet_command(board_name: str, output: Path | None, as_json: bool) -> None:
     """Write the wiring, pins and parts of a type of board as a page to print.
 
     \b
     Example:
       osn-board sheet street
     """
-    with common.reported():
+    with common.reported(as_json):
         board = common.board(board_name)
-    target = output or Path(f"{board.name}.html")
-    parts = [
-        {"part": item.what, "maker": item.maker, "number": item.number, "count": str(item.count)}
-        for item in board.bill
-    ]
-    target.write_text(
-        sheet.board_sheet(board.name, board.title, board.pin_rows(), parts, board.wiring_picture()),
-        encoding="utf-8",
-    )
-    click.echo(f"{target}: print it")
+        target = output or Path(f"{board.name}.html")
+        parts = [
+            {
+                "part": item.what,
+                "maker": item.maker,
+                "number": item.number,
+                "count": f"{item.count}",
+            }
+            for item in board.bill
+        ]
+        page = sheet.board_sheet(
+            board.name, board.title, board.pin_rows(), parts, board.wiring_picture()
+        )
+        target.write_text(page, encoding="utf-8")
+    click.echo(json.dumps({"file": str(target)}) if as_json else f"{target}: print it")
 
 
 @click.command("boards")

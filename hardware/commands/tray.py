@@ -93,9 +93,10 @@ def run(tray: Tray, once: bool, shown: bool) -> None:
     """Look at the ports until `q` and all work is done; once: until what is there is done."""
     console = Console()
     screen = shown and not once and console.is_terminal
+    shown_live = shown and console.is_terminal
     with (
         Live(console=console, screen=screen, auto_refresh=False)
-        if shown
+        if shown_live
         else contextlib.nullcontext() as live,
         _keys() as pressed,
     ):
@@ -103,14 +104,14 @@ def run(tray: Tray, once: bool, shown: bool) -> None:
         while True:
             tray.turn()
             if live is not None:
-                live.update(tray.table(), refresh=screen or console.is_terminal)
+                live.update(tray.table(), refresh=True)
             if (once or tray.closing) and not tray.busy():
                 break
             if "q" in pressed(LOOK_EVERY_S):
                 tray.closing = True
         if live is not None:
             live.update(tray.table(), refresh=True)
-    if screen:
+    if shown and (screen or not shown_live):
         console.print(tray.table())
 
 
