@@ -1,5 +1,6 @@
 """Runs after boot.py: the firmware, for ever. Ctrl-C gives the prompt to a technician."""
 
+import gc
 import sys
 import time
 
@@ -8,6 +9,7 @@ import machine
 START_MS = 120_000  # a build on trial that hangs while it starts; its own watchdog comes after
 PROMPT_MS = 3_600_000
 
+gc.threshold(4096)  # collect early: what stays lies together, so large pieces find room
 try:
     if globals().get("on_trial"):
         machine.WDT(timeout=START_MS)

@@ -29,6 +29,7 @@ SYSTEM_TIME_EVERY_MS = 21_600_000
 STEP_MAX_MS = 1_000
 SAFE_MODE_MS = 3_600_000  # then sampling is tried again
 BLINK_MS = 250
+WARM_UP_S = 30
 ANSWER_MS = 3_000  # what led to a restart is answered first
 UPDATE_RECORD = "update"  # see update.py
 ONLY_AT_START = ("firmware.sensors", "firmware.setting_rules")
@@ -38,14 +39,20 @@ class NotProvisioned(Exception):
     """The board has no identity: only the technician's tool can give it one."""
 
 
-def load_sensors(board: "dict[str, Any]", hal: "Hal", now_ms: int) -> "list[tuple[Any, int]]":
-    """(sensor, instance) for each entry of board.json's "sensors"."""
+def load_sensors(
+    board: "dict[str, Any]", hal: "Hal", now_ms: int, sleeps: bool = False
+) -> "list[tuple[Any, int]]":
+    """(sensor, instance) for each entry of board.json's "sensors".
+
+    On a board that sleeps, dust sensors do too: option "warm_up_s" is 30 unless it is given.
+    """
     from firmware import sensors
 
-    found = [
-        (sensors.from_board(entry, hal, now_ms), entry.get("instance", 0))
-        for entry in board.get("sensors", [])
-    ]
+    found = []
+    for entry in board.get("sensors", []):
+        if sleeps and "warm_up_s" not in entry.get("options", {}):
+            entry = dict(entry, options=dict(entry.get("options", {}), warm_up_s=WARM_UP_S))
+        found.append((sensors.from_board(entry, hal, now_ms), entry.get("instance", 0)))
     sensors.link([sensor for sensor, _ in found])
     return found
 
@@ -80,7 +87,9 @@ class Node:
         vitals = None
         self.sampler: "Sampler | None" = None
         if not self.safe_mode:  # before all else: nothing takes as much memory for a moment
-            self.sensors = load_sensors(board, hal, 0) if sensors is None else sensors
+            if sensors is None:
+                sensors = load_sensors(board, hal, 0, settings["sleep"] == 1)
+            self.sensors = sensors
             self._calibrate(settings["noise_calibration_cdb"])
             vitals = self._add_vitals()
         unload(*ONLY_AT_START)

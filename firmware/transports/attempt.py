@@ -4,7 +4,7 @@ import socket
 
 from umqtt import simple
 
-from firmware.transports.stream import Stream
+from firmware.transports.stream import OUT_MAX, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Attempt:
         self.abandoned = False
         self.done = False
         self._sock: "Any" = None
+        self._out = bytearray(OUT_MAX)
 
     def run(self) -> None:
         """The whole try. Never raises."""
@@ -114,7 +115,7 @@ class Attempt:
             sock = self._sock = self._secure(sock)
         sock.setblocking(False)
         self.stage = "mqtt"
-        self._greet(Stream(sock, ANSWER_MS))
+        self._greet(Stream(sock, ANSWER_MS, self._out))
 
     def _secure(self, sock: "Any") -> "Any":
         import ssl

@@ -5,6 +5,7 @@ DNS a second may use the address that is known.
 """
 
 import _thread
+import gc
 import sys
 
 from firmware.transports.attempt import CA_FILE, Attempt, Target
@@ -170,11 +171,12 @@ class MqttTransport:
             self._retry_at = now_ms + RETRY_LAST_MS
             return
         self._misses += 1
-        attempt = Attempt(self._target, not hanging and self._misses % RESOLVE_EVERY == 0)
+        gc.collect()  # what follows wants memory in one piece
         try:
+            attempt = Attempt(self._target, not hanging and self._misses % RESOLVE_EVERY == 0)
             _thread.stack_size(STACK_BYTES)
             _thread.start_new_thread(attempt.run, ())
-        except (OSError, RuntimeError) as fault:
+        except (OSError, RuntimeError, MemoryError) as fault:
             self._fail("thread: " + str(fault), now_ms)
             return
         self._attempt = attempt

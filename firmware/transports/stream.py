@@ -14,15 +14,16 @@ STEP_MS = 50
 class Stream:
     """Collects writes until flush() or a read; a read waits until its deadline, no longer.
 
-    umqtt.simple believes that it makes this socket itself: connect() and the like do nothing.
+    out holds what waits, OUT_MAX bytes. umqtt.simple believes that it makes this socket itself:
+    connect() and the like do nothing.
     """
 
-    def __init__(self, sock: "Any", deadline_ms: int) -> None:
+    def __init__(self, sock: "Any", deadline_ms: int, out: bytearray) -> None:
         self.sock = sock
         self._poller = select.poll()
         self._poller.register(sock, select.POLLIN)
-        self._out = bytearray(OUT_MAX)
-        self._view = memoryview(self._out)
+        self._out = out
+        self._view = memoryview(out)
         self.waiting = 0  # bytes written that the socket has not taken
         self._began = time.ticks_ms()
         self._deadline_ms = deadline_ms

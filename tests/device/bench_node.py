@@ -11,7 +11,7 @@ import time
 from flash import Flash
 
 from firmware.drops import Drops
-from firmware.hal import BoardFiles
+from firmware.files import BoardFiles
 from firmware.spool import Spool
 from protocol import wire
 from protocol.builder import FrameBuilder

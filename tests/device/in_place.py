@@ -55,6 +55,6 @@ def start():
         del globals()[name]
 
 
-gc.threshold(4096)  # as firmware/application.py does
+gc.threshold(4096)  # as firmware/main.py does
 start()
 import soak  # noqa: E402, F401

@@ -9,7 +9,7 @@ import sys
 from flash import Flash
 
 from firmware.drops import Drops
-from firmware.hal import BoardFiles
+from firmware.files import BoardFiles
 from firmware.spool import Spool
 from protocol import wire
 from protocol.builder import FrameBuilder

@@ -6,7 +6,7 @@ import random
 import time
 
 from firmware import identity
-from firmware.hal import BoardFiles
+from firmware.files import BoardFiles
 
 NODE = 0xA1B2C3D4
 BOOT = 1764000000
