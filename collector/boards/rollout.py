@@ -1,7 +1,7 @@
 """A firmware's way to many boards: one first, then a tenth, then all; it stops when one is lost.
 
-Its state and the bundle are files beside the archive, so that it goes on after a restart. Boards ask
-for the offset that they want next, so nothing is sent to a board that is not there.
+Its state and the bundle are files beside the archive, so that it goes on after a restart. Boards
+ask for the offset that they want next, so nothing is sent to a board that is not there.
 """
 
 import json
