@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hardware.bundle import Bundle, compose, sign
 from hardware.commands import common
+from hardware.cross import write_names
 from hardware.faults import BenchError, Exit
 from hardware.images import ARCHITECTURES
 from hardware.payload import payload
@@ -31,6 +32,8 @@ def bundle_command(
 ) -> None:
     """Make a signed update for boards in the field; `osn-collector update` sends it.
 
+    Beside it OUTPUT.names.json tells what the short names in a board's traceback stand for.
+
     \b
     Example:
       osn-board bundle street-1.2.0.osn --board street --sign ~/osn-update.pem
@@ -40,12 +43,15 @@ def bundle_command(
         architecture = ARCHITECTURES[board.chip]
         key = _key(key_file)
         version = version_text or _version()
-        content = compose(architecture, version, payload(architecture, board.drivers()).slot)
+        built = payload(architecture, board.drivers())
+        content = compose(architecture, version, built.slot)
         made = sign(content, version, key)
         output.write_bytes(packed(made))
+        names = output.with_suffix(".names.json")
+        write_names(names, built.names)
     public = key.public_key().public_bytes_raw().hex()
     facts = {
-        "file": str(output), "version": version, "bytes": len(content),
+        "file": str(output), "names": str(names), "version": version, "bytes": len(content),
         "sha256": made.sha256.hex(), "public_key": public,
     }  # fmt: skip
     if as_json:

@@ -1,12 +1,15 @@
 """The compile step: leaner sources mean the same, on the same lines."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from hardware import cross
+from hardware.commands.bundle import bundle_command
 from hardware.lean import Outside, lean, read_back
 
 VmRun = Callable[..., subprocess.CompletedProcess[str]]
@@ -203,3 +206,14 @@ def test_every_statement_of_the_firmware_keeps_its_line() -> None:
             if line.strip().startswith(("def ", "class ", "return", "raise", "while ")):
                 word = line.split()[0].rstrip(":")
                 assert before[number].strip().startswith(word), (path, number, line)
+
+
+def test_a_bundle_comes_with_its_names(tmp_path: Path) -> None:
+    output = tmp_path / "street.osn"
+    arguments = [str(output), "--board", "street", "--sign", str(tmp_path / "key.pem")]
+    done = CliRunner().invoke(bundle_command, arguments)
+    assert done.exit_code == 0, done.output
+    names = json.loads((tmp_path / "street.names.json").read_text())
+    assert names == {path: dict(found) for path, found in cross.leaner().names.items()
+                     if path in names}  # fmt: skip
+    assert names["firmware/spool.py"]
