@@ -46,17 +46,25 @@ class FrameQueue:
             share = self._shares.get(key)
             if share is None:
                 share = self._shares[key] = deque()
-        if (
-            self._frames >= self._frames_max
-            or self._bytes + len(raw) > self._bytes_max
-            or len(share) >= SHARE_FRAMES_MAX
-        ):
+        full = self._frames >= self._frames_max or self._bytes + len(raw) > self._bytes_max
+        if len(share) >= SHARE_FRAMES_MAX or (full and not self._make_room(share, len(raw))):
             self.dropped += 1
             return
         share.append((raw, source))
         self._frames += 1
         self._bytes += len(raw)
         self._arrived.set()
+
+    def _make_room(self, share: "deque[Arrival]", size: int) -> bool:
+        """Drops the newest frame of the longest share for one of a share below the average."""
+        if (len(share) + 1) * len(self._shares) > self._frames:
+            return False
+        longest = max(self._shares.values(), key=len)
+        raw, _ = longest.pop()
+        self._frames -= 1
+        self._bytes -= len(raw)
+        self.dropped += 1
+        return self._bytes + size <= self._bytes_max
 
     def take(self, frames_max: int) -> list[Arrival]:
         """Takes up to so many frames, some of each share in turn."""

@@ -1,9 +1,11 @@
 """The queue between transports and intake: bounded and fair."""
 
 import asyncio
+from pathlib import Path
 
 from collector.intake.frame_queue import SHARE_FRAMES_MAX, FrameQueue
 from collector.transports.base import Source
+from tests.collector.core import NODE, Bench, Board
 
 KNOWN = {1, 2}
 
@@ -79,3 +81,44 @@ async def test_waiting_ends_with_a_frame() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_honest_nodes_keep_their_acks_while_forged_frames_come_at_full_rate(
+    tmp_path: Path,
+) -> None:
+    """A second in which forgers fill the queue at each turn, under known and unknown names."""
+    boards = [Board(node=NODE + number) for number in range(40)]
+    honest, named = boards[:20], boards[20:]
+    bench = Bench(tmp_path, boards)
+    waiting = FrameQueue(1_000, {board.node for board in boards}.__contains__)
+    forged = [
+        (Board(node=board.node, secret=bytes(32)).data(seq), Source("mqtt", board.node))
+        for board in (*named, *(Board(node=0x1000 + number) for number in range(20)))
+        for seq in range(1, 11)
+    ]
+    for turn in range(40):
+        for raw, source in forged:
+            waiting.put(raw, source)
+        board = honest[turn % len(honest)]
+        waiting.put(board.data(turn // len(honest) + 1), Source("mqtt", board.node))
+        for raw, source in waiting.take(128):
+            bench.receive(raw, source=source)
+        bench.clock.pass_ms(25)
+    for raw, source in waiting.take(1_000):
+        bench.receive(raw, source=source)
+    await bench.intake.flush()
+    assert waiting.dropped > 1_000
+    assert {frame.node for frame in bench.down if frame.ack} == {board.node for board in honest}
+    assert len(bench.stored()) == 40
+
+
+async def test_a_full_queue_lets_the_longest_share_go_first() -> None:
+    target = queue(100)
+    for _ in range(100):
+        put(target, 1)
+    put(target, 2, b"honest" + bytes(18))
+    assert len(target) == 100
+    assert target.dropped == 1
+    put(target, 1)
+    assert (len(target), target.dropped) == (100, 2)
+    assert b"honest" in [raw[:6] for raw, _ in target.take(100)]
