@@ -94,3 +94,18 @@ def test_the_indoor_board_compensates_for_its_own_air() -> None:
     climate, scd41, sgp41 = (sensor for sensor, _ in load_sensors(hal.board, hal, 0))
     assert sgp41.climate is climate
     assert scd41.barometer is None
+
+
+@pytest.mark.parametrize(("name", "driver"), [("classic", "sds011"), ("mobile", "sps30")])
+def test_dust_sensors_of_a_board_that_sleeps_do_so_too(name: str, driver: str) -> None:
+    hal = Hal(boardfile.load(name).board_json())
+    entry = next(e for e in hal.board["sensors"] if e["driver"] == driver)
+    index = hal.board["sensors"].index(entry)
+
+    def warm_up_ms(sleeps: bool) -> int:
+        return int(load_sensors(hal.board, hal, 0, sleeps)[index][0].duty_ms)
+
+    assert warm_up_ms(False) == 0
+    assert warm_up_ms(True) == 30_000
+    entry["options"] = {"warm_up_s": 12}
+    assert warm_up_ms(True) == 12_000
