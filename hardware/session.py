@@ -270,7 +270,8 @@ def check_version(opened: Session, architecture: str | None) -> Mapping[str, str
             Exit.WRONG_IMAGE,
             f"The MicroPython {version} on {opened.port} is too {'old' if older else 'new'} "
             "for this firmware",
-            "Flash an image between 1.25 and the one named in docs/technician.md",
+            "Flash the stock image of MicroPython 1.25 or newer; if it is newer than this tool, "
+            "update the tool",
         )
     if architecture is not None and native != architecture:
         raise BenchError(
