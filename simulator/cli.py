@@ -198,20 +198,30 @@ def run_command(
     """
     import json
 
+    from simulator.faults.plan import PlanError
     from simulator.scenario import ScenarioError
-    from simulator.simulation import RunOptions, simulate
+    from simulator.simulation import Restless, RunOptions, simulate
     from simulator.soak import drawn
 
     try:
         loaded = drawn(scenario, seed)
     except ScenarioError as error:
         fail(str(error))
+    if report_file is not None and not report_file.absolute().parent.is_dir():
+        fail(f"--report {report_file}: there is no folder {report_file.absolute().parent}")
     options = RunOptions(seed, nodes, None if days is None else days * 24)
-    verdict, report = simulate(loaded, options)
+    try:
+        verdict, report = simulate(loaded, options)
+    except (PlanError, Restless, KeyError) as error:
+        fail(f"{scenario}: {type(error).__name__}: {error}", 1)
     text = json.dumps(report, indent=2, sort_keys=True) + "\n"
     if report_file is not None:
         report_file.write_text(text, encoding="utf-8")
     click.echo(text, nl=False)
+    if verdict.unaccounted:
+        changed = f" --nodes {nodes}" if nodes else ""
+        changed += f" --days {days}" if days else ""
+        click.echo(f"FAILED  osn-simulator run {scenario} --seed {seed}{changed}", err=True)
     sys.exit(1 if verdict.unaccounted else 0)
 
 

@@ -131,3 +131,16 @@ def test_an_alarm_without_a_cause_is_a_finding() -> None:
         verdict = Verdict()
         judge_alarms([alarm], allowed, verdict)
         assert len(verdict.findings) == findings
+
+
+def test_wrong_words_to_run_are_answered_before_anything_runs(tmp_path: Path) -> None:
+    bad = tmp_path / "storm.toml"
+    bad.write_text('title = "x"\nhours = 0.1\nnodes = 1\n[[network]]\nkind = "hail"\n', "utf-8")
+    for arguments, said in (
+        (["nowhere"], "no scenario 'nowhere'"),
+        ([str(bad)], "no network fault 'hail'"),
+        (["quiet_day", "--report", str(tmp_path / "no" / "r.json")], "there is no folder"),
+    ):
+        result = CliRunner().invoke(main, ["run", *arguments])
+        assert result.exit_code in (1, 2)
+        assert said in result.output
