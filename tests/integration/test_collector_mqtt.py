@@ -11,6 +11,7 @@ import pytest
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Source
 from collector.transports.mqtt import UNREACHED, MqttTransport, reach
+from tests.integration.certificates import Authority
 
 WITHIN_S = 10.0
 NODE = 0xA1B2C3D4
@@ -112,6 +113,38 @@ async def test_the_doctor_enters_a_broker_and_names_what_keeps_it_out(
         await reach(MqttSettings(port=closed.port))
     with pytest.raises(UNREACHED, match="refused"):
         await reach(MqttSettings(port=free_port()))
+
+
+async def test_a_broker_that_asks_for_a_client_certificate_gets_one(mosquitto, tmp_path):
+    authority = Authority(tmp_path)
+    broker = mosquitto(
+        authority.mosquitto() + f"cafile {tmp_path}/ca.pem\nrequire_certificate true\n"
+    )
+    tls = {"host": "localhost", "tls": True, "ca_file": tmp_path / "ca.pem"}
+    own = {"certificate_file": tmp_path / "server.pem", "key_file": tmp_path / "server.key"}
+    async with running(broker.port, **tls, **own) as (transport, _):
+        assert transport.state.connected
+    with pytest.raises(UNREACHED):
+        await reach(MqttSettings(port=broker.port, **tls))
+
+
+async def test_of_two_brokers_each_answers_the_nodes_that_it_heard(mosquitto):
+    first, second = mosquitto(), mosquitto()
+    async with (
+        running(first.port, name="first") as (one, heard_by_one),
+        running(second.port, name="second") as (two, heard_by_two),
+        aiomqtt.Client("127.0.0.1", second.port) as node,
+    ):
+        await node.publish("osn/1/a1b2c3d4/u", b"frame")
+        await until(lambda: heard_by_two)
+        assert heard_by_two == [(b"frame", Source("second", NODE, False))]
+        assert heard_by_one == []
+        assert not one.send(NODE, b"ack")
+        assert two.send(NODE, b"ack")
+        first.kill()
+        await until(lambda: not one.state.connected)
+        await node.publish("osn/1/a1b2c3d4/u", b"goes on")
+        await until(lambda: len(heard_by_two) == 2)
 
 
 async def test_the_embedded_broker_serves_as_well(unused_tcp_port):
