@@ -78,7 +78,7 @@ def soak(
             with Pier(broker.port, tls=authority.context):
                 start = start_in_place(home) if in_place else [home / "mpy" / "run.py"]
                 arguments = [json.dumps(settings), str(hours), str(every_hours), *options]
-                lines = _run(home / "mpy", flash, [*start, *arguments], heap, timeout_s)
+                lines = run_on_vm(home / "mpy", flash, [*start, *arguments], heap, timeout_s)
                 if lines[-1]["hour"] < hours - every_hours:
                     raise RuntimeError(f"the node ended early: {lines[-1]}")
                 return lines
@@ -86,13 +86,13 @@ def soak(
             broker.kill()
 
 
-def start_in_place(home: Path) -> list[str | Path]:
-    """Script and first arguments that run the program in home/mpy in place."""
+def start_in_place(home: Path, module: str = "soak") -> list[str | Path]:
+    """Script and first arguments that run a module of home/mpy in place."""
     write_image(home / "mpy", home / "image")
-    return [DEVICE / "in_place.py", home / "image"]
+    return [DEVICE / "in_place.py", home / "image", module]
 
 
-def _run(
+def run_on_vm(
     mpy: Path, flash: Path, arguments: Sequence[str | Path], heap: str, timeout_s: float
 ) -> list[dict[str, Any]]:
     """Run a script with its arguments on the VM; its JSON lines."""

@@ -1,8 +1,8 @@
 """What each module of the street node takes of the heap when it is imported, and its objects.
 
 Arguments as soak.py's. Prints JSON lines: {"module", "bytes"} for each import, where a module's
-bytes are without those of the modules that it imports itself; {"stage", "bytes"} for what is in use
-after a collection. The last is {"names", "slots", "name_bytes"}: interned strings, all told.
+bytes are without those of the modules that it imports itself, and soak.py's own lines. Names are
+in the costs of whoever brings them first, or makes their table grow.
 """
 
 import builtins
@@ -33,13 +33,5 @@ def measured_import(name, *rest):
         print(json.dumps({"module": name, "bytes": own}))
 
 
-def main():
-    start = used()
-    print(json.dumps({"stage": "interpreter", "bytes": start}))
-    builtins.__import__ = measured_import
-    import soak
-
-    soak.main()
-
-
-main()
+builtins.__import__ = measured_import
+import soak  # noqa: E402, F401

@@ -1,7 +1,8 @@
 """Runs a program from memory that is not Python's heap, as a board runs it from mapped flash.
 
-Arguments: a ROMFS image, then the program's own. This VM has no flash to map, so the stack of a
-thread that only sleeps takes its place: memory with an address that the heap does not count.
+Arguments: a ROMFS image, a module in it, then the program's own. This VM has no flash to map, so
+the stack of a thread that only sleeps takes its place: memory with an address that the heap does
+not count.
 """
 
 import _thread
@@ -57,4 +58,4 @@ def start():
 
 gc.threshold(4096)  # as firmware/main.py does
 start()
-import soak  # noqa: E402, F401
+__import__(sys.argv.pop(1))
