@@ -162,7 +162,7 @@ def run_backlog(url: str, path: Path) -> dict[str, float]:
 
 def measure_postgres(folder: Path) -> float | None:
     try:
-        with postgres(folder / "postgres") as port:
+        with postgres() as port:
             config = config_class("postgres")(port=port, database="osn", user="osn")
             fill(folder / "postgres.db", FRAMES)
             sink = build_sink("postgres", "postgres", config, MemoryIds())
@@ -187,7 +187,6 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="osn-bench-") as name:
         folder = Path(name)
-        folder.chmod(0o755)
         figures: dict[str, float | None] = {"postgres_per_s": measure_postgres(folder)}
         print(f"PostgreSQL: {figures['postgres_per_s'] or 0:,.0f} readings a second")
         fill(folder / "sensorthings.db", FRAMES)

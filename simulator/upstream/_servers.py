@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,16 +93,18 @@ def postgres_programs() -> Path:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[int]:
+def postgres() -> Iterator[int]:
     """A PostgreSQL with user and database `osn`; gives its port. Raises NotInstalled."""
     programs = postgres_programs()
-    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="osn-postgres-") as folder:
+        yield from _postgres(programs, Path(folder))
+
+
+def _postgres(programs: Path, folder: Path) -> Iterator[int]:
+    """PostgreSQL refuses to be root, and its user sees no folder that is root's alone."""
     user = None
     if os.geteuid() == 0:
         user = "postgres"
-        for parent in (folder, *folder.parents):
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
         shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
     data, port = folder / "data", free_port()
     subprocess.run(

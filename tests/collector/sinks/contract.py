@@ -357,19 +357,8 @@ def main() -> int:
     if unknown := set(options.networks) - set(NETWORKS):
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(NETWORKS)}")
     frames = -(-options.readings // READINGS_A_FRAME)
-    heads = [
-        "network",
-        "readings",
-        "accepted",
-        "rejected",
-        "left_out",
-        "again",
-        "counted",
-        "seconds",
-        "result",
-    ]
-    widths = (28, 9, 9, 9, 9, 6, 8, 8)
-    print(*(head.ljust(width) for head, width in zip(heads, (*widths, 0), strict=True)))
+    print(*(head.ljust(width) for head, width in COLUMNS.items()), flush=True)
+    widths = list(COLUMNS.values())
     failures = 0
     for name in options.networks or NETWORKS:
         with tempfile.TemporaryDirectory() as folder:
@@ -383,8 +372,7 @@ def main() -> int:
             row.readings, row.delivered, row.rejected, row.left_out, row.copies,
             row.possible_duplicate, f"{row.seconds:.1f}",
         )  # fmt: skip
-        cells = (name, *map(str, counts))
-        cells = (*cells, "ok")
+        cells = (name, *map(str, counts), "ok")
         print(*(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)), flush=True)
     print(f"{len(options.networks or NETWORKS) - failures} passed, {failures} failed")
     return failures > 0

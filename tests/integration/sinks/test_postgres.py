@@ -13,8 +13,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, required) -> Iterator[int]:
-    with required(), _servers.postgres(tmp_path_factory.mktemp("pg")) as port:
+def server(required) -> Iterator[int]:
+    with required(), _servers.postgres() as port:
         yield port
 
 

@@ -45,7 +45,7 @@ def frost(folder: Path) -> Iterator[str]:
     classes = built()
     if not list(Path("/usr/share/postgresql").glob("*/extension/postgis.control")):
         raise _servers.NotInstalled("PostGIS is not installed: apt-get install postgis")
-    with _servers.postgres(folder / "database") as database:
+    with _servers.postgres() as database:
         with psycopg.connect(
             host="127.0.0.1", port=database, user="osn", dbname="osn"
         ) as connection:
