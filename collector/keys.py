@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.nodes import NodeError, node_text, parse_node
-from collector.private_file import PrivateFileError, read_json, stamp, update_json
+from collector.private_file import PrivateFileError, Watched, update_json
 from protocol.mac import derive
 
 KEY_BYTES = 32
@@ -77,7 +77,7 @@ class KeyRing:
         self._nodes = {
             node: NodeKeys(KeyPair.of(secret)) for node, secret in (secrets or {}).items()
         }
-        self._stamp: tuple[int, int, int] | None = None
+        self._file = None if path is None else Watched(path, _parse)
         if path is not None:
             self.reload()
 
@@ -181,14 +181,10 @@ class KeyRing:
 
     def reload(self) -> bool:
         """Reads the file again when it changed; True when it did."""
-        if self.path is None:
+        nodes = None if self._file is None else self._file.changed()
+        if nodes is None:
             return False
-        now = stamp(self.path)
-        if now == self._stamp:
-            return False
-        document = read_json(self.path, private=True) or {}
-        self._nodes = _parse(document, self.path)
-        self._stamp = now
+        self._nodes = nodes
         return True
 
     def _replace(self, node: int, change: Callable[[NodeKeys], NodeKeys]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from collector.private_file import PrivateFileError, read_json, stamp, update_json
+from collector.private_file import PrivateFileError, Watched, update_json
 
 NodeState = Literal["active", "revoked", "erased"]
 NODES_MAX = 10_000
@@ -125,7 +125,7 @@ class NodeRegistry:
     def __init__(self, path: Path | None = None, nodes: Iterable[NodeInfo] = ()) -> None:
         self.path = path
         self._nodes = {info.node: info for info in nodes}
-        self._stamp: tuple[int, int, int] | None = None
+        self._file = None if path is None else Watched(path, _parse_document)
         if path is not None:
             self.reload()
 
@@ -156,14 +156,10 @@ class NodeRegistry:
 
     def reload(self) -> bool:
         """Reads the file again when it changed; True when it did."""
-        if self.path is None:
+        nodes = None if self._file is None else self._file.changed()
+        if nodes is None:
             return False
-        now = stamp(self.path)
-        if now == self._stamp:
-            return False
-        document = read_json(self.path, private=True) or {}
-        self._nodes = _parse_document(document, self.path)
-        self._stamp = now
+        self._nodes = nodes
         return True
 
     def put(self, *infos: NodeInfo) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 JSON_BYTES_MAX = 64 * 1024 * 1024
 
@@ -113,3 +113,28 @@ def stamp(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+Stamp = tuple[int, int, int]
+T = TypeVar("T")
+
+
+class Watched(Generic[T]):
+    """What a private JSON file says, read again when another process has changed it.
+
+    A file that `parse` refuses leaves what was read before in force, and is tried again.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[Document, Path], T]) -> None:
+        self._path = path
+        self._parse = parse
+        self._stamp: Stamp | None = None
+
+    def changed(self) -> T | None:
+        """The new content, or None while the file is as it was."""
+        now = stamp(self._path)
+        if now == self._stamp:
+            return None
+        content = self._parse(read_json(self._path, private=True) or {}, self._path)
+        self._stamp = now
+        return content
