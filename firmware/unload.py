@@ -1,5 +1,6 @@
 """Give back the memory of modules that only a start, or a rare request, needs."""
 
+import gc
 import sys
 
 
@@ -17,3 +18,4 @@ def unload(*names: str) -> None:
             parent, _, last = name.rpartition(".")
             if parent in sys.modules and hasattr(sys.modules[parent], last):
                 delattr(sys.modules[parent], last)
+    gc.collect()  # what comes next finds their room, in large pieces
