@@ -85,7 +85,7 @@ KINDS = {
                 "| [@name@](@name@.md) | Fill in | Fill in | Fill in | Fill in |",
             ),
             Entry(
-                "tests/collector/sinks/test_contract.py",
+                "tests/collector/sinks/contract.py",
                 "NETWORKS = {",
                 "}",
                 '    "@name@": Network(lambda m, url, folder: m.Config(url=url, http=QUICK)),',

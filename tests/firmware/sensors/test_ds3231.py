@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware import sensors
-from firmware.clock import Clock
+from firmware.clock import Clock, hear_clocks
 from firmware.sensors import ds3231
 from protocol import wire
 from simulator.devices.base import Steady
@@ -94,14 +93,14 @@ def test_it_sets_the_nodes_clock_and_is_set_by_the_collectors_time() -> None:
     bench = Bench("ds3231", Steady(), options={"drift_ppm": 0})
     clock = Clock(Ticks(bench))
     bench.advance(3_000)
-    sensors.hear_clocks([bench.sensor], clock, bench.now_ms)
+    hear_clocks([bench.sensor], clock, bench.now_ms)
     assert clock.source == wire.CLOCK_RTC
     assert abs(clock.unix_ms(3_000) - (START_UNIX_MS + 3_000)) <= 1_000
 
     right_ms = START_UNIX_MS + 7_200_250
     clock.set(right_ms, 3_000, 20, wire.CLOCK_TIME)
     for _ in range(3):
-        sensors.hear_clocks([bench.sensor], clock, bench.now_ms)
+        hear_clocks([bench.sensor], clock, bench.now_ms)
         bench.advance(bench.now_ms + 2_000)
     assert abs(bench.device.unix_ms(bench.now_ms) - clock.unix_ms(bench.now_ms)) <= 5
     assert not bench.sensor.wants_time(bench.now_ms)
