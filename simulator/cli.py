@@ -284,31 +284,31 @@ def scenarios() -> None:
         click.echo(f"{name:20} {told.get('tells', told['title'])}")
 
 
-@main.command()
+@main.command("upstream")
 @click.argument("name")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 takes a free one.")
-def upstream(name: str, port: int) -> None:
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0: a free one.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME=SHARE", help="Share of requests; repeatable."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+def upstream_command(name: str, port: int, faults: tuple[str, ...], seed: int) -> None:
     """Serve a fake open network by itself, until Ctrl-C.
 
     \b
     Example:
       osn-simulator upstream sensorthings --port 8080
+      osn-simulator upstream ckan --fault busy=0.1 --fault drop_after=0.05 --seed 7
     """
     import asyncio
-    import importlib
-    import pkgutil
 
-    from simulator import upstream as package
+    from simulator.upstream import build
+    from simulator.upstream.base import Upstream
 
-    known = sorted(
-        m.name
-        for m in pkgutil.iter_modules(package.__path__)
-        if not m.name.startswith("_") and m.name not in ("base", "street")
-    )
-    if name not in known:
-        fail(f"no fake network {name!r}; there are: {', '.join(known)}")
-    network = importlib.import_module(f"simulator.upstream.{name}").build()
-    if not hasattr(network, "serving"):
+    try:
+        network = build(name, dict(map(_share, faults)), seed)
+    except ValueError as error:
+        fail(str(error))
+    if not isinstance(network, Upstream):
         fail(f"{name} is no web service: it cannot be served by itself")
 
     async def serve() -> None:
@@ -320,3 +320,15 @@ def upstream(name: str, port: int) -> None:
         asyncio.run(serve())
     except KeyboardInterrupt:
         click.echo(f"{sum(network.stored.values())} readings were stored")
+
+
+def _share(text: str) -> tuple[str, float]:
+    """NAME=SHARE as a pair."""
+    name, _, share = text.partition("=")
+    try:
+        number = float(share)
+    except ValueError:
+        fail(f"{text!r} is not NAME=SHARE, such as busy=0.1")
+    if not 0 <= number <= 1:
+        fail(f"{text!r}: a share is from 0 to 1")
+    return name, number
