@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -26,7 +27,8 @@ def test_a_mistake_is_named(arguments: tuple[str, ...], words: str) -> None:
 
 
 def test_it_serves_until_it_is_interrupted() -> None:
-    command = [sys.executable, "-m", "simulator", "upstream", "ckan", "--fault", "busy=0.5"]
+    program = Path(sys.executable).with_name("osn-simulator")
+    command = [str(program), "upstream", "ckan", "--fault", "busy=0.5"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("ckan at http://127.0.0.1:")
