@@ -118,7 +118,9 @@ class SteppedVmNode(VmNode):
         return self._loop.now_ms
 
     def power_on(self, cause: int = PWRON_RESET) -> None:
-        """Start the firmware."""
+        """Start the firmware; nothing while it runs."""
+        if self.powered:
+            return
         self._start(cause)
         self._timer = self._loop.call_soon(self._run)
 
@@ -180,7 +182,9 @@ class RealTimeVmNode(VmNode):
         return int(self._loop.time() * 1000)
 
     def power_on(self, cause: int = PWRON_RESET) -> None:
-        """Start the firmware."""
+        """Start the firmware; nothing while it runs."""
+        if self.powered:
+            return
         process = self._start(cause)
         self._loop.add_reader(process.requests_fd, self._serve)
         self._check = self._loop.call_later(WATCHDOG_CHECK_S, self._look_after)

@@ -205,7 +205,8 @@ class _Demonstration:
         self.watch.events.append(f"{board.spec.name}: power cut; what its flash holds stays")
         board.power_off()
         await asyncio.sleep(OFF_S)
-        board.power_on()
+        if not board.powered:
+            board.power_on()
 
     # --- the end ---
 

@@ -8,7 +8,7 @@ import pytest
 
 from simulator.devices.base import Steady
 from simulator.virtual_loop import VirtualLoop, run
-from simulator.vm_node import SteppedVmNode
+from simulator.vm_node import RealTimeVmNode, SteppedVmNode
 from simulator.wiring import Wiring
 
 DEVICE = Path(__file__).parent.parent / "device"
@@ -126,3 +126,23 @@ def test_nvs_keeps_what_was_committed(tmp_path: Path) -> None:
 
     run(main)
     assert console(tmp_path / "node").splitlines() == ["none -4354", "3 bytearray(b'abc')"]
+
+
+@pytest.mark.usefixtures("vm")
+async def test_power_given_twice_starts_once_and_goes_for_good(tmp_path: Path) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+
+    def buses(clock: Any) -> Wiring:
+        return Wiring(BOARD, AIR, 1, clock)
+
+    script = DEVICE / "read_sensors.py"
+    node = RealTimeVmNode(tmp_path, BOARD, buses, b"\x24\x0a\xc4\x00\x01\x02", script=script)
+    node.power_on()
+    node.power_on()
+    assert node.starts == 1
+    node.power_off()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not node.powered
+    assert faults == []
