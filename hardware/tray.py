@@ -73,11 +73,13 @@ class Tray:
 
     def table(self) -> Table:
         """What the technician sees."""
-        shown = Table(
-            title="Ending after the boards in work"
+        advice = (
+            "Ending after the boards in work."
             if self.closing
-            else "Plug in; green is done, next. q ends.",
-            caption=f"{self.ready} ready, {self.failed} failed",
+            else "Plug in; green is done, next. q ends."
+        )
+        shown = Table(
+            title=f"{self.ready} ready, {self.failed} failed. {advice}",
             expand=True,
             box=SIMPLE_HEAD,
         )
