@@ -16,14 +16,13 @@ from collector.nodes import NodeRegistry
 from collector.operate.row_files import RowShape, kinds_of
 from collector.operate.times import show_time
 from collector.readings.corrections import NodeCorrections
-from collector.readings.day_levels import DayLevels, Interval, day_levels
+from collector.readings.day_levels import DayLevels, Interval, day_edges, day_levels
 from collector.readings.means import (
     COVERAGE_MIN,
     HOUR_MS,
     Mean,
     Point,
     daily_mean,
-    day_edges,
     hourly_means,
 )
 from protocol import wire
@@ -190,6 +189,7 @@ class MeansExporter:
     ) -> None:
         choice = self._choice
         corrected = self._corrections.apply(node, samples) if choice.corrected else {}
+        step_ms = _step_ms(samples)
         for index, column in enumerate(samples.columns):
             if not _wanted(column, only, choice.quantities):
                 continue
@@ -197,7 +197,7 @@ class MeansExporter:
                 continue
             formula, better = corrected.get(index, (None, ()))
             points = found.setdefault(Channel(column.quantity, column.instance, formula), [])
-            spans_ms = _spans_ms(samples, column)
+            spans_ms = _spans_ms(samples, column, step_ms)
             row = REGISTRY[column.quantity]
             for sample, unix_ms in enumerate(times_ms):
                 if unix_ms is None or (column.qualities and column.qualities[sample]):
@@ -272,14 +272,15 @@ def _wanted(column: Column, only: int | None, quantities: frozenset[int]) -> boo
     return not quantities or column.quantity in quantities
 
 
-def _spans_ms(samples: Samples, column: Column) -> Sequence[int]:
-    """The time that each sample stands for: what the meter heard, or the distance of samples.
-
-    UNKNOWN for a frame of one sample that names no period.
-    """
+def _step_ms(samples: Samples) -> int:
+    """The distance of samples; UNKNOWN for a frame of one sample that names no period."""
     steps_ms = sorted(later - earlier for earlier, later in pairwise(samples.times_ms))
     step_ms = samples.period_ms or (steps_ms[len(steps_ms) // 2] if steps_ms else UNKNOWN)
-    step_ms = min(step_ms, HOUR_MS)
+    return min(step_ms, HOUR_MS)
+
+
+def _spans_ms(samples: Samples, column: Column, step_ms: int) -> Sequence[int]:
+    """The time that each sample stands for: what the meter heard, or the distance of samples."""
     for other in samples.columns:
         if other.quantity == VALID_TIME and other.instance == column.instance:
             if REGISTRY[column.quantity].aggregate != "energy":

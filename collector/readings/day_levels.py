@@ -58,13 +58,18 @@ class DayLevels:
 def parts_of(day: date, zone: ZoneInfo) -> list[tuple[str, int, int]]:
     """(part, from, to) in Unix ms, in the order of the day; their lengths add up to the day's."""
     hours = (0, DAY_H[0], DAY_H[1], EVENING_H[1])
-    edges = [_unix_ms(day, hour, zone) for hour in hours]
-    edges.append(_unix_ms(day + timedelta(days=1), 0, zone))
+    edges = [_moment_ms(day, hour, zone) for hour in hours]
+    edges.append(day_edges(day, zone)[1])
     names = ("night", "day", "evening", "night")
     return [(name, edges[place], edges[place + 1]) for place, name in enumerate(names)]
 
 
-def _unix_ms(day: date, hour: int, zone: ZoneInfo) -> int:
+def day_edges(day: date, zone: ZoneInfo) -> tuple[int, int]:
+    """First moment of a calendar day and of the next, in Unix ms."""
+    return _moment_ms(day, 0, zone), _moment_ms(day + timedelta(days=1), 0, zone)
+
+
+def _moment_ms(day: date, hour: int, zone: ZoneInfo) -> int:
     """The first moment at which the place's clocks show this hour of this day."""
     local = datetime.combine(day, wall_time(hour), tzinfo=zone)
     return round(local.timestamp()) * 1000

@@ -7,10 +7,7 @@ those of the place's time zone; on two days of the year a day has 23 or 25 hours
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
-from datetime import time as wall_time
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from collector.archive.rollup import aggregate
 
@@ -36,15 +33,6 @@ class Mean(NamedTuple):
     high: float
     readings: int
     coverage: float
-
-
-def day_edges(day: date, zone: ZoneInfo) -> tuple[int, int]:
-    """First moment of a calendar day and of the next, in Unix ms."""
-    midnights = (
-        datetime.combine(each, wall_time(), tzinfo=zone) for each in (day, day + timedelta(days=1))
-    )
-    start, end = (round(each.timestamp()) * 1000 for each in midnights)
-    return start, end
 
 
 def hourly_means(

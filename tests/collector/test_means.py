@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from collector.app import Collector
-from collector.readings.means import HOUR_MS, Point, daily_mean, day_edges, hourly_means
+from collector.readings.day_levels import day_edges
+from collector.readings.means import HOUR_MS, Point, daily_mean, hourly_means
 from protocol.compose import compose_data
 from protocol.mac import derive
 from protocol.registry import by_name
