@@ -12,14 +12,16 @@ from collector.archive.storage import Storage
 from collector.ledger.ledger import Alarm
 from collector.readings.observation import QUALITY_NAMES
 from protocol import wire
-from protocol.decoder import decode
+from protocol.decoder import Frame, decode
 from protocol.reading import Reading, readings
 from protocol.wire import FrameError
 from simulator.fleet_node import FEED_CHANNELS, feed_quality, feed_values
-from simulator.truth import Position, Truth
-from simulator.upstream_model import QUALITIES, Origin, Upstream
+from simulator.truth import Boot, Position, Truth
+from simulator.upstream_model import QUALITIES, HeldFrame, Upstream
 
 FINDINGS_MAX = 50
+HELD_MAX = 200_000
+"""Readings delivered and not judged yet, from which on frames are judged during the run."""
 TIME_SLACK_MS = 20
 COLUMN = {quantity: index for index, (quantity, _) in enumerate(FEED_CHANNELS)}
 DELIVERABLE = frozenset(QUALITY_NAMES.index(word) for word in QUALITIES)
@@ -68,26 +70,152 @@ class Verdict:
             self.findings.append(text)
 
 
-def judge(
-    truth: Truth,
-    storage: Storage,
-    connection: sqlite3.Connection,
-    upstream: Upstream,
-    allowed: Allowed,
-) -> Verdict:
-    """Compare archive, network and ledger with the truth."""
-    verdict = Verdict(frames_built=len(truth.frames), power_cuts=truth.power_cuts)
-    _judge_sampling(truth, verdict)
-    for position in truth.rewritten:
-        verdict.find(f"{name_of(position)} was built twice with different bytes")
-    stored = _judge_archive(truth, connection, verdict)
-    _judge_frames(truth, stored, allowed, verdict)
-    held: set[Origin] = set()
-    for position, raw in stored.items():
-        _judge_readings(truth, storage, upstream, position, raw, allowed, verdict, held)
-    _judge_network(upstream, held, allowed, verdict)
-    _judge_ledger(truth, storage, stored, allowed, verdict)
-    return verdict
+class Oracle:
+    """Judges frames as soon as all is said of them, so that a city's week fits in memory."""
+
+    def __init__(self, truth: Truth, upstream: Upstream, allowed: Allowed) -> None:
+        self.truth = truth
+        self.upstream = upstream
+        self.allowed = allowed
+        self.verdict = Verdict()
+        self._enough = HELD_MAX
+
+    def tidy(self) -> None:
+        """Judge the frames that the network holds whole, when it holds many readings by now."""
+        if self.upstream.held < self._enough:
+            return
+        for position, raw in list(self.truth.frames.items()):
+            if raw[1] & 31 != wire.T_DATA:
+                self.truth.condense(position, 0)
+            elif position in self.upstream.frames:
+                self._tidy_frame(position)
+        self._enough = max(HELD_MAX, 2 * self.upstream.held)
+
+    def _tidy_frame(self, position: Position) -> None:
+        frame = decode(self.truth.frames[position])
+        held = self.upstream.frames[position]
+        for place, reading in enumerate(readings(frame)):
+            told = place in held.readings or place in held.refused
+            if reading.quality in DELIVERABLE and not told:
+                return
+        self._judge_readings(position, frame)
+        self.truth.condense(position, rows_in(frame))
+        self.upstream.condense(position)
+
+    def judge(self, storage: Storage, connection: sqlite3.Connection) -> Verdict:
+        """Compare archive, network and ledger with the truth."""
+        truth, verdict = self.truth, self.verdict
+        verdict.frames_built = sum(1 for _ in truth.positions())
+        verdict.power_cuts = truth.power_cuts
+        _judge_sampling(truth, verdict)
+        for position in truth.rewritten:
+            verdict.find(f"{name_of(position)} was built twice with different bytes")
+        stored = self._judge_archive(connection)
+        _judge_frames(truth, stored, self.allowed, verdict)
+        self._judge_network(stored)
+        _judge_ledger(truth, storage, stored, self.allowed, verdict)
+        return verdict
+
+    def _judge_archive(self, connection: sqlite3.Connection) -> set[Position]:
+        verdict = self.verdict
+        stored: set[Position] = set()
+        for node, boot, seq, raw in connection.execute("SELECT node, boot, seq, raw FROM frame"):
+            position = (node, boot, seq)
+            built = self.truth.is_built(position, raw)
+            if position in stored:
+                verdict.find(f"{name_of(position)} is stored twice")
+            elif built is None:
+                verdict.find(f"{name_of(position)} is stored, but no board made it")
+            elif not built:
+                verdict.find(f"{name_of(position)} is stored with other bytes than the board's")
+            if position not in stored and position in self.truth.frames:
+                self._judge_stored(position, raw)
+            stored.add(position)
+        verdict.frames_stored = len(stored)
+        return stored
+
+    def _judge_stored(self, position: Position, raw: bytes) -> None:
+        if raw[1] & 31 != wire.T_DATA:
+            return
+        try:
+            frame = decode(raw)
+        except FrameError as error:
+            self.verdict.find(f"{name_of(position)} cannot be decoded: {error}")
+            return
+        self._judge_readings(position, frame)
+
+    def _judge_readings(self, position: Position, frame: Frame) -> None:
+        boot = self.truth.boots[position[:2]]
+        held = self.upstream.frames.get(position, HeldFrame())
+        for place, reading in enumerate(readings(frame)):
+            self.verdict.readings_stored += 1
+            self._judge_value(position, boot, reading)
+            self._judge_delivery(position, boot, place, reading, held)
+
+    def _judge_value(self, position: Position, boot: Boot, reading: Reading) -> None:
+        instant = reading.uptime_ms // boot.interval_ms
+        column = COLUMN[reading.quantity]
+        quality = feed_quality(boot.seed, instant, column)
+        if reading.quality != quality:
+            said = f"a quality is {reading.quality}, it was {quality}"
+            self.verdict.find(f"{name_of(position)}: {said}")
+        if quality != wire.Q_MISSING and reading.raw != feed_values(boot.seed, instant)[column]:
+            self.verdict.find(f"{name_of(position)}: a value is not what the sensor said")
+
+    def _judge_delivery(
+        self, position: Position, boot: Boot, place: int, reading: Reading, held: HeldFrame
+    ) -> None:
+        verdict, allowed = self.verdict, self.allowed
+        told = held.readings.get(place)
+        if reading.quality not in DELIVERABLE:
+            verdict.readings_withheld += 1
+            if told or place in held.refused:
+                verdict.find(
+                    f"{name_of(position)}: a reading of quality {reading.quality} was sent"
+                )
+            return
+        if place in held.refused:
+            verdict.readings_refused += 1
+            if told and not allowed.duplicates:
+                verdict.find(f"{name_of(position)}: a refused reading was accepted")
+            return
+        if told is None:
+            verdict.find(f"{name_of(position)}: reading {place} was not delivered")
+            return
+        verdict.readings_delivered += 1
+        if told.times > 1 and not allowed.duplicates:
+            verdict.find(f"{name_of(position)}: reading {place} was delivered {told.times} times")
+        if abs(told.value - reading.value) > 1e-9 or told.quality != reading.quality:
+            verdict.find(f"{name_of(position)}: reading {place} was delivered as {told.value}")
+        if allowed.clock_wrong:
+            return
+        true_ms = boot.began_unix_ms + reading.uptime_ms
+        bound_ms = told.error_ms + TIME_SLACK_MS
+        if abs(told.time_ms - true_ms) > bound_ms:
+            off_ms = told.time_ms - true_ms
+            verdict.find(f"{name_of(position)}: off by {off_ms} ms, the bound is {bound_ms} ms")
+
+    def _judge_network(self, stored: set[Position]) -> None:
+        upstream, verdict = self.upstream, self.verdict
+        if not self.allowed.duplicates:
+            for position, count in upstream.again.items():
+                verdict.find(f"{name_of(position)}: {count} readings were delivered again", count)
+        if self.allowed.restored:
+            return
+        strays = 0
+        for position, places in upstream.judged.items():
+            if position not in stored:
+                strays += places.bit_count()
+        for position, held in upstream.frames.items():
+            if position not in stored or position not in self.truth.frames:
+                strays += len(held.readings)
+        if strays:
+            verdict.find(f"the network holds {strays} readings that the archive lacks", strays)
+
+
+def rows_in(frame: Frame) -> int:
+    """How many samples a frame holds."""
+    return sum(len(samples.times_ms) for samples in frame.samples)
 
 
 def name_of(position: Position) -> str:
@@ -100,38 +228,19 @@ def _judge_sampling(truth: Truth, verdict: Verdict) -> None:
     framed: Counter[tuple[int, int]] = Counter()
     for position, raw in truth.frames.items():
         if raw[1] & 31 == wire.T_DATA:
-            framed[position[:2]] += sum(len(s.times_ms) for s in decode(raw).samples)
+            framed[position[:2]] += rows_in(decode(raw))
     for key, boot in truth.boots.items():
         wanted = 0 if boot.safe_mode else boot.sampling_ms // boot.interval_ms
         if abs(boot.rows - wanted) > 1:
             verdict.find(f"node {key[0]:08x}: {boot.rows} samples where {wanted} were due")
-        open_rows = boot.rows - framed[key]
+        open_rows = boot.rows - boot.framed_rows - framed[key]
         if open_rows < 0 or open_rows > (boot.batch_rows if boot.cut else 0):
             verdict.find(f"node {key[0]:08x}: {open_rows} samples of boot {key[1]} are in no frame")
 
 
-def _judge_archive(
-    truth: Truth, connection: sqlite3.Connection, verdict: Verdict
-) -> dict[Position, bytes]:
-    stored: dict[Position, bytes] = {}
-    for node, boot, seq, raw in connection.execute("SELECT node, boot, seq, raw FROM frame"):
-        position = (node, boot, seq)
-        if position in stored:
-            verdict.find(f"{name_of(position)} is stored twice")
-        elif position not in truth.frames:
-            verdict.find(f"{name_of(position)} is stored, but no board made it")
-        elif truth.frames[position] != raw:
-            verdict.find(f"{name_of(position)} is stored with other bytes than the board's")
-        stored[position] = raw
-    verdict.frames_stored = len(stored)
-    return stored
-
-
-def _judge_frames(
-    truth: Truth, stored: dict[Position, bytes], allowed: Allowed, verdict: Verdict
-) -> None:
+def _judge_frames(truth: Truth, stored: set[Position], allowed: Allowed, verdict: Verdict) -> None:
     missing: Counter[int] = Counter()
-    for position in truth.frames:
+    for position in truth.positions():
         node, number, seq = position
         boot = truth.boots[node, number]
         if seq > boot.issued:
@@ -158,77 +267,6 @@ def _judge_frames(
         verdict.find(f"{verdict.frames_cut} frames never became durable", verdict.frames_cut)
 
 
-def _judge_readings(
-    truth: Truth,
-    storage: Storage,
-    upstream: Upstream,
-    position: Position,
-    raw: bytes,
-    allowed: Allowed,
-    verdict: Verdict,
-    held: set[Origin],
-) -> None:
-    if raw[1] & 31 != wire.T_DATA or position not in truth.frames:
-        return
-    try:
-        frame = decode(raw)
-    except FrameError as error:
-        verdict.find(f"{name_of(position)} cannot be decoded: {error}")
-        return
-    boot = truth.boots[position[:2]]
-    for place, reading in enumerate(readings(frame)):
-        verdict.readings_stored += 1
-        instant = reading.uptime_ms // boot.interval_ms
-        column = COLUMN[reading.quantity]
-        quality = feed_quality(boot.seed, instant, column)
-        if reading.quality != quality:
-            verdict.find(f"{name_of(position)}: a quality is {reading.quality}, it was {quality}")
-        said = feed_values(boot.seed, instant)[column]
-        if reading.raw != said and quality != wire.Q_MISSING:
-            verdict.find(f"{name_of(position)}: a value is not what the sensor said")
-        origin = Origin(*position, place)
-        held.add(origin)
-        _judge_delivery(truth, storage, upstream, origin, reading, allowed, verdict)
-
-
-def _judge_delivery(
-    truth: Truth,
-    storage: Storage,
-    upstream: Upstream,
-    origin: Origin,
-    reading: Reading,
-    allowed: Allowed,
-    verdict: Verdict,
-) -> None:
-    times = upstream.times_accepted[origin]
-    if reading.quality not in DELIVERABLE:
-        verdict.readings_withheld += 1
-        if times or origin in upstream.refused:
-            verdict.find(f"{name_of(origin[:3])}: a reading of quality {reading.quality} was sent")
-        return
-    if origin in upstream.refused:
-        verdict.readings_refused += 1
-        if times and not allowed.duplicates:
-            verdict.find(f"{name_of(origin[:3])}: a refused reading was accepted")
-        return
-    if times == 0:
-        verdict.find(f"{name_of(origin[:3])}: reading {origin.place} was not delivered")
-        return
-    verdict.readings_delivered += 1
-    if times > 1 and not allowed.duplicates:
-        verdict.find(f"{name_of(origin[:3])}: reading {origin.place} was delivered {times} times")
-    told = upstream.held[origin]
-    if abs(told.value - reading.value) > 1e-9 or told.quality != reading.quality:
-        verdict.find(f"{name_of(origin[:3])}: reading {origin.place} was delivered as {told.value}")
-    if allowed.clock_wrong:
-        return
-    true_ms = truth.boots[origin[:2]].began_unix_ms + reading.uptime_ms
-    bound_ms = told.error_ms + TIME_SLACK_MS
-    if abs(told.time_ms - true_ms) > bound_ms:
-        off_ms = told.time_ms - true_ms
-        verdict.find(f"{name_of(origin[:3])}: off by {off_ms} ms, the bound is {bound_ms} ms")
-
-
 def judge_alarms(alarms: Iterable[Alarm], allowed: Allowed, verdict: Verdict) -> None:
     """No alarm without its cause: a loss that heals by a resend broke a promise all the same."""
     for alarm in alarms:
@@ -237,27 +275,20 @@ def judge_alarms(alarms: Iterable[Alarm], allowed: Allowed, verdict: Verdict) ->
         verdict.find(f"node {alarm.node:08x}: alarm {alarm.kind}: {alarm.text}")
 
 
-def _judge_network(
-    upstream: Upstream, held: set[Origin], allowed: Allowed, verdict: Verdict
-) -> None:
-    strays = len(set(upstream.held) - held)
-    if strays and not allowed.restored:
-        verdict.find(f"the network holds {strays} readings that the archive lacks", strays)
-
-
 def _judge_ledger(
     truth: Truth,
     storage: Storage,
-    stored: dict[Position, bytes],
+    stored: set[Position],
     allowed: Allowed,
     verdict: Verdict,
 ) -> None:
     for node, number in truth.boots:  # after a restart old boots are read when they are asked for
         storage.ledger.known_boot(node, number)
-    elsewhere = Counter(node for node, *_ in allowed.elsewhere - stored.keys())
+    elsewhere = Counter(node for node, *_ in allowed.elsewhere - stored)
+    totals = Counter(node for node, *_ in stored)
     for node in {node for node, _ in truth.boots}:
         account = storage.ledger.account(node)
-        total = sum(1 for position in stored if position[0] == node)
+        total = totals[node]
         if account.stored != total:
             verdict.find(f"node {node:08x}: ledger says {account.stored} stored, it is {total}")
         if account.lost != elsewhere[node] and not allowed.restored:

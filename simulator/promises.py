@@ -34,6 +34,6 @@ def acknowledged(truth: Truth, nodes: Iterable[HostedNode]) -> set[Position]:
     }
     return {
         position
-        for position in truth.frames
+        for position in truth.positions()
         if position[0] in covers and covers[position[0]](position[1], position[2])
     }

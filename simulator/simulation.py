@@ -28,7 +28,7 @@ from simulator.faults.plan import behaviour_of, network_faults
 from simulator.fleet_node import Feed, PatientNode
 from simulator.hosted import Bare, HostedBoard, HostedHal, HostedNode
 from simulator.network import Network, SimulatedTransport
-from simulator.oracle import Allowed, Verdict, judge, judge_alarms, name_of
+from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms, name_of
 from simulator.promises import broken_promises, frames_in
 from simulator.scenario import Scenario
 from simulator.truth import Boot, Position, Truth
@@ -99,6 +99,7 @@ class Simulation:
         self.truth = Truth()
         self.allowed = Allowed()
         self.upstream = Upstream(Random(f"upstream {options.seed}"))
+        self.oracle = Oracle(self.truth, self.upstream, self.allowed)
         self.nodes: list[HostedNode] = []
         self.disk_full = False
         self.quiet = False
@@ -138,9 +139,7 @@ class Simulation:
             if node.node is not None:
                 dropped = sum(node.node.outbox.drops.counts)
                 self.allowed.dropped[node.address] = dropped
-        verdict = judge(
-            self.truth, self.host.storage, self.host.connection, self.upstream, self.allowed
-        )
+        verdict = self.oracle.judge(self.host.storage, self.host.connection)
         for node in self.nodes:
             for crash in node.crashes:
                 if MARK not in crash:
@@ -351,11 +350,18 @@ class Simulation:
         while (left_s := end_s - self.loop.time()) > 0:
             before = [node.steps for node in self.nodes]
             await asyncio.sleep(min(left_s, REST_CHECK_S))
+            if not self._will_be_restored:
+                self.oracle.tidy()
             for node, steps in zip(self.nodes, before, strict=True):
                 if node.steps - steps > STEPS_MAX:
                     raise Restless(
                         f"node {node.address:08x}: {node.steps - steps} steps in {REST_CHECK_S} s"
                     )
+
+    @property
+    def _will_be_restored(self) -> bool:
+        """Whether frames that are in the archive now may be gone from it at the end."""
+        return any(table["kind"] == "restore" for table in self.scenario.collector)
 
     async def _settle(self) -> None:
         """Mend everything, let boards report what they have, and wait until nothing moves."""

@@ -3,7 +3,10 @@
 The oracle compares everything else with this.
 """
 
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from simulator.hosted import HostedNode
@@ -26,13 +29,21 @@ class Boot:
     cut: bool = False
     safe_mode: bool = False
     """Too many starts in a row: the board talks, and measures nothing."""
+    framed_rows: int = 0
+    """Samples in frames that are judged already."""
+    digests: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Of each frame that is judged already, by seq; 0 for the others."""
 
 
 @dataclass
 class Truth:
-    """All frames that boards built, all boots, and all losses that are allowed."""
+    """All frames that boards built, all boots, and all losses that are allowed.
+
+    Of a frame that is judged already only a digest is kept, so that a city's week fits in memory.
+    """
 
     frames: dict[Position, bytes] = field(default_factory=dict)
+    """Frames not judged yet."""
     boots: dict[tuple[int, int], Boot] = field(default_factory=dict)
     power_cuts: int = 0
     rewritten: list[Position] = field(default_factory=list)
@@ -79,9 +90,49 @@ class Truth:
             if hosted.node.sampler is not None:
                 boot.rows = hosted.node.sampler.rows
 
+    def condense(self, position: Position, rows: int) -> None:
+        """Keep the digest alone of a frame that is judged; it holds so many rows."""
+        node, number, seq = position
+        boot = self.boots[node, number]
+        missing = seq - len(boot.digests)
+        if missing > 0:
+            boot.digests.extend([0] * missing)
+        boot.digests[seq - 1] = _digest(self.frames.pop(position))
+        boot.framed_rows += rows
+
+    def is_judged(self, position: Position) -> bool:
+        """Whether of this frame only the digest is kept."""
+        boot = self.boots.get(position[:2])
+        seq = position[2]
+        return boot is not None and 0 < seq <= len(boot.digests) and boot.digests[seq - 1] != 0
+
+    def is_built(self, position: Position, raw: bytes) -> bool | None:
+        """Whether a board built this frame with these bytes; None if it built no such frame."""
+        if position in self.frames:
+            return self.frames[position] == raw
+        if self.is_judged(position):
+            return self.boots[position[:2]].digests[position[2] - 1] == _digest(raw)
+        return None
+
+    def positions(self) -> Iterator[Position]:
+        """All frames that boards built."""
+        for (node, number), boot in self.boots.items():
+            for seq, digest in enumerate(boot.digests, 1):
+                if digest:
+                    yield node, number, seq
+        yield from self.frames
+
     def _note(self, address: int, raw: bytes) -> None:
         boot = int.from_bytes(raw[8:12], "little")
         seq = int.from_bytes(raw[12:16], "little")
-        before = self.frames.setdefault((address, boot, seq), raw)
-        if before != raw:
-            self.rewritten.append((address, boot, seq))
+        position = (address, boot, seq)
+        built = self.is_built(position, raw)
+        if built is None:
+            self.frames[position] = raw
+        elif not built:
+            self.rewritten.append(position)
+
+
+def _digest(raw: bytes) -> int:
+    """64 bits of a frame, never 0."""
+    return int.from_bytes(blake2b(raw, digest_size=8).digest(), "little") or 1

@@ -23,6 +23,7 @@ from collector.sinks.base import (
     Sink,
 )
 from simulator.faults.network import Span
+from simulator.truth import Position
 
 QUALITIES = ("ok", "warming_up", "below_range", "above_range", "stale", "suspect")
 """What the network takes; readings of other qualities must not reach it."""
@@ -40,14 +41,15 @@ class Origin(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A reading as the network holds it."""
+    """A reading as the network holds it, and how often it came."""
 
     quantity: str
     instance: int
     time_ms: int
     value: float
     quality: int
-    error_ms: int = 0
+    error_ms: int
+    times: int
 
 
 @dataclass
@@ -65,14 +67,29 @@ class Behaviour:
 
 
 @dataclass
+class HeldFrame:
+    """A frame's readings by their place: those that the network holds, and those it refused."""
+
+    readings: dict[int, Held] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)
+
+
+@dataclass
 class Upstream:
-    """The network's side: what it holds, how often each reading came."""
+    """The network's side: what it holds, how often each reading came.
+
+    Of a frame that is judged already only the places of its readings are kept.
+    """
 
     random: Random
     behaviour: Behaviour = field(default_factory=Behaviour)
-    held: dict[Origin, Held] = field(default_factory=dict)
-    times_accepted: Counter[Origin] = field(default_factory=Counter)
-    refused: set[Origin] = field(default_factory=set)
+    frames: dict[Position, HeldFrame] = field(default_factory=dict)
+    judged: dict[Position, int] = field(default_factory=dict)
+    """Bits: the places of the readings that were held when their frame was judged."""
+    again: Counter[Position] = field(default_factory=Counter)
+    """Readings taken once more after their frame was judged."""
+    held: int = 0
+    """Readings not judged yet."""
     requests: int = 0
     stated_error_ms: Callable[[Observation], int] = lambda observation: 0
     """How wrong a time may be, by what the collector knows when it delivers."""
@@ -80,22 +97,43 @@ class Upstream:
     def take(self, observation: Observation, now_ms: int) -> Outcome:
         """Judge one reading, and hold it if it is good."""
         origin = origin_of(observation)
+        place = origin.place
+        judged = origin[:3] in self.judged
+        frame = HeldFrame() if judged else self.frames.setdefault(origin[:3], HeldFrame())
         every = self.behaviour.refuse_one_in
-        if every and (origin.seq * 31 + origin.place * 7) % every == 0:
-            self.refused.add(origin)
+        if every and (origin.seq * 31 + place * 7) % every == 0:
+            frame.refused.add(place)
             return Rejected(REFUSAL)
         if self.behaviour.retry and self.random.random() < self.behaviour.retry:
             return Retry("not now", 5.0)
-        self.times_accepted[origin] += 1
-        self.held[origin] = Held(
+        if judged:
+            self.again[origin[:3]] += 1
+            return ACCEPTED
+        before = frame.readings.get(place)
+        self.held += before is None
+        frame.readings[place] = Held(
             observation.channel.quantity.name,
             observation.channel.instance,
             observation.time_ms,
             observation.value,
             observation.quality,
             self.stated_error_ms(observation),
+            1 + (before.times if before else 0),
         )
         return ACCEPTED
+
+    def holds(self, origin: Origin) -> bool:
+        """Whether the network holds this reading."""
+        if origin[:3] in self.judged:
+            return bool(self.judged[origin[:3]] >> origin.place & 1)
+        frame = self.frames.get(origin[:3])
+        return frame is not None and origin.place in frame.readings
+
+    def condense(self, position: Position) -> None:
+        """Keep of a frame that is judged which readings are held, and nothing else."""
+        frame = self.frames.pop(position)
+        self.held -= len(frame.readings)
+        self.judged[position] = sum(1 << place for place in frame.readings)
 
 
 def origin_of(observation: Observation) -> Origin:
@@ -159,4 +197,4 @@ class ModelSink(Sink):
             for span in self._upstream.behaviour.outages
         ):
             raise NotSent("network unreachable")
-        return [origin_of(observation) in self._upstream.held for observation in batch]
+        return [self._upstream.holds(origin_of(observation)) for observation in batch]

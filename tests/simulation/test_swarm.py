@@ -1,6 +1,7 @@
 """The swarm: scenarios under random seeds, judged by the oracle; and the oracle itself."""
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -13,13 +14,14 @@ from collector.ledger.ledger import Alarm
 from protocol.compose import compose_log
 from simulator.cli import main
 from simulator.faults.network import UP, Cable
-from simulator.oracle import Allowed, Verdict, judge_alarms
+from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms
 from simulator.planted_bugs import BUGS, CannotPlant, PlantedBug, plant
 from simulator.promises import broken_promises
 from simulator.scenario import ScenarioError, draw_table, find, load, names
 from simulator.simulation import RunOptions, simulate
 from simulator.soak import Job, StateError, corpus, drawn, perform, soak
-from simulator.truth import Truth
+from simulator.truth import Boot, Position, Truth
+from simulator.upstream_model import Upstream
 from simulator.vm import ROOT
 
 QUICK = ("quiet_day", "power_cuts", "hostile_sender", "failing_network", "lossy_backlog")
@@ -123,6 +125,47 @@ def test_a_lost_promise_is_found(tmp_path: Path) -> None:
     )
     truth = Truth(frames={(1, 2, seq): b"" for seq in (3, 4, 5)})
     assert broken_promises(archive, truth, [hosted]) == [(1, 2, 4)]
+
+
+@pytest.mark.parametrize("name", ["lossy_backlog", "power_cuts", "failing_network"])
+def test_a_large_run_is_judged_on_the_way_with_the_same_report(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = RunOptions(3, nodes=3, hours=1.0)
+    at_the_end = simulate(load(find(name), Random(3)), options)
+    monkeypatch.setattr("simulator.oracle.HELD_MAX", 500)
+    condensed: list[Position] = []
+    condense = Truth.condense
+
+    def noting(truth: Truth, position: Position, rows: int) -> None:
+        condensed.append(position)
+        condense(truth, position, rows)
+
+    monkeypatch.setattr(Truth, "condense", noting)
+    on_the_way = simulate(load(find(name), Random(3)), options)
+    assert on_the_way[1] == at_the_end[1]
+    assert len(condensed) > at_the_end[0].frames_built // 2
+
+
+def test_what_is_delivered_again_after_it_was_judged_is_found() -> None:
+    upstream = Upstream(Random(1), judged={(1, 2, 3): 0b1}, again=Counter({(1, 2, 3): 1}))
+    for duplicates, findings in ((False, 1), (True, 0)):
+        oracle = Oracle(Truth(), upstream, Allowed(duplicates=duplicates))
+        oracle._judge_network({(1, 2, 3)})
+        assert len(oracle.verdict.findings) == findings
+    oracle = Oracle(Truth(), upstream, Allowed(duplicates=True))
+    oracle._judge_network(set())
+    assert oracle.verdict.unaccounted == 1
+
+
+def test_a_frame_built_again_with_other_bytes_is_found_after_it_was_judged() -> None:
+    truth = Truth(boots={(1, 2): Boot(0, 1000, 1)})
+    for raw in (b"A" * 8, b"B" * 8):
+        truth._note(1, raw + (2).to_bytes(4, "little") + (3).to_bytes(4, "little"))
+        if (1, 2, 3) in truth.frames:
+            truth.condense((1, 2, 3), 0)
+    assert truth.rewritten == [(1, 2, 3)]
+    assert list(truth.positions()) == [(1, 2, 3)]
 
 
 def test_an_alarm_without_a_cause_is_a_finding() -> None:
