@@ -43,3 +43,4 @@ LINK_SEND = 25  # payload: a frame for the simulated network
 LINK_RECEIVE = 26  # reply: a frame, empty when there is none
 LINK_CONNECTED = 27  # reply status: 1 or 0
 RESYNC = 28  # payload: 8 random bytes; reply: the same, after all that is stale
+RANDOM = 29  # value: bits, at most 32; reply: u32, drawn from the node's seed

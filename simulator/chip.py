@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from simulator import bridge
@@ -57,6 +58,7 @@ class Chip:
         cause: int,
         rtc_memory: bytes = b"",
         link: Any = None,
+        seed: int = 0,
     ) -> None:
         self.rtc_memory = rtc_memory
         self.wifi_on = True
@@ -71,6 +73,7 @@ class Chip:
         self._stepped = stepped
         self._cause = cause
         self._link = link
+        self._random = Random(seed)
         self._uart_names = {e["id"]: n for n, e in board.get("uart", {}).items()}
         self._i2c_names = {e["id"]: n for n, e in board.get("i2c", {}).items()}
         self._i2s: dict[int, Any] = {}
@@ -122,6 +125,8 @@ class Chip:
             return self._reply(0, json.dumps(facts).encode())
         if operation == bridge.RESYNC:
             return self._reply(0, payload)
+        if operation == bridge.RANDOM:
+            return self._reply(0, struct.pack("<I", self._random.getrandbits(value)))
         if operation == bridge.PIN_WRITE:
             self.pins[unit] = value
         elif operation == bridge.PIN_READ:

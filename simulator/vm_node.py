@@ -35,6 +35,7 @@ class VmNode(ABC):
         heap: str = "256K",
         env: dict[str, str] | None = None,
         make_link: Callable[[], Any] | None = None,
+        seed: int = 0,
     ) -> None:
         self.folder = folder
         self.board = board
@@ -50,6 +51,7 @@ class VmNode(ABC):
         self._heap = heap
         self._env = env
         self._make_link = make_link
+        self._seed = seed
         self._rtc_memory = b""
         self._powered_ms = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +82,7 @@ class VmNode(ABC):
             cause=cause,
             rtc_memory=self._rtc_memory,
             link=self._make_link() if self._make_link else None,
+            seed=self._seed * 1_000_003 + self.starts,
         )
         self.process = VmProcess(
             self.folder,

@@ -25,6 +25,7 @@ FULL_SCALE = 1 << 23
 START_MS = 85
 LOST_CHUNK = 256
 DMA_FRAME_BYTES = 8
+LEVEL_SAMPLES = RATE_HZ // 50
 CLIPPED_DB = 60.0
 OFFSET = 0.25
 
@@ -53,7 +54,10 @@ def response(kind: microphones.Microphone, frequency_hz: Samples) -> NDArray[np.
 
 
 class FromStimulus:
-    """Noise whose A-weighted level follows the stimulus, above the microphone's own noise."""
+    """Noise whose A-weighted level follows the stimulus, above the microphone's own noise.
+
+    The level is that at the beginning of each 20 ms, however many samples are asked for at once.
+    """
 
     def __init__(
         self,
@@ -68,12 +72,22 @@ class FromStimulus:
         self._noise = Noise(randomness.getrandbits(32), lambda f: response(kind, f))
 
     def samples(self, first: int, count: int) -> Samples:
-        level_db = self._stimulus.value("laeq", self._start_ms + first * 1000 // RATE_HZ)
+        sound = self._noise.samples(first, count)
+        begin = 0
+        while begin < count:
+            block, into = divmod(first + begin, LEVEL_SAMPLES)
+            end = min(count, begin + LEVEL_SAMPLES - into)
+            sound[begin:end] *= self._factor(block)
+            begin = end
+        return sound
+
+    def _factor(self, block: int) -> float:
+        at_ms = self._start_ms + block * LEVEL_SAMPLES * 1000 // RATE_HZ
+        level_db = self._stimulus.value("laeq", at_ms)
         energy = 10 ** (self._kind.floor_db / 10)
         if level_db is not None:
             energy += 10 ** (level_db / 10)
-        factor = math.sqrt(energy) * 10 ** (-full_scale_db(self._kind) / 20)
-        return self._noise.samples(first, count) * factor
+        return math.sqrt(energy) * 10 ** (-full_scale_db(self._kind) / 20)
 
 
 class Microphone(Device):

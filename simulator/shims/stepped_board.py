@@ -13,6 +13,7 @@ from stepped_link import SteppedLink
 from firmware.hal import BoardHal
 from firmware.node import Node
 from firmware.settings import Settings
+from simulator import bridge
 
 NEVER_MS = 1 << 46
 
@@ -40,7 +41,10 @@ class Instants:
 
 
 class SteppedHal(BoardHal):
-    """A board whose link is the simulated network."""
+    """A board whose link is the simulated network, and whose chance is the host's seed."""
+
+    def random_bits(self, count):
+        return struct.unpack("<I", _host.call(bridge.RANDOM, 0, count)[1])[0]
 
     def link(self, settings):
         return SteppedLink()
