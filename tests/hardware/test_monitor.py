@@ -77,7 +77,7 @@ def test_a_live_board_is_decoded_without_being_disturbed(plug_in: MakeBoard, pla
         bench.facts(board.path)
         seen = set()
         values: dict[str, str] = {}
-        for event in watch(board.path, Monitor({identity.node: identity.key}), 115_200, 30):
+        for event in watch(board.path, Monitor({identity.node: identity.key}), 115_200, 600):
             seen.add((event.facts.get("frame"), event.facts.get("checked")))
             values |= event.facts.get("values", {})
             if "free_heap" in values and ("HELLO", "authentic") in seen:
@@ -89,7 +89,7 @@ def test_a_live_board_is_decoded_without_being_disturbed(plug_in: MakeBoard, pla
 
 def test_a_pulled_cable_ends_it_in_plain_words(plug_in: MakeBoard, plan: Plan) -> None:
     with plug_in(board=plan.board.board_json()) as board:
-        events = watch(board.path, Monitor({}), 115_200, 20)
+        events = watch(board.path, Monitor({}), 115_200, 600)
         board.unplug()
         with pytest.raises(BenchError) as failure:
             list(events)
