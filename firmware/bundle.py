@@ -1,20 +1,24 @@
-"""A firmware bundle: what is in it, and how it is unpacked into a folder.
+"""A firmware bundle: what is in it, and how it gets into a slice or a folder.
 
-File: "OSNB" and a format byte 1, architecture and version (length u8 and text each), number of
-files u16; then for each file path length u8, path, size u32, content. Little-endian.
+File: "OSNB" and a format byte 2, architecture and version (length u8 and text each), then a ROMFS
+image of the slot's files. Its numbers have 7 bits a byte, the higher ones first; after 3 bytes of
+magic and its length come records: kind, length, content. A folder's is its name (length and text)
+and records, a file's its name and one record of data.
 """
 
 from hashlib import sha256
-from struct import unpack
 
+from firmware import slices
 from firmware.slots import ENTRY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.types import File, Files
+    from firmware.types import File, Files, Nvs, Rom
 
-MAGIC = b"OSNB\x01"
-FILES_MAX = 200
+MAGIC = b"OSNB\x02"
+ROMFS = b"\xd2\xcd\x31"
+DATA, FOLDER, FILE = 2, 4, 5  # kinds of records
+DEPTH_MAX = 4
 PIECE_BYTES = 512
 # sys.implementation._mpy >> 10 of MicroPython and mpy-cross's names for it.
 ARCHITECTURES = ("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp",
@@ -49,41 +53,89 @@ def digest(files: "Files", path: str) -> bytes:
 
 
 class Reader:
-    """Takes a bundle apart, file after file."""
+    """Takes a bundle apart, piece after piece."""
 
     def __init__(self, handle: "File") -> None:
         self._handle = handle
-        if self._take(len(MAGIC)) != MAGIC:
+        self.at = 0
+        self.last = ""  # path of the newest file
+        if self.take(len(MAGIC)) != MAGIC:
             raise BundleError("not a bundle")
-        self.architecture = self._text()
-        self.version = self._text()
-        self.count: int = unpack("<H", self._take(2))[0]
-        if self.count > FILES_MAX:
-            raise BundleError("too many files")
+        architecture_named = self._text(self.take(1)[0])
+        self.version = self._text(self.take(1)[0])
+        here = architecture()
+        if architecture_named not in ("", here):
+            raise BundleError("for %s, and this is %s" % (architecture_named, here))
 
-    def _take(self, length: int) -> bytes:
+    def take(self, length: int) -> bytes:
+        """The next bytes."""
         data = self._handle.read(length)
         if len(data) != length:
             raise BundleError("cut short")
+        self.at += length
         return data
 
-    def _text(self) -> str:
-        return str(self._take(self._take(1)[0]), "utf-8")
+    def _text(self, length: int) -> str:
+        return str(self.take(length), "utf-8")
 
-    def next_file(self) -> "tuple[str, int]":
-        """(path, size) of the next file; its content must be copied before the next call."""
-        path = self._text()
-        if not path or path.startswith("/") or ".." in path:
-            raise BundleError("a path leaves the folder")
-        size: int = unpack("<I", self._take(4))[0]
-        return path, size
+    def number(self) -> int:
+        """The next number of the image."""
+        value = 0
+        while True:
+            byte = self.take(1)[0]
+            value = value << 7 | byte & 127
+            if byte < 128:
+                return value
+            if value >> 23:
+                raise BundleError("damaged")
 
-    def copy(self, size: int, target: "File") -> None:
-        """Copy a file's content."""
-        while size:
-            piece = self._take(min(size, PIECE_BYTES))
-            target.write(piece)
-            size -= len(piece)
+    def unpack(self, files: "Files", folder: str, end: int, depth: int = 0) -> None:
+        """Unpack the records up to end into a folder, which is there."""
+        if depth > DEPTH_MAX:
+            raise BundleError("too deep")
+        while self.at < end:
+            kind = self.number()
+            length = self.number()
+            stop = self.at + length
+            if kind not in (FOLDER, FILE) or stop > end:
+                raise BundleError("damaged")
+            name = self._text(self.number())
+            if not name or "/" in name or ".." in name:
+                raise BundleError("a path leaves the folder")
+            path = folder + "/" + name
+            if kind == FOLDER:
+                files.mkdir(path)
+                self.unpack(files, path, stop, depth + 1)
+            else:
+                self._copy(files, path, stop)
+                self.last = path
+
+    def _copy(self, files: "Files", path: str, stop: int) -> None:
+        kind = self.number()
+        size = self.number()
+        if kind != DATA or self.at + size != stop:
+            raise BundleError("damaged")
+        target = files.open(path, "wb")
+        try:
+            while self.at < stop:
+                target.write(self.take(min(stop - self.at, PIECE_BYTES)))
+        finally:
+            target.close()
+
+
+def fill_slice(files: "Files", path: str, rom: "Rom", nvs: "Nvs", slot: str) -> str:
+    """Put a bundle's image into a slot's slice, and remove the slot's folder; the version.
+
+    Raises BundleError, and OSError of the flash.
+    """
+    handle = files.open(path, "rb")
+    try:
+        reader = Reader(handle)
+        _empty(files, slot)
+        slices.fill(rom, nvs, slot, handle)
+        return reader.version
+    finally:
+        handle.close()
 
 
 def unpack_into(files: "Files", path: str, folder: str) -> str:
@@ -95,38 +147,24 @@ def unpack_into(files: "Files", path: str, folder: str) -> str:
     handle = files.open(path, "rb")
     try:
         reader = Reader(handle)
-        here = architecture()
-        if reader.architecture not in ("", here):
-            raise BundleError("for %s, and this is %s" % (reader.architecture, here))
-        for suffix in (".mpy", ".py"):  # without its entry a folder does not count as filled
-            _remove(files, folder + "/" + ENTRY + suffix)
-        remove_tree(files, folder)
+        if reader.take(len(ROMFS)) != ROMFS:
+            raise BundleError("damaged")
+        _empty(files, folder)
         files.mkdir(folder)
-        made = [folder]
-        name = ""
-        for _ in range(reader.count):
-            name, size = reader.next_file()
-            _make_folders(files, folder + "/" + name, made)
-            target = files.open(folder + "/" + name, "wb")
-            try:
-                reader.copy(size, target)
-            finally:
-                target.close()
-        if not name.startswith(ENTRY + "."):
+        length = reader.number()
+        reader.unpack(files, folder, reader.at + length)
+        if not reader.last.startswith(folder + "/" + ENTRY + "."):
             raise BundleError("the entry is not the last file")
         return reader.version
     finally:
         handle.close()
 
 
-def _make_folders(files: "Files", path: str, made: "list[str]") -> None:
-    at = path.find("/")
-    while at >= 0:
-        parent = path[:at]
-        if parent not in made:
-            files.mkdir(parent)
-            made.append(parent)
-        at = path.find("/", at + 1)
+def _empty(files: "Files", folder: str) -> None:
+    """Remove a slot's folder; its entry goes first, without which it does not count as filled."""
+    for suffix in (".mpy", ".py"):
+        _remove(files, folder + "/" + ENTRY + suffix)
+    remove_tree(files, folder)
 
 
 def _remove(files: "Files", path: str) -> None:

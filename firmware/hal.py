@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from firmware.settings import Settings
-    from firmware.types import Files, Nvs, Transport
+    from firmware.types import Files, Nvs, Rom, Transport
 
 time: "Any" = _time  # its ticks are plain integers, which its stubs do not allow
 
@@ -129,6 +129,12 @@ class BoardHal:
         if data is not None:
             memory.memory(data)
         return memory.memory()
+
+    def rom(self) -> "Rom | None":
+        """Flash for code in place, None where the image maps none."""
+        from firmware import slices
+
+        return slices.find()
 
     def uart(self, name: str, **spec: int) -> "Any":
         """The UART that board.json names; spec overrides its baud rate."""

@@ -1,4 +1,4 @@
-"""The two firmware folders, a and b: which is good, which is on trial (record: boot.py).
+"""The two firmware slots, a and b: which is good, which is on trial (record: boot.py).
 
 While no trial runs, an id says that its end is still to be told: `left` is 1 when the build was
 kept, 0 when it went back. NVS "trials" is a u8: how often the build of that id was put on trial.
@@ -6,7 +6,7 @@ kept, 0 when it went back. NVS "trials" is a u8: how often the build of that id 
 
 from struct import pack, unpack
 
-from firmware import health
+from firmware import health, slices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Slots:
 
     @property
     def other(self) -> str:
-        """The folder that does not hold the good firmware."""
+        """The slot that does not hold the good firmware."""
         return "b" if self.good == "a" else "a"
 
     @property
@@ -48,7 +48,9 @@ class Slots:
         return health.read_count(self._hal.nvs, COUNT_KEY)
 
     def filled(self, slot: str) -> bool:
-        """Whether a folder holds firmware."""
+        """Whether a slot holds firmware, in its slice or its folder."""
+        if slices.holds(self._hal.nvs, slot):
+            return True
         for suffix in (".mpy", ".py"):
             try:
                 self._hal.files.stat(slot + "/" + ENTRY + suffix)
@@ -58,16 +60,16 @@ class Slots:
         return False
 
     def begin_trial(self, id: int, again: bool = False) -> None:
-        """The other folder runs from the next start on, and is good after keep()."""
+        """The other slot runs from the next start on, and is good after keep()."""
         health.write_count(self._hal.nvs, COUNT_KEY, self.trials + 1 if again else 1)
         self._write(self.good, self.other, TRIAL_STARTS, id)
 
     def keep(self) -> None:
-        """The folder on trial is good, which is still to be told."""
+        """The slot on trial is good, which is still to be told."""
         self._write(self.trial, "", 1, self.id)
 
     def go_back(self) -> None:
-        """End the trial: the good folder runs from the next start on."""
+        """End the trial: the good slot runs from the next start on."""
         self._write(self.good, "", 0, self.id)
 
     def told(self) -> None:
@@ -75,7 +77,7 @@ class Slots:
         self._write(self.good, "", 0, 0)
 
     def switch(self) -> bool:
-        """Make the other folder the good one; False when it holds no firmware."""
+        """Make the other slot the good one; False when it holds no firmware."""
         if not self.filled(self.other):
             return False
         self._write(self.other, "", 0, 0)

@@ -7,6 +7,7 @@ offset that it wants, again after WINDOW_BYTES, and with back-off when nothing c
 
 from struct import pack, unpack_from
 
+from firmware.slices import capacity
 from firmware.slots import Slots
 from firmware.store import Store
 from protocol import downlink as bodies
@@ -123,7 +124,7 @@ def take(node: "Node", data: memoryview, now: int) -> None:
     size, sha256, version, signature = bodies.offer(data)
     digest = bytes(sha256)
     if node.on_trial:
-        return  # the other folder runs; the offer comes again
+        return  # the other slot runs; the offer comes again
     if version == node.version:
         node.result(wire.T_UPDATE, id, 0, wire.R_DONE, version.encode())
         return
@@ -139,7 +140,8 @@ def take(node: "Node", data: memoryview, now: int) -> None:
 
 def _objection(node: "Node", size: int, sha256: bytes, version: str, signature: bytes) -> str:
     """Why an offer cannot be taken; "" when it can."""
-    if size > SIZE_MAX:
+    rom = node.hal.rom()
+    if size > SIZE_MAX or (rom is not None and size > capacity(rom)):
         return "too large"
     try:
         handle = node.hal.files.open(KEY_FILE, "rb")
@@ -152,7 +154,7 @@ def _objection(node: "Node", size: int, sha256: bytes, version: str, signature: 
     if not verify(public, message(size, sha256, version), signature):
         return "the signature is wrong"
     status = node.hal.files.statvfs(".")
-    if status[4] * status[1] < 3 * size:
+    if status[4] * status[1] < (3 if rom is None else 2) * size:
         return "no room"
     return ""
 
@@ -185,7 +187,7 @@ def resume(node: "Node") -> None:
 
 
 def finish(node: "Node", fetch: Fetch) -> None:
-    """Verify the whole bundle, unpack it into the other folder, and let it be tried."""
+    """Verify the whole bundle, put it into the other slot, and let it be tried."""
     from firmware import bundle
 
     files = node.hal.files
@@ -195,7 +197,11 @@ def finish(node: "Node", fetch: Fetch) -> None:
             forget(node)
             _refuse(node, fetch.id, "the bundle is damaged")
             return
-        bundle.unpack_into(files, BUNDLE_FILE, slots.other)
+        rom = node.hal.rom()
+        if rom is None:
+            bundle.unpack_into(files, BUNDLE_FILE, slots.other)
+        else:
+            bundle.fill_slice(files, BUNDLE_FILE, rom, node.hal.nvs, slots.other)
     except bundle.BundleError as fault:
         forget(node)
         _refuse(node, fetch.id, str(fault))

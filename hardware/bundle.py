@@ -7,7 +7,9 @@ from struct import pack
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-MAGIC = b"OSNB\x01"
+from hardware import romfs
+
+MAGIC = b"OSNB\x02"
 ENTRY = "firmware/application"
 LABEL = b"osn-update-1"
 SIZE_MAX = 400_000
@@ -26,16 +28,9 @@ class Bundle:
 def compose(architecture: str, version: str, files: Mapping[str, bytes]) -> bytes:
     """A bundle of a slot's files by their path below it; architecture as mpy-cross names it.
 
-    The entry comes last. Raises ValueError without one, or for a bundle that boards refuse.
+    Raises ValueError without an entry, or for a bundle that boards refuse.
     """
-    entries = [name for name in files if name.rsplit(".", 1)[0] == ENTRY]
-    if len(entries) != 1:
-        raise ValueError(f"a bundle needs one {ENTRY}")
-    names = [*sorted(name for name in files if name not in entries), *entries]
-    parts = [MAGIC, _text(architecture), _text(version), pack("<H", len(names))]
-    for name in names:
-        parts += [_text(name), pack("<I", len(files[name])), files[name]]
-    content = b"".join(parts)
+    content = MAGIC + _text(architecture) + _text(version) + romfs.image(files, ENTRY)
     if len(content) > SIZE_MAX:
         raise ValueError(f"{len(content)} bytes; boards take {SIZE_MAX} at most")
     return content

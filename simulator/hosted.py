@@ -310,6 +310,9 @@ class HostedHal:
         self.watchdog_ms = timeout_ms
         self.watchdog_feed()
 
+    def rom(self) -> None:
+        """Hosted boards load their code from folders."""
+
     def set_rtc(self, unix_s: int) -> None:
         self.rtc_unix_s = unix_s
 

@@ -7,7 +7,7 @@ to them.
 import hashlib
 from dataclasses import dataclass
 
-MAGIC = b"OSNB\x01"
+MAGIC = b"OSNB\x02"
 SIGNED = b"OSNS"
 SIGNATURE_BYTES = 64
 TRAILER_BYTES = len(SIGNED) + SIGNATURE_BYTES

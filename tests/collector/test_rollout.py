@@ -20,7 +20,7 @@ from tests.collector.core import BenchClock
 
 BOARDS = range(1, 51)
 NEW, OLD = "1.4.0", "1.3.0"
-CONTENT = b"OSNB\x01\x00\x05" + NEW.encode() + bytes(range(256)) * 40
+CONTENT = b"OSNB\x02\x00\x05" + NEW.encode() + bytes(range(256)) * 40
 SIGNATURE = bytes(range(64))
 SOURCE = Source("mqtt")
 KEY = bytes(32)
@@ -286,9 +286,9 @@ def test_boards_that_are_heard_go_first() -> None:
     [
         (b"PK\x03\x04", "not a firmware bundle"),
         (CONTENT, "not signed"),
-        (signed_file(b"OSNB\x01\x00\xff", SIGNATURE), "cut short"),
-        (signed_file(b"OSNB\x01" + bytes(400_000), SIGNATURE), "at most"),
-        (signed_file(b"OSNB\x01\x01\xff\x00", SIGNATURE), "not text"),
+        (signed_file(b"OSNB\x02\x00\xff", SIGNATURE), "cut short"),
+        (signed_file(b"OSNB\x02" + bytes(400_000), SIGNATURE), "at most"),
+        (signed_file(b"OSNB\x02\x01\xff\x00", SIGNATURE), "not text"),
     ],
 )
 def test_a_file_that_is_no_signed_bundle_is_refused(raw: bytes, words: str) -> None:

@@ -75,6 +75,9 @@ class PocketHal:
     def watchdog_feed(self):
         self.fed += 1
 
+    def rom(self):
+        return None
+
     def set_rtc(self, unix_s):
         self.rtc_s = unix_s
         self.rtc_sets += 1

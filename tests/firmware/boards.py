@@ -8,7 +8,7 @@ from firmware import identity
 from firmware.node import Node
 from firmware.settings import Settings
 from protocol import mac
-from simulator.faults.filesystem import MemoryFiles
+from simulator.faults.filesystem import MemoryFiles, Outcome
 
 TICKS_PERIOD = 1 << 30
 KEY = bytes(range(32))
@@ -37,6 +37,29 @@ class MemoryNvs:
     def commit(self) -> None:
         self.durable.update(self._pending)
         self._pending.clear()
+
+
+class MemoryRom:
+    """firmware.types.Rom in memory: written bits only fall, and each step is one of the files'."""
+
+    def __init__(self, files: MemoryFiles, content: bytes) -> None:
+        self.content = bytearray(content)
+        self.view = memoryview(self.content).toreadonly()
+        self._files = files
+
+    def erase(self, block: int) -> None:
+        self._step(block * 4096, b"\xff" * 4096)
+
+    def write(self, block: int, data: bytes, offset: int) -> None:
+        assert offset + len(data) <= 4096
+        first = block * 4096 + offset
+        there = self.content[first : first + len(data)]
+        self._step(first, bytes(a & b for a, b in zip(there, data, strict=True)))
+
+    def _step(self, first: int, data: bytes) -> None:
+        for happens in self._files.count_operation():
+            count = {Outcome.NOTHING: 0, Outcome.PART: len(data) // 2, Outcome.ALL: len(data)}
+            self.content[first : first + count[happens]] = data[: count[happens]]
 
 
 class Link:
@@ -74,8 +97,14 @@ class Link:
 class MemoryHal:
     """The machine below a node; now_ms is true time since power-on, ticks wrap at 2**30."""
 
-    def __init__(self, files: MemoryFiles | None = None, nvs: MemoryNvs | None = None) -> None:
+    def __init__(
+        self,
+        files: MemoryFiles | None = None,
+        nvs: MemoryNvs | None = None,
+        mapped: "MemoryRom | None" = None,
+    ) -> None:
         self.files = files or MemoryFiles()
+        self.mapped = mapped
         self.nvs = nvs or MemoryNvs()
         self.now_ms = 0
         self.first_ticks = TICKS_PERIOD - 5_000
@@ -131,6 +160,9 @@ class MemoryHal:
         if data is not None:
             self.rtc = data
         return self.rtc
+
+    def rom(self) -> "MemoryRom | None":
+        return self.mapped
 
     def uart(self, name: str, **spec: int) -> Any:
         raise OSError(19)
