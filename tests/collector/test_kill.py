@@ -22,7 +22,7 @@ from tests.collector.kill_target import serve
 KILLS = 200
 NODES = 5
 WINDOW = 24
-START_S = 20
+START_S = 240
 
 
 class Sender:

@@ -45,9 +45,9 @@ async def test_an_urgent_operation_or_500_frames_commit_at_once(tmp_path: Path) 
     writer = thread_writer(tmp_path / "n.db", interval_s=3_600)
     waiting = asyncio.create_task(writer.write(add(1)))
     await asyncio.sleep(0)
-    await asyncio.wait_for(writer.write(add(2), urgent=True), 10)
-    await asyncio.wait_for(waiting, 10)
-    await asyncio.wait_for(writer.write(add(3), frames=500), 10)
+    await asyncio.wait_for(writer.write(add(2), urgent=True), 240)
+    await asyncio.wait_for(waiting, 240)
+    await asyncio.wait_for(writer.write(add(3), frames=500), 240)
     assert await writer.read(count) == 3
     await writer.close()
 
@@ -135,7 +135,7 @@ async def test_a_failed_fsync_ends_the_process(tmp_path: Path, threaded: bool, c
 async def test_a_writer_that_was_away_answers_every_waiting_caller(tmp_path: Path) -> None:
     gate = threading.Event()
     writer = thread_writer(tmp_path / "n.db", interval_s=0.01)
-    held = asyncio.create_task(writer.write(lambda c: gate.wait(10)))
+    held = asyncio.create_task(writer.write(lambda c: gate.wait(240)))
     await asyncio.sleep(0.05)
     others = [asyncio.create_task(writer.write(add(number))) for number in range(1_500)]
     await asyncio.sleep(0.05)

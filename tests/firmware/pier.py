@@ -40,7 +40,7 @@ class Pier:
 
     def __enter__(self) -> "Pier":
         self._thread.start()
-        assert self.subscribed.wait(5)
+        assert self.subscribed.wait(120)
         return self
 
     def __exit__(
@@ -64,7 +64,7 @@ class Pier:
                 time.sleep(0.05)
 
     def _connected(self) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", self._port), 2)
+        plain = socket.create_connection(("127.0.0.1", self._port), 60)
         return self._tls.wrap_socket(plain, server_hostname="localhost") if self._tls else plain
 
     def _session(self) -> None:

@@ -111,6 +111,6 @@ def test_ctrl_c_is_its_usual_end(plug_in: MakeBoard, plan: Plan, tmp_path: Path)
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=240)
     assert first
     assert (process.returncode, errors) == (0, "")

@@ -30,7 +30,7 @@ from hardware.tray import Row, Tray
 from tests.hardware.conftest import MakeBoard
 from tests.hardware.test_loader import write_image
 
-WAIT_S = 5.0
+WAIT_S = 240.0
 
 
 class Ports:
@@ -266,7 +266,7 @@ class Terminal:
             os.execv(sys.executable, [sys.executable, "-m", "hardware.cli", *arguments])
         fcntl.ioctl(self._near, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
 
-    def wait_for(self, words: bytes, timeout_s: float = 150) -> None:
+    def wait_for(self, words: bytes, timeout_s: float = 600) -> None:
         end_s = time.monotonic() + timeout_s
         while words not in self.shown:
             assert time.monotonic() < end_s, self.shown[-2000:]

@@ -14,7 +14,7 @@ from collector.keys import KeyRing, broker_password
 from collector.nodes import NodeInfo, NodeRegistry, node_text
 from collector.operate.broker_config import COLLECTOR_USER, BrokerPlan, write_broker_config
 
-WITHIN_S = 10.0
+WITHIN_S = 240.0
 SILENCE_S = 0.3
 GOOD, OTHER, REVOKED = 0xA1B2C3D4, 0x00000002, 0x00000003
 UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"

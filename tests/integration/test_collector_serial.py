@@ -22,7 +22,7 @@ from protocol.serial_stream import stuffed
 
 UP = derive(bytes(32), b"up")
 NODE = 0xA1B2C3D4
-WITHIN_S = 10.0
+WITHIN_S = 240.0
 
 
 def frame(seq: int, node: int = NODE) -> bytes:

@@ -166,7 +166,7 @@ async def test_a_second_collector_on_the_same_folder_is_refused(
         [sys.executable, "-m", "collector", "run", "--config", str(daemon.config)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
     assert shown.returncode == 78

@@ -50,7 +50,7 @@ class Run:
         )
 
     def ended(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        output, errors = self.process.communicate(timeout=60)
+        output, errors = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, errors
         lines = [json.loads(line) for line in output.splitlines()]
         return lines[:-1], lines[-1]

@@ -14,7 +14,7 @@ from simulator import node_terminal
 COMMAND = "from simulator.cli import main; main()"
 
 
-def read_until(terminal: int, words: bytes, timeout_s: float = 30) -> bytes:
+def read_until(terminal: int, words: bytes, timeout_s: float = 240) -> bytes:
     seen = b""
     end_s = time.monotonic() + timeout_s
     while words not in seen and time.monotonic() < end_s:

@@ -33,6 +33,6 @@ def test_it_serves_until_it_is_interrupted() -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("ckan at http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
+    rest, _ = process.communicate(timeout=240)
     assert rest == "0 readings were stored\n"
     assert process.returncode == 0

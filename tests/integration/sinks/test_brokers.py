@@ -35,7 +35,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path, required) -> Iterator
 
 
 async def until(holds: Callable[[], object]) -> None:
-    deadline_s = asyncio.get_running_loop().time() + 10
+    deadline_s = asyncio.get_running_loop().time() + 240
     while not holds():
         assert asyncio.get_running_loop().time() < deadline_s, "it never came true"
         await asyncio.sleep(0.01)
