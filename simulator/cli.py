@@ -198,6 +198,7 @@ def run_command(
     """
     import json
 
+    from simulator.city import CityError
     from simulator.faults.plan import PlanError
     from simulator.scenario import ScenarioError
     from simulator.simulation import Restless, RunOptions, simulate
@@ -212,7 +213,7 @@ def run_command(
     options = RunOptions(seed, nodes, None if days is None else days * 24)
     try:
         verdict, report = simulate(loaded, options)
-    except (PlanError, Restless, KeyError) as error:
+    except (CityError, PlanError, Restless, KeyError) as error:
         fail(f"{scenario}: {type(error).__name__}: {error}", 1)
     text = json.dumps(report, indent=2, sort_keys=True) + "\n"
     if report_file is not None:

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "scenarios"
 KEYS = frozenset(
     (
         "title", "tells", "hours", "nodes", "node", "network", "power", "collector", "sink",
-        "hostile", "latency_ms", "update",
+        "hostile", "latency_ms", "update", "city", "event",
     )
 )  # fmt: skip
 
@@ -40,6 +40,8 @@ class Scenario:
     sink: dict[str, Any] = field(default_factory=dict)
     hostile: list[dict[str, Any]] = field(default_factory=list)
     update: list[dict[str, Any]] = field(default_factory=list)
+    city: dict[str, Any] = field(default_factory=dict)
+    event: list[dict[str, Any]] = field(default_factory=list)
 
 
 def names() -> list[str]:
@@ -73,7 +75,7 @@ def load(path: Path, random: Random) -> Scenario:
             raise ScenarioError(f"{path}: {key} is missing")
     tables = {
         key: [drawn for table in document.get(key, ()) if (drawn := draw_table(table, random))]
-        for key in ("network", "power", "collector", "hostile", "update")
+        for key in ("network", "power", "collector", "hostile", "update", "event")
     }
     return Scenario(
         name=path.stem,
@@ -83,13 +85,14 @@ def load(path: Path, random: Random) -> Scenario:
         latency_ms=int(draw(document.get("latency_ms", 20), random)),
         node={key: int(draw(value, random)) for key, value in document.get("node", {}).items()},
         sink=draw_table(document.get("sink", {}), random),
+        city=draw_table(document["city"], random) if "city" in document else {},
         **tables,
     )
 
 
 def draw(value: Any, random: Random) -> Any:
     """A value with its range drawn."""
-    if isinstance(value, list) and len(value) == 2:
+    if isinstance(value, list) and len(value) == 2 and not isinstance(value[0], str):
         low, high = value
         if isinstance(low, int) and isinstance(high, int):
             return random.randint(low, high)

@@ -21,12 +21,13 @@ from collector.readings.observation import Observation
 from firmware.node import Node
 from firmware.settings import Settings
 from simulator import provision, updates
+from simulator.city import City, Heard, city_of
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles, Outcome, PowerCut
 from simulator.faults.hostile import Hostile
 from simulator.faults.plan import behaviour_of, network_faults
 from simulator.fleet_node import Feed, PatientNode
-from simulator.hosted import Bare, HostedBoard, HostedHal, HostedNode
+from simulator.hosted import Bare, Buses, HostedBoard, HostedHal, HostedNode
 from simulator.network import Network, SimulatedTransport
 from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms, name_of
 from simulator.promises import broken_promises, frames_in
@@ -35,6 +36,8 @@ from simulator.truth import Boot, Position, Truth
 from simulator.updates import MARK, Updates
 from simulator.upstream_model import ModelSink, Upstream
 from simulator.virtual_loop import VirtualClock, VirtualLoop, run
+from simulator.wiring import Wiring
+from simulator.world import PlaceStimulus
 
 START_UNIX_MS = 1_770_000_000_000
 HOUR_MS = 3_600_000
@@ -96,6 +99,11 @@ class Simulation:
         self.hours = options.hours or scenario.hours
         self.folder = folder
         self.random = Random(f"{scenario.name}/{options.seed}")
+        self.city: City | None = None
+        self.began_ms = START_UNIX_MS
+        if scenario.city:
+            self.city = city_of(scenario.city, scenario.event, options.seed, self.hours)
+            self.began_ms = self.city.began_ms
         self.truth = Truth()
         self.allowed = Allowed()
         self.upstream = Upstream(Random(f"upstream {options.seed}"))
@@ -111,7 +119,7 @@ class Simulation:
     async def main(self, loop: VirtualLoop) -> Verdict:
         """Build, run the faults, let everything settle, judge."""
         self.loop = loop
-        self.clock = VirtualClock(loop, START_UNIX_MS)
+        self.clock = VirtualClock(loop, self.began_ms)
         end_ms = round(self.hours * HOUR_MS)
         self.network = Network(
             loop,
@@ -190,47 +198,69 @@ class Simulation:
             uuid=str(UUID(bytes=secret[8:24], version=4)),
             name=f"node {number}",
             site=Site(52.0, 5.0),
-            boot=START_UNIX_MS // 1000,
+            mobile=self.city is not None and self.city.place(number).route is not None,
+            boot=self.began_ms // 1000,
         )
         return Registered(info, sha256(b"key" + secret).digest())
 
     def _add_node(self, number: int) -> None:
         who = self.registered[number]
         identity = provision.identity_of(
-            who.info.node, who.info.uuid, who.key, START_UNIX_MS // 1000
+            who.info.node, who.info.uuid, who.key, self.began_ms // 1000
         )
         board = {"board": "fleet", "chip": "esp32", "sensors": []}
         interval_ms = self._setting("sample_interval_s") * 1000
+        buses: Callable[[], Buses] = Bare
+        stimulus = None
+        if self.city is not None:
+            board = self.city.board(number)
+            stimulus = self.city.stimulus(number)
+            buses = self._wiring(board, stimulus, number)
 
         files = MemoryFiles()
         make_node: Callable[..., Node] = PatientNode
         if self.scenario.update:
             updates.install(files)
             make_node = updates.start
+        elif self.city is not None:
+            make_node = Node
 
         def make(hal: HostedHal) -> Node:
             settings = Settings(hal.files)
             settings.load()
             for name in {*NODE_SETTINGS, *self.scenario.node}:
                 settings.set(name, self._setting(name))
-            return make_node(hal, board, settings, self, sensors=[(Feed(number, interval_ms), 0)])
+            sensors = None if self.city is not None else [(Feed(number, interval_ms), 0)]
+            return make_node(hal, board, settings, self, sensors=sensors)
 
         hosted = HostedNode(
             self.loop,
             self.network,
             who.info.node,
             HostedBoard(board, files, provision.into_memory(identity), who.key[:6]),
-            Bare,
+            buses,
             make,
             self.seed * 1000 + number,
         )
-        hosted.on_started = lambda node: self.truth.watch(
-            node, Boot(START_UNIX_MS + self.loop.now_ms, interval_ms, number)
-        )
+
+        def started(hosted: HostedNode) -> None:
+            now_ms = self.loop.now_ms
+            boot = Boot(self.began_ms + now_ms, interval_ms, number)
+            if stimulus is not None and hosted.node is not None:
+                boot.heard = Heard(hosted.node, stimulus, now_ms)
+            self.truth.watch(hosted, boot)
+
+        hosted.on_started = started
         hosted.on_off = self.truth.powered_off
         hosted.on_cut = self._after_cut
         self.nodes.append(hosted)
         self.loop.call_at_ms(self.random.randrange(60_000), hosted.power_on)
+
+    def _wiring(
+        self, board: dict[str, Any], stimulus: PlaceStimulus, number: int
+    ) -> Callable[[], Buses]:
+        seed = self.seed * 1000 + number
+        return lambda: Wiring(board, stimulus, seed, lambda: self.loop.now_ms)
 
     def _setting(self, name: str) -> int:
         found: int = self.scenario.node.get(name, NODE_SETTINGS.get(name, 0))
@@ -381,7 +411,8 @@ class Simulation:
         for node in self.nodes:
             self.truth.stopped(node)
             if node.node is not None and node.node.sampler is not None:
-                node.node.sampler._instant = NEVER_MS
+                if not node.node.sampler.row_open:  # an open row ends by itself, as the last one
+                    node.node.sampler._instant = NEVER_MS
                 node.node._report_due = 0
             node.wake()
         end_s = self.loop.time() + SETTLE_MAX_S

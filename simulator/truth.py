@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from simulator.city import Heard
 from simulator.hosted import HostedNode
 
 Position = tuple[int, int, int]
@@ -31,6 +32,8 @@ class Boot:
     """Too many starts in a row: the board talks, and measures nothing."""
     framed_rows: int = 0
     """Samples in frames that are judged already."""
+    heard: Heard | None = None
+    """What its drivers said, where values do not enter above them."""
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
     """Of each frame that is judged already, by seq; 0 for the others."""
 

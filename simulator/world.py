@@ -125,10 +125,13 @@ class World:
     def __init__(self, seed: int = 1, events: tuple[Event, ...] = ()) -> None:
         self.seed = seed
         self.events = events
+        self._of_kind: dict[str, list[Event]] = {}
+        for event in events:
+            self._of_kind.setdefault(event.kind, []).append(event)
 
     def strength(self, kind: str, time_ms: int) -> float:
         """How strong the events of a kind are now."""
-        return sum(event.at(time_ms) for event in self.events if event.kind == kind)
+        return sum(event.at(time_ms) for event in self._of_kind.get(kind, ()))
 
     def traffic(self, time_ms: int) -> float:
         """Vehicles on the main street, 1 being a busy hour."""
