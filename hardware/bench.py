@@ -15,7 +15,7 @@ from hardware import faults, papers, records, selftest
 from hardware.boardfile import BoardFile
 from hardware.faults import BenchError, Exit, wrong_chip
 from hardware.images import ARCHITECTURES, Image
-from hardware.install import install
+from hardware.install import Installed, install
 from hardware.loader import Loader
 from hardware.papers import Papers
 from hardware.payload import payload
@@ -77,16 +77,16 @@ def flash(port: str, plan: Plan, progress: Progress = silent) -> None:
     selftest.wait_for_prompt(port)
 
 
-def put_firmware(port: str, plan: Plan, progress: Progress = silent) -> int:
-    """Install the firmware and the board's description; returns the bytes carried."""
+def put_firmware(port: str, plan: Plan, progress: Progress = silent) -> Installed:
+    """Install the firmware and the board's description."""
     with session(port) as opened:
         architecture = native_architecture(opened, plan.board)
         progress("compile", 0)
         files = payload(architecture, plan.board.drivers())
         board = plan.board.board_json()
-        carried = install(opened, files, board, lambda part: progress("firmware", part))
+        installed = install(opened, files, board, lambda part: progress("firmware", part))
         opened.soft_reset()
-    return carried
+    return installed
 
 
 def native_architecture(opened: Session, board: BoardFile) -> str:

@@ -63,11 +63,17 @@ def update_command(board_name: str, named: tuple[str, ...], every: bool, as_json
         plan = common.plan(board_name)
         for port in common.chosen_ports(named, every):
             with common.Bars(shown=not as_json) as bars:
-                carried = bench.put_firmware(port, plan, partial(bars.show, port))
+                installed = bench.put_firmware(port, plan, partial(bars.show, port))
             click.echo(
-                json.dumps({"port": port, "installed_bytes": carried})
+                json.dumps(
+                    {
+                        "port": port,
+                        "installed_bytes": installed.carried_bytes,
+                        "in_place": installed.in_place,
+                    }
+                )
                 if as_json
-                else f"{port}: {carried} bytes installed"
+                else f"{port}: {common.told(installed)}"
             )
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from hardware import boardfile, ports
 from hardware.bench import Plan
 from hardware.faults import BenchError, Exit, no_port, unforeseen
+from hardware.install import Installed
 
 BENCH_TEXTS = ("records", "sheets", "join_address", "print_command", "ca", "update_key")
 BENCH_KEYS = {*BENCH_TEXTS, "settings"}
@@ -127,6 +128,18 @@ def bench_facts(bench_file: Path) -> BenchFacts:
         given.get("join_address", ""),
         given.get("print_command", ""),
     )
+
+
+LOADED = (
+    "its MicroPython has no ROMFS, so the code is loaded into the heap, which takes about 50 KB "
+    "of it; hardware/images tells how to make an image that runs code in place"
+)
+
+
+def told(installed: Installed) -> str:
+    """What an installation did, in a technician's words."""
+    text = f"{installed.carried_bytes} bytes of firmware installed"
+    return f"{text}, runs in place" if installed.in_place else f"{text}\n  note: {LOADED}"
 
 
 def board(name: str) -> boardfile.BoardFile:

@@ -10,6 +10,7 @@ from hardware import bench
 from hardware.commands import common
 from hardware.faults import BenchError, Exit
 from hardware.images import ImageCache
+from hardware.install import Installed
 
 
 @click.command("flash")
@@ -53,10 +54,12 @@ def flash_command(
             sys.exit(int(outcome.advice.code))
 
 
-def _flash_all(chosen: list[str], plan: bench.Plan, as_json: bool) -> dict[str, int | BenchError]:
+def _flash_all(
+    chosen: list[str], plan: bench.Plan, as_json: bool
+) -> dict[str, Installed | BenchError]:
     with common.Bars(shown=not as_json) as bars:
 
-        def work(port: str) -> int:
+        def work(port: str) -> Installed:
             def show(step: str, part: float) -> None:
                 bars.show(port, step, part)
 
@@ -67,13 +70,17 @@ def _flash_all(chosen: list[str], plan: bench.Plan, as_json: bool) -> dict[str, 
         return bench.in_parallel(chosen, work, lambda port, end: _tell(port, end, as_json))
 
 
-def _tell(port: str, outcome: int | BenchError, as_json: bool) -> None:
+def _tell(port: str, outcome: Installed | BenchError, as_json: bool) -> None:
     facts: dict[str, str | int]
     if isinstance(outcome, BenchError):
         advice = outcome.advice
         facts = {"port": port, "error": advice.happened, "to_do": advice.to_do}
         text = f"{port}: {outcome}"
     else:
-        facts = {"port": port, "installed_bytes": outcome}
-        text = f"{port}: ready, {outcome} bytes of firmware installed"
+        facts = {
+            "port": port,
+            "installed_bytes": outcome.carried_bytes,
+            "in_place": outcome.in_place,
+        }
+        text = f"{port}: ready, {common.told(outcome)}"
     click.echo(json.dumps(facts) if as_json else text)

@@ -4,10 +4,12 @@ import os
 import sys
 
 import _host
+import mapped_flash
 
 from simulator import bridge
 
 _host.call(bridge.NOW)  # tells the host that Ctrl-C will be understood from now on
+mapped_flash.plug_in(_host.NODE_FOLDER + "/" + mapped_flash.FILE)
 os.chdir(os.getenv("OSN_FLASH") or os.getcwd())
 
 

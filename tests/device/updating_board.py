@@ -1,5 +1,9 @@
 """A board that starts as a real one, by boot.py and main.py from its slots, on a simulated link."""
 
+import _host
+import mapped_flash
+
+mapped_flash.plug_in(_host.NODE_FOLDER + "/" + mapped_flash.FILE)
 ours = {"__name__": "__main__"}
 
 

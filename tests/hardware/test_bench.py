@@ -10,6 +10,7 @@ from hardware import bench, boardfile, selftest
 from hardware.bench import Plan
 from hardware.commands import common
 from hardware.faults import BenchError
+from hardware.install import Installed
 from hardware.label import claim_code
 from hardware.papers import authentic
 from hardware.selftest import judge
@@ -86,8 +87,8 @@ def test_one_failing_board_does_not_disturb_the_others(plug_in: MakeBoard, plan:
             paths, lambda port: bench.put_firmware(port, plan), lambda port, end: ends.append(port)
         )
     assert isinstance(outcomes[paths[1]], BenchError)
-    assert isinstance(outcomes[paths[0]], int)
-    assert isinstance(outcomes[paths[2]], int)
+    assert isinstance(outcomes[paths[0]], Installed)
+    assert isinstance(outcomes[paths[2]], Installed)
     assert sorted(ends) == sorted(paths)
 
 
