@@ -1,8 +1,8 @@
 """Runs a node against a broker for some seconds; prints what happens to its link as JSON lines.
 
 Arguments: settings as JSON, seconds, "wifi" for a radio whose network is the file "network",
-"sound" for a microphone that hears the file "sound", "held=N" for TLS that holds the interpreter
-for N ms.
+"sound" for a microphone that hears the file "sound", "gps" for a GPS, "held=N" for TLS that holds
+the interpreter for N ms.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from pocket import Counter, PocketHal, Wlan
+from pocket import Counter, Fix, PocketHal, Wlan
 
 from firmware.node import Node
 from firmware.settings import Settings
@@ -57,6 +57,8 @@ for name in given:
     settings.set(name, given[name])
 sensor = Counter()
 sensors = [(sensor, 0)]
+if "gps" in sys.argv:
+    sensors.append((Fix(), 0))
 meter = None
 if "sound" in sys.argv:
     import wide_viper

@@ -117,6 +117,30 @@ class Counter:
         self.ready = False
 
 
+class Fix:
+    """A GPS that stands still."""
+
+    LEAD_MS = 0
+    CHANNELS = ((0x80, None), (0x81, None), (0x82, None), (0x83, None))
+    PLACE = (5_237_000, 489_000, 20, 40)
+    bus_errors = 0
+    checksum_errors = 0
+
+    def __init__(self):
+        self.ready = False
+
+    def begin(self, now_ms):
+        self.ready = True
+
+    def poll(self, now_ms):
+        return -1
+
+    def read(self, row):
+        for channel in range(4):
+            row.put(channel, self.PLACE[channel])
+        self.ready = False
+
+
 class Wlan:
     """network.WLAN whose access point is the file "network": it says "up" or a status."""
 
