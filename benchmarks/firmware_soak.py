@@ -1,50 +1,37 @@
 """Runs tests/device/soak.py on the VM, from .mpy files as on a board, over TLS to a real broker."""
 
+import hashlib
 import json
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from struct import pack
 from typing import Any
 
-from mpremote.romfs import VfsRomWriter
-
-from hardware.cross import ROOT, board_files, compile_files, compile_text
+from hardware import boardfile, romfs
+from hardware.bundle import ENTRY
+from hardware.cross import ROOT, compile_files, compile_text, files_for
 from simulator import vm
 from tests.firmware.pier import Pier
 from tests.integration.certificates import Authority
 from tests.integration.conftest import Mosquitto
 
 DEVICE = ROOT / "tests" / "device"
+SLICE_BYTES = 131_072  # as in hardware/images
 
 
 def compile_for_vm(target: Path) -> None:
-    """All board files, umqtt and the soak itself as .mpy for the VM's own architecture."""
+    """The street board's files, umqtt and the soak as .mpy for the VM's own architecture."""
     scripts = [DEVICE / f"{name}.py" for name in ("pocket", "soak")]
-    compile_files(board_files(), target, "x64", beside=scripts)
+    street = files_for(boardfile.load("street").drivers())
+    compile_files(street, target, "x64", beside=scripts)
     shutil.copytree(vm.LIBRARY / "umqtt", target / "umqtt")
     umqtt = target / "umqtt" / "simple.py"
     compile_text(umqtt.read_text(), "umqtt/simple.py", umqtt.with_suffix(".mpy"), "x64")
     umqtt.unlink()
     (target / "run.py").write_text("import gc\n\ngc.threshold(4096)\nimport soak\n")
-
-
-def write_image(folder: Path, image: Path) -> None:
-    """Write a ROMFS image of a folder, as flash holds it that is mapped into memory."""
-    writer = VfsRomWriter()
-
-    def add(below: Path) -> None:
-        for path in sorted(below.iterdir()):
-            if path.is_dir():
-                writer.opendir(path.name)
-                add(path)
-                writer.closedir()
-            else:
-                writer.mkfile(path.name, path.read_bytes())
-
-    add(folder)
-    image.write_bytes(writer.finalise())
 
 
 def soak(
@@ -57,7 +44,7 @@ def soak(
 ) -> list[dict[str, Any]]:
     """The heap in use every so many virtual hours.
 
-    in_place: code is run where it lies, outside of the heap, else loaded into it. Raises
+    in_place: boot.py mounts a slice of mapped flash, as on a board; else code is loaded. Raises
     RuntimeError when the node ends early.
     """
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -87,9 +74,23 @@ def soak(
 
 
 def start_in_place(home: Path, module: str = "soak") -> list[str | Path]:
-    """Script and first arguments that run a module of home/mpy in place."""
-    write_image(home / "mpy", home / "image")
-    return [DEVICE / "in_place.py", home / "image", module]
+    """Script and first arguments that boot as a board does, with home/mpy in slice a.
+
+    Raises ValueError when the slice is too small.
+    """
+    files = {
+        path.relative_to(home / "mpy").as_posix(): path.read_bytes()
+        for path in (home / "mpy").rglob("*.*")
+    }
+    image = romfs.image(files, ENTRY)
+    if len(image) > SLICE_BYTES:
+        raise ValueError(f"{len(image)} bytes do not fit into a slice of {SLICE_BYTES}")
+    flash = home / "romfs.bin"
+    flash.write_bytes(image.ljust(2 * SLICE_BYTES, b"\xff"))
+    note = pack("<I", len(image)) + hashlib.sha256(image).digest()
+    boot = ROOT / "firmware" / "boot.py"
+    nvs = json.dumps({"rom_a": note.hex()})
+    return [DEVICE / "in_place.py", vm.SHIMS, boot, flash, nvs, module]
 
 
 def run_on_vm(

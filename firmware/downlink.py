@@ -75,13 +75,13 @@ class Downlink:
             from firmware import commands
 
             commands.take(node, bodies.section(body, wire.S_COMMAND), now)
-            unload("firmware.commands", "firmware.slots")
+            unload("firmware.commands", "firmware.slots", "firmware.slices")
         elif type == wire.T_UPDATE:
             from firmware import update
 
             update.take(node, bodies.section(body, wire.S_UPDATE), now)
             if self.update is None:
-                unload("firmware.update", "firmware.ed25519", "firmware.slots")
+                unload("firmware.update", "firmware.ed25519", "firmware.slots", "firmware.slices")
 
     def _ack(self, data: memoryview, now: int) -> None:
         self.collector = bodies.ack_collector(data)

@@ -6,7 +6,7 @@ kept, 0 when it went back. NVS "trials" is a u8: how often the build of that id 
 
 from struct import pack, unpack
 
-from firmware import health, slices
+from firmware import health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Slots:
 
     def filled(self, slot: str) -> bool:
         """Whether a slot holds firmware, in its slice or its folder."""
+        from firmware import slices
+
         if slices.holds(self._hal.nvs, slot):
             return True
         for suffix in (".mpy", ".py"):

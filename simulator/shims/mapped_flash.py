@@ -17,6 +17,7 @@ BLOCK_BYTES = 4096
 AREA_BYTES = 1 << 20
 MARGIN_BYTES = 8192  # at either end
 ERASE = 6
+SLEEP_S = 1 << 30
 
 
 class Partition(memoryview):
@@ -79,11 +80,6 @@ def plug_in(path):
     sys.modules["vfs"] = Vfs(flash)
 
 
-def _sleep_on():
-    while True:
-        utime.sleep(3600)
-
-
 def _areas():
     """Starts of private areas of memory that are large enough."""
     found = []
@@ -102,7 +98,7 @@ def _outside(length):
         raise ValueError("the partition is too large to be played")
     before = _areas()
     _thread.stack_size(AREA_BYTES)
-    _thread.start_new_thread(_sleep_on, ())
+    _thread.start_new_thread(utime.sleep, (SLEEP_S,))  # it holds nothing of this module
     utime.sleep_ms(50)
     (first,) = (area for area in _areas() if area not in before)
     return uctypes.bytearray_at(first + MARGIN_BYTES, length)

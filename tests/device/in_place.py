@@ -1,58 +1,55 @@
-"""Runs a program from memory that is not Python's heap, as a board runs it from mapped flash.
+"""Starts a program as a board starts its firmware: boot.py chooses a slice and mounts it.
 
-Arguments: a ROMFS image, a module in it, then the program's own. This VM has no flash to map, so
-the stack of a thread that only sleeps takes its place: memory with an address that the heap does
-not count.
+Arguments: the folder of mapped_flash.py, boot.py, the file of partition romfs, NVS as JSON of
+hexadecimal texts, a module of the slice, then the program's own.
 """
 
-import _thread
 import gc
+import json
 import sys
-import time
-
-import uctypes
-import vfs
-
-AREA_BYTES = 1 << 20
-MARGIN_BYTES = 8192  # at either end
 
 
-def sleep_on():
-    while True:
-        time.sleep(3600)
+class Nvs:
+    """esp32.NVS, read only."""
+
+    def __init__(self, namespace):
+        self._kept = json.loads(sys.argv[4])
+
+    def get_blob(self, key, buffer):
+        if key not in self._kept:
+            raise OSError(-0x1102)
+        data = bytes.fromhex(self._kept[key])
+        buffer[: len(data)] = data
+        return len(data)
 
 
-def areas():
-    """Starts of private areas of memory that are large enough."""
-    found = []
-    with open("/proc/self/maps") as maps:
-        for line in maps:
-            span, mode = line.split(" ")[:2]
-            first, end = (int(number, 16) for number in span.split("-"))
-            if mode == "rw-p" and end - first >= AREA_BYTES:
-                found.append(first)
-    return found
+class Chip:
+    """The modules esp32 and machine, as far as boot.py needs them."""
 
+    NVS = Nvs
 
-def map_image(path):
-    """The image outside of the heap."""
-    before = areas()
-    _thread.stack_size(AREA_BYTES)
-    _thread.start_new_thread(sleep_on, ())
-    time.sleep_ms(50)
-    (first,) = (area for area in areas() if area not in before)
-    memory = uctypes.bytearray_at(first + MARGIN_BYTES, AREA_BYTES - 4 * MARGIN_BYTES)
-    with open(path, "rb") as image:
-        length = image.readinto(memory)
-    return memoryview(memory)[:length]
+    @staticmethod
+    def reset_cause():
+        return 1
 
 
 def start():
-    """Mount the image; afterwards only the thread is left of all this."""
-    vfs.mount(vfs.VfsRom(map_image(sys.argv[1])), "/rom")
+    """Run boot.py; afterwards only what it has put before all other folders is left."""
+    sys.path[:] = [sys.argv[1], ".frozen"]
+    import mapped_flash
+
+    mapped_flash.plug_in(sys.argv[3])
+    sys.modules["esp32"] = sys.modules["machine"] = Chip
+    with open(sys.argv[2]) as source:
+        exec(source.read(), {"__name__": "__main__"})
+    mapped_flash.__dict__.clear()  # the thread that stands for flash holds on to it
+    for name in ("mapped_flash", "vfs", "esp32", "machine"):
+        del sys.modules[name]
+    if sys.path[0] != "/rom":
+        raise SystemExit("boot.py found no code in place")
     sys.path[:] = ["/rom", ".frozen"]
-    del sys.argv[1]
-    for name in ("start", "map_image", "areas"):
+    del sys.argv[1:5]
+    for name in ("start", "Nvs", "Chip", "json"):
         del globals()[name]
 
 
