@@ -3,12 +3,11 @@
 import json
 import subprocess
 import sys
-from functools import partial
 
 import click
 
-from hardware import bench, care
-from hardware.commands import common
+from hardware import care
+from hardware.commands import common, several
 from hardware.faults import BenchError, Exit
 from hardware.session import open_port, session
 
@@ -53,7 +52,9 @@ def repl_command(named: tuple[str, ...]) -> None:
 @common.all_option
 @common.json_option
 def update_command(board_name: str, named: tuple[str, ...], every: bool, as_json: bool) -> None:
-    """Bring a board's firmware up to date over USB; identity, settings and spool stay.
+    """Bring the firmware of up to 8 boards at once up to date; identity, settings and spool stay.
+
+    A board that fails does not disturb the others; run the same command again.
 
     \b
     Example:
@@ -61,20 +62,7 @@ def update_command(board_name: str, named: tuple[str, ...], every: bool, as_json
     """
     with common.reported(as_json):
         plan = common.plan(board_name)
-        for port in common.chosen_ports(named, every):
-            with common.Bars(shown=not as_json) as bars:
-                installed = bench.put_firmware(port, plan, partial(bars.show, port))
-            click.echo(
-                json.dumps(
-                    {
-                        "port": port,
-                        "installed_bytes": installed.carried_bytes,
-                        "in_place": installed.in_place,
-                    }
-                )
-                if as_json
-                else f"{port}: {common.told(installed)}"
-            )
+        several.put_on_all(common.chosen_ports(named, every), plan, as_json)
 
 
 @click.command("wipe")

@@ -42,7 +42,7 @@ bench_option = click.option(
 def chosen_ports(named: tuple[str, ...], every: bool = False) -> list[str]:
     """The ports to work on. One board needs no --port; several need a choice."""
     if named:
-        return list(named)
+        return list(dict.fromkeys(named))
     found = ports.ports()
     if not found:
         raise no_port("with a board")

@@ -1,16 +1,12 @@
 """osn-board flash"""
 
-import json
-import sys
 from dataclasses import replace
 
 import click
 
-from hardware import bench
-from hardware.commands import common
+from hardware.commands import common, several
 from hardware.faults import BenchError, Exit
 from hardware.images import ImageCache
-from hardware.install import Installed
 
 
 @click.command("flash")
@@ -48,39 +44,4 @@ def flash_command(
                 )
             plan = replace(plan, image=ImageCache().find(image_name))
         chosen = common.chosen_ports(named, every)
-        outcomes = _flash_all(chosen, plan, as_json)
-    for outcome in outcomes.values():
-        if isinstance(outcome, BenchError):
-            sys.exit(int(outcome.advice.code))
-
-
-def _flash_all(
-    chosen: list[str], plan: bench.Plan, as_json: bool
-) -> dict[str, Installed | BenchError]:
-    with common.Bars(shown=not as_json) as bars:
-
-        def work(port: str) -> Installed:
-            def show(step: str, part: float) -> None:
-                bars.show(port, step, part)
-
-            if plan.image is not None:
-                bench.flash(port, plan, show)
-            return bench.put_firmware(port, plan, show)
-
-        return bench.in_parallel(chosen, work, lambda port, end: _tell(port, end, as_json))
-
-
-def _tell(port: str, outcome: Installed | BenchError, as_json: bool) -> None:
-    facts: dict[str, str | int]
-    if isinstance(outcome, BenchError):
-        advice = outcome.advice
-        facts = {"port": port, "error": advice.happened, "to_do": advice.to_do}
-        text = f"{port}: {outcome}"
-    else:
-        facts = {
-            "port": port,
-            "installed_bytes": outcome.carried_bytes,
-            "in_place": outcome.in_place,
-        }
-        text = f"{port}: ready, {common.told(outcome)}"
-    click.echo(json.dumps(facts) if as_json else text)
+        several.put_on_all(chosen, plan, as_json)

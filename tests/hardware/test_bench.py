@@ -1,13 +1,17 @@
 """The whole bench on simulated boards: install, provision, test, print."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from hardware import bench, boardfile, selftest
+from hardware import bench, boardfile, ports, selftest
 from hardware.bench import Plan
+from hardware.cli import main
 from hardware.commands import common
 from hardware.faults import BenchError
 from hardware.install import Installed
@@ -16,6 +20,8 @@ from hardware.papers import authentic
 from hardware.selftest import judge
 from hardware.session import session
 from tests.hardware.conftest import MakeBoard
+
+BEGUN_WITHIN_S = 300
 
 
 @pytest.fixture
@@ -90,6 +96,33 @@ def test_one_failing_board_does_not_disturb_the_others(plug_in: MakeBoard, plan:
     assert isinstance(outcomes[paths[0]], Installed)
     assert isinstance(outcomes[paths[2]], Installed)
     assert sorted(ends) == sorted(paths)
+
+
+def test_update_works_on_all_boards_at_once_and_a_pulled_one_disturbs_none(
+    plug_in: MakeBoard, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No board is let go on until all have been begun: one after the other would never end."""
+    wired = plan.board.board_json()
+    boards = [plug_in(f"board{n}", wired) for n in range(3)]
+    paths = [board.path for board in boards]
+    together = threading.Barrier(len(boards), timeout=BEGUN_WITHIN_S)
+    alone = bench.put_firmware
+
+    def put_firmware(port: str, *rest: Any) -> Any:
+        together.wait()
+        return alone(port, *rest)
+
+    monkeypatch.setattr(bench, "put_firmware", put_firmware)
+    monkeypatch.setattr(ports, "ports", lambda: paths)
+    with boards[0], boards[1], boards[2]:
+        boards[1].unplug_after(30_000)
+        done = CliRunner().invoke(main, ["update", "--board", "classic", "--all", "--json"])
+    told = {entry["port"]: entry for entry in map(json.loads, done.output.splitlines())}
+    assert set(told) == set(paths), done.output
+    assert told[paths[0]]["installed_bytes"] > 0
+    assert told[paths[2]]["installed_bytes"] > 0
+    assert told[paths[1]]["to_do"]
+    assert done.exit_code == told[paths[1]]["code"] != 0
 
 
 def test_an_image_for_another_chip_is_refused_before_anything_is_erased(
