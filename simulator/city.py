@@ -108,29 +108,33 @@ def city_of(
 
 
 class Heard:
-    """What the drivers of one boot put into rows; judge() says what is wrong with a reading."""
+    """What the drivers of one boot put into rows; judge() says what is wrong with a reading.
 
-    def __init__(self, node: Node, stimulus: PlaceStimulus, powered_ms: int) -> None:
+    stimulus: what the sensors found, None where values do not come from a world.
+    """
+
+    def __init__(self, stimulus: PlaceStimulus | None, powered_ms: int) -> None:
         self._stimulus = stimulus
         self._powered_ms = powered_ms
         self._said: dict[tuple[int, int, int, int], tuple[int | None, int]] = {}
         self._found: dict[tuple[int, str], list[float]] = {}
-        if node.sampler is not None:
-            self._listen(node)
 
-    def _listen(self, node: Node) -> None:
+    def listen(self, node: Node) -> None:
+        """Note what comes into rows from now on; of a board that sleeps again after each wake."""
         sampler = node.sampler
-        assert sampler is not None
-        batch = sampler.batch
+        if sampler is None:
+            return
+        rows: Any = node.sleeper or sampler.batch
         names = [(each.quantity, each.instance, each.first_band) for each in sampler.channels]
-        put = batch.put
+        put = rows.put
 
-        def noting(column: int, value: int | None, quality: int = 0, band: int = 0) -> None:
+        def noting(column: int, value: int | None, quality: int = 0, *band: int) -> None:
             number, instance, first_band = names[column]
-            self._said[sampler._instant, number, instance, first_band + band] = value, quality
-            put(column, value, quality, band)
+            first_band += sum(band)
+            self._said[sampler._instant, number, instance, first_band] = value, quality
+            put(column, value, quality, *band)
 
-        batch.put = noting  # type: ignore[method-assign]
+        rows.put = noting
 
     def judge(self, reading: Reading) -> str:
         """What is wrong with a reading; "" when nothing is."""
@@ -150,7 +154,7 @@ class Heard:
     def _compared(self, reading: Reading) -> str:
         """Hold a good value against the world."""
         name = REGISTRY[reading.quantity].name
-        if name not in TOLERANCES:
+        if self._stimulus is None or name not in TOLERANCES:
             return ""
         true = self._found_at(reading.uptime_ms, name)
         absolute, relative = TOLERANCES[name]
@@ -168,9 +172,10 @@ class Heard:
             at_ms = self._powered_ms + uptime_ms
             for each in TOLERANCES:
                 self._found[uptime_ms, each] = []
-            for moved_ms in AIR_WINDOW_MS:
-                self._look(uptime_ms, max(0, at_ms + moved_ms))
             stimulus = self._stimulus
+            assert stimulus is not None
+            for moved_ms in AIR_WINDOW_MS:
+                self._look(stimulus, uptime_ms, max(0, at_ms + moved_ms))
             self._found[uptime_ms, "laeq"] = [
                 stimulus.world.level_db(
                     stimulus.origin_unix_ms + max(0, at_ms + moved_ms), stimulus.place
@@ -179,8 +184,8 @@ class Heard:
             ]
         return self._found[uptime_ms, name]
 
-    def _look(self, uptime_ms: int, now_ms: int) -> None:
+    def _look(self, stimulus: PlaceStimulus, uptime_ms: int, now_ms: int) -> None:
         for name in TOLERANCES:
-            value = self._stimulus.value(name, now_ms)
+            value = stimulus.value(name, now_ms)
             if value is not None:
                 self._found[uptime_ms, name].append(value)

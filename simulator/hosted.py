@@ -376,7 +376,9 @@ class HostedNode:
         self.on_power: Callable[[HostedNode], None] | None = None
         self.on_started: Callable[[HostedNode], None] | None = None
         self.on_off: Callable[[HostedNode], None] | None = None
+        self.on_sleep: Callable[[HostedNode], None] | None = None
         self.on_cut: Callable[[HostedNode], None] | None = None
+        self.asleep = False
         self._loop = loop
         self._network = network
         self._buses = buses
@@ -392,6 +394,7 @@ class HostedNode:
 
     def power_on(self, cause: int = PWRON_RESET) -> None:
         """Give power, or wake from deep sleep: the firmware starts."""
+        self.asleep = False
         self.starts += 1
         if cause == PWRON_RESET:
             self.board.rtc_memory = b""
@@ -406,12 +409,25 @@ class HostedNode:
         self._guarded(self._start)
 
     def power_off(self) -> None:
-        """Take the power away, between two steps."""
+        """Take the power away, between two steps or in deep sleep."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.on_off is not None and self.node is not None:
+        if self.on_off is not None and (self.node is not None or self.asleep):
             self.on_off(self)
+        self.asleep = False
+        self._stop()
+
+    def _fall_asleep(self, duration_ms: int) -> None:
+        """Only the RTC memory stays under power, and a timer that wakes the board."""
+        if self.on_sleep is not None:
+            self.on_sleep(self)
+        self._stop()
+        self.asleep = True
+        wake_ms = self._loop.now_ms + duration_ms
+        self._timer = self._loop.call_at_ms(wake_ms, self.power_on, DEEPSLEEP_RESET)
+
+    def _stop(self) -> None:
         self.node = None
         self.hal = None
         self.board.nvs.lose_power()
@@ -463,10 +479,7 @@ class HostedNode:
             self.power_off()
             self._loop.call_soon(self.power_on, HARD_RESET)
         except DeepSleep as sleep:
-            self.power_off()
-            self._loop.call_at_ms(
-                self._loop.now_ms + sleep.duration_ms, self.power_on, DEEPSLEEP_RESET
-            )
+            self._fall_asleep(sleep.duration_ms)
         except Exception as fault:
             self._crashed(fault)
 

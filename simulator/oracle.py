@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from collector.archive.storage import Storage
+from collector.archive.timeline import Timeline
 from collector.ledger.ledger import Alarm
 from collector.readings.observation import QUALITY_NAMES
 from protocol import quantity, wire
@@ -61,6 +62,8 @@ class Verdict:
     readings_delivered: int = 0
     readings_refused: int = 0
     readings_withheld: int = 0
+    readings_undated: int = 0
+    """Archived, and of a boot that power ended before it had heard the time."""
     power_cuts: int = 0
     unaccounted: int = 0
     findings: list[str] = field(default_factory=list)
@@ -81,6 +84,7 @@ class Oracle:
         self.allowed = allowed
         self.verdict = Verdict()
         self._enough = HELD_MAX
+        self._timeline: Timeline | None = None
 
     def tidy(self) -> None:
         """Judge the frames that the network holds whole, when it holds many readings by now."""
@@ -107,6 +111,7 @@ class Oracle:
     def judge(self, storage: Storage, connection: sqlite3.Connection) -> Verdict:
         """Compare archive, network and ledger with the truth."""
         truth, verdict = self.truth, self.verdict
+        self._timeline = storage.timeline
         verdict.frames_built = sum(1 for _ in truth.positions())
         verdict.power_cuts = truth.power_cuts
         _judge_sampling(truth, verdict)
@@ -186,6 +191,9 @@ class Oracle:
             if told and not allowed.duplicates:
                 verdict.find(f"{name_of(position)}: a refused reading was accepted")
             return
+        if told is None and self._is_undated(boot, reading):
+            verdict.readings_undated += 1
+            return
         if told is None:
             verdict.find(f"{name_of(position)}: reading {place} was not delivered")
             return
@@ -202,6 +210,12 @@ class Oracle:
         if abs(told.time_ms - true_ms) > bound_ms:
             off_ms = told.time_ms - true_ms
             verdict.find(f"{name_of(position)}: off by {off_ms} ms, the bound is {bound_ms} ms")
+
+    def _is_undated(self, boot: Boot, reading: Reading) -> bool:
+        """Whether nobody can know when it was: power failed before the board had heard a time."""
+        if not boot.cut or boot.synchronised or self._timeline is None:
+            return False
+        return self._timeline.time_of(reading.node, reading.boot, reading.uptime_ms) is None
 
     def _judge_network(self, stored: set[Position]) -> None:
         upstream, verdict = self.upstream, self.verdict
@@ -242,7 +256,8 @@ def _judge_sampling(truth: Truth, verdict: Verdict) -> None:
         if abs(boot.rows - wanted) > 1:
             verdict.find(f"node {key[0]:08x}: {boot.rows} samples where {wanted} were due")
         open_rows = boot.rows - boot.framed_rows - framed[key]
-        if open_rows < 0 or open_rows > (boot.batch_rows if boot.cut else 0):
+        most_rows = boot.batch_rows if boot.cut else boot.kept_rows
+        if open_rows > most_rows or open_rows < (0 if boot.cut else boot.kept_rows):
             verdict.find(f"node {key[0]:08x}: {open_rows} samples of boot {key[1]} are in no frame")
 
 

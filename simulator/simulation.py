@@ -109,6 +109,7 @@ class Simulation:
         self.upstream = Upstream(Random(f"upstream {options.seed}"))
         self.oracle = Oracle(self.truth, self.upstream, self.allowed)
         self.nodes: list[HostedNode] = []
+        self.sleepy = bool(scenario.node.get("sleep"))
         self.disk_full = False
         self.quiet = False
         self.alarm_counts: dict[str, int] = {}
@@ -222,7 +223,7 @@ class Simulation:
         if self.scenario.update:
             updates.install(files)
             make_node = updates.start
-        elif self.city is not None:
+        elif self.city is not None or self.sleepy:
             make_node = Node
 
         def make(hal: HostedHal) -> Node:
@@ -246,12 +247,15 @@ class Simulation:
         def started(hosted: HostedNode) -> None:
             now_ms = self.loop.now_ms
             boot = Boot(self.began_ms + now_ms, interval_ms, number)
-            if stimulus is not None and hosted.node is not None:
-                boot.heard = Heard(hosted.node, stimulus, now_ms)
+            if self.sleepy:
+                boot.batch_rows = self._setting("sleep_rows")
+            if stimulus is not None or self.sleepy:
+                boot.heard = Heard(stimulus, now_ms)
             self.truth.watch(hosted, boot)
 
         hosted.on_started = started
         hosted.on_off = self.truth.powered_off
+        hosted.on_sleep = self.truth.fell_asleep
         hosted.on_cut = self._after_cut
         self.nodes.append(hosted)
         self.loop.call_at_ms(self.random.randrange(60_000), hosted.power_on)
@@ -284,13 +288,13 @@ class Simulation:
                 self.loop.call_at_ms(at_ms, action, node)
 
     def _cut_now(self, node: HostedNode) -> None:
-        if node.powered:
+        if node.powered or node.asleep:
             node.power_off()
             self._after_cut(node)
 
     def _cut_at_operation(self, node: HostedNode) -> None:
         """The power fails in the middle of one of the next operations on flash."""
-        if node.powered:
+        if node.powered or node.asleep:
             files = node.board.files
             files.faults.cut_at = files.operations + self.random.randint(1, 6)
             files.faults.outcome = self.random.choice(list(Outcome))
@@ -407,6 +411,20 @@ class Simulation:
             node.board.files.faults.cut_at = None
             node.board.nvs.on_commit = None
         await self._pass_time(self.loop.time() + 200)
+        if not self.sleepy:  # they stop by themselves, over and over
+            self._fall_quiet()
+        end_s = self.loop.time() + SETTLE_MAX_S
+        calm = 0
+        while self.loop.time() < end_s and calm < (1 if self.sleepy else 3):
+            await self._pass_time(self.loop.time() + SETTLE_STEP_S)
+            self.host.check()
+            calm = calm + 1 if self._is_calm() else 0
+
+    def _fall_quiet(self) -> None:
+        """Let no board sample any more, and let all report what they have."""
+        for node in self.nodes:
+            if isinstance(node.node, PatientNode):
+                node.node.catch_up()
         self.quiet = True
         for node in self.nodes:
             self.truth.stopped(node)
@@ -415,15 +433,13 @@ class Simulation:
                     node.node.sampler._instant = NEVER_MS
                 node.node._report_due = 0
             node.wake()
-        end_s = self.loop.time() + SETTLE_MAX_S
-        calm = 0
-        while self.loop.time() < end_s and calm < 3:
-            await self._pass_time(self.loop.time() + SETTLE_STEP_S)
-            self.host.check()
-            calm = calm + 1 if self._is_calm() else 0
 
     def _is_calm(self) -> bool:
         for node in self.nodes:
+            if self.sleepy:
+                if not node.asleep or not self.truth.latest[node.address].settled:
+                    return False
+                continue
             if node.node is None:
                 return False
             outbox = node.node.outbox

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from simulator.city import Heard
-from simulator.hosted import HostedNode
+from simulator.hosted import DEEPSLEEP_RESET, HostedNode
 
 Position = tuple[int, int, int]
 """(node, boot, seq)"""
@@ -32,6 +32,14 @@ class Boot:
     """Too many starts in a row: the board talks, and measures nothing."""
     framed_rows: int = 0
     """Samples in frames that are judged already."""
+    rows_slept: int = 0
+    """Of these rows, those that were taken before the last deep sleep."""
+    kept_rows: int = 0
+    """Rows that wait in RTC memory through the present deep sleep."""
+    settled: bool = False
+    """Whether nothing waited for an acknowledgement when the board fell asleep."""
+    synchronised: bool = False
+    """Whether the board knew the time when it was last looked at."""
     heard: Heard | None = None
     """What its drivers said, where values do not enter above them."""
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -48,6 +56,8 @@ class Truth:
     frames: dict[Position, bytes] = field(default_factory=dict)
     """Frames not judged yet."""
     boots: dict[tuple[int, int], Boot] = field(default_factory=dict)
+    latest: dict[int, Boot] = field(default_factory=dict)
+    """The boot of each node that is under power, or was before the present deep sleep."""
     power_cuts: int = 0
     rewritten: list[Position] = field(default_factory=list)
 
@@ -58,8 +68,15 @@ class Truth:
         outbox = node.outbox
         address = node.identity.node
         number = node.identity.boot
+        assert hosted.hal is not None
+        woken = hosted.hal.reset_cause() == DEEPSLEEP_RESET
+        if woken and (address, number) in self.boots:  # it goes on in the boot before
+            boot = self.boots[address, number]
+            boot.kept_rows = 0
+        if boot.heard is not None:
+            boot.heard.listen(node)
         boot.safe_mode = node.safe_mode
-        self.boots[address, number] = boot
+        self.boots[address, number] = self.latest[address] = boot
         append, hold = outbox.spool.append, outbox.uplink.hold
 
         def noting_append(frame: memoryview | bytes, *rest: Any) -> bool:
@@ -83,15 +100,38 @@ class Truth:
     def powered_off(self, hosted: HostedNode, cut: bool = True) -> None:
         """Note up to where frames were durable when power went."""
         if hosted.node is None:
+            if cut and hosted.asleep:
+                self.latest[hosted.address].cut = True
             return
         boot = self.boots.get((hosted.address, hosted.node.identity.boot))
         if boot is not None:
             boot.issued = max(boot.issued, hosted.node.outbox.issued)
             boot.cut = boot.cut or cut
-            if not boot.sampling_ms:
+            boot.synchronised = boot.synchronised or hosted.node.clock.synchronised
+            if not boot.sampling_ms or boot.rows_slept:
                 boot.sampling_ms = hosted.node.clock.uptime_ms()
             if hosted.node.sampler is not None:
-                boot.rows = hosted.node.sampler.rows
+                boot.rows = boot.rows_slept + hosted.node.sampler.rows
+
+    def fell_asleep(self, hosted: HostedNode) -> None:
+        """Note how far a board is that goes to deep sleep."""
+        node = hosted.node
+        assert node is not None
+        assert node.sampler is not None
+        assert node.sleeper is not None
+        outbox = node.outbox
+        boot = self.latest[hosted.address]
+        boot.issued = max(boot.issued, outbox.issued)
+        boot.sampling_ms = node.clock.uptime_ms()
+        boot.rows += node.sampler.rows
+        boot.rows_slept = boot.rows
+        boot.kept_rows = node.sleeper.memory.count
+        boot.synchronised = boot.synchronised or node.clock.synchronised
+        if outbox._started:
+            boot.settled = not any(
+                first <= last and not outbox.settled.covers(number, last)
+                for number, first, last in outbox.spool.boots
+            )
 
     def condense(self, position: Position, rows: int) -> None:
         """Keep the digest alone of a frame that is judged; it holds so many rows."""

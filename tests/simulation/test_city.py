@@ -49,7 +49,7 @@ def test_a_driver_that_says_what_is_not_so_is_found(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_value_that_changes_after_the_driver_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    listen = Heard._listen
+    listen = Heard.listen
 
     def listening(heard: Heard, node: object) -> None:
         listen(heard, node)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def test_a_value_that_changes_after_the_driver_is_found(monkeypatch: pytest.Monk
 
         node.sampler.batch.put = changing  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(Heard, "_listen", listening)
+    monkeypatch.setattr(Heard, "listen", listening)
     findings = short("city_day", nodes=1).findings
     assert findings
     assert "not what the driver said" in findings[0]
