@@ -6,6 +6,7 @@ import sys
 import termios
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ from simulator.world import Place, PlaceStimulus, World
 LEAVE = 0x1D
 HEAP = "2M"  # the firmware is compiled on the VM, from source
 AT_ROOT = ("boot.py", "main.py")
+STARTING = """starting: the firmware is compiled as it loads, which takes some seconds
+keys go to the board: Ctrl-C stops the firmware and gives the prompt, Ctrl-D there starts it anew
+"""
+PROMPT_MS = 3_600_000
+RUNS = "the firmware runs; it prints only what is out of the ordinary\n"
 
 
 def install(folder: Path, board: boardfile.BoardFile, settings: dict[str, int | str]) -> str:
@@ -67,17 +73,34 @@ def run(
         try:
             if before is not None:
                 tty.setraw(sys.stdin)
-            _relay(line, None if seconds is None else time.monotonic() + seconds)
+            _tell(STARTING)
+            end_s = None if seconds is None else time.monotonic() + seconds
+            _relay(line, end_s, lambda: _runs(powered))
         finally:
             if before is not None:
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
             line.close()
 
 
-def _relay(line: serial.Serial, end_s: float | None) -> None:
+def _runs(powered: PtyBoard) -> bool:
+    """Whether the firmware has come as far as its watchdog; that of the prompt has an hour."""
+    watchdog_ms = powered.chip.watchdog_ms if powered.chip is not None else None
+    return watchdog_ms is not None and watchdog_ms < PROMPT_MS
+
+
+def _tell(text: str) -> None:
+    """Say something that the board does not, in a terminal that may be raw."""
+    os.write(sys.stdout.fileno(), text.replace("\n", "\r\n").encode())
+
+
+def _relay(line: serial.Serial, end_s: float | None, runs: Callable[[], bool]) -> None:
+    told = False
     sources = [line.fileno(), sys.stdin.fileno()]
     while end_s is None or time.monotonic() < end_s:
         readable, _, _ = select.select(sources, [], [], 0.1)
+        if not told and runs():
+            told = True
+            _tell(RUNS)
         if line.fileno() in readable:
             shown = os.read(line.fileno(), 4096).replace(b"\r\n", b"\n")
             os.write(sys.stdout.fileno(), shown.replace(b"\n", b"\r\n"))

@@ -37,6 +37,8 @@ def test_the_prompt_answers_and_the_leave_key_ends_it(tmp_path: Path, vm: object
     ) as process:
         try:
             assert b"Ctrl-] to leave" in read_until(terminal, b"Ctrl-] to leave")
+            assert b"starting: " in read_until(terminal, b"starts it anew")
+            assert b"the firmware runs" in read_until(terminal, b"the firmware runs")
             assert any(b">>> " in interrupted(terminal) for _ in range(15))
             os.write(terminal, b"print(6 * 7 * 1000)\r")
             assert b"42000" in read_until(terminal, b"42000")
