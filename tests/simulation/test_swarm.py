@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from collector.ledger.ledger import Alarm
 from protocol.compose import compose_log
 from simulator.cli import main
 from simulator.faults.network import UP, Cable
+from simulator.network import Network
 from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms
 from simulator.planted_bugs import BUGS, CannotPlant, PlantedBug, plant
 from simulator.promises import broken_promises
@@ -33,6 +35,23 @@ def test_a_scenario_leaves_nothing_unaccounted(name: str) -> None:
     assert report["findings"] == []
     assert verdict.unaccounted == 0
     assert verdict.readings_stored >= 2 * 8 * 300
+
+
+def test_a_hundred_boards_share_one_bad_network() -> None:
+    verdict, report = simulate(drawn("flaky_wifi", 3), RunOptions(3, nodes=100, hours=0.25))
+    assert report["findings"] == []
+    assert verdict.readings_delivered >= 100 * 8 * 100
+
+
+def test_boards_that_nobody_wakes_are_asked_for_all_before_they_are_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = RunOptions(3, nodes=2, hours=1)
+    awake = simulate(drawn("quiet_day", 3), options)[0]
+    monkeypatch.setattr("simulator.simulation.Network", partial(Network, patient=True))
+    patient = simulate(drawn("quiet_day", 3), options)[0]
+    assert patient.findings == []
+    assert patient.readings_stored == awake.readings_stored
 
 
 def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
