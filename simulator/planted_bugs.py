@@ -208,6 +208,20 @@ BUGS = (
         "        if self._doubtful:\n",
         "sd_card_full",
     ),
+    PlantedBug(
+        "a board in deep sleep keeps its newest row only",
+        "firmware/power.py",
+        "            self.memory.rows += self._row\n",
+        "            self.memory.rows = bytearray(self._row)\n",
+        "sleeping_boards",
+    ),
+    PlantedBug(
+        "a driver gives temperatures that are a degree too high",
+        "firmware/sensors/bme280.py",
+        "            value = temperature(self.fine)\n",
+        "            value = temperature(self.fine) + 100\n",
+        "city_day",
+    ),
 )
 
 
