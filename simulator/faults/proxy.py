@@ -13,6 +13,10 @@ from types import TracebackType
 
 _CHUNK = 65_536
 _TICK_S = 0.02
+PORTAL_ANSWER = (
+    b"HTTP/1.1 302 Found\r\nLocation: http://portal.invalid/login\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
 
 
 class Mode(Enum):
@@ -21,6 +25,7 @@ class Mode(Enum):
     OPEN = "passes everything"
     SILENT = "accepts, answers nothing, and swallows what comes"
     REFUSE = "refuses new connections and resets the old"
+    PORTAL = "answers whoever connects with the page of a captive portal"
     CUT_UP = "what the client sends is lost, what the server sends arrives"
 
 
@@ -80,8 +85,8 @@ class Proxy:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            if self.mode is Mode.REFUSE:
-                for pair in list(self._pairs.values()):
+            for pair in list(self._pairs.values()):
+                if self.mode is Mode.REFUSE or (self.mode is Mode.PORTAL and pair.server):
                     self._drop(pair)
             for key, _ in self._selector.select(_TICK_S):
                 source = key.fileobj
@@ -102,7 +107,7 @@ class Proxy:
             _reset(client)
             return
         pair = _Pair(client)
-        if self.mode is not Mode.SILENT:
+        if self.mode not in (Mode.SILENT, Mode.PORTAL):
             try:
                 pair.server = socket.create_connection(("127.0.0.1", self._target_port), 2)
             except OSError:
@@ -122,6 +127,9 @@ class Proxy:
         if not data:
             self._drop(pair)
             return
+        if pair.server is None and self.mode is Mode.PORTAL:
+            self._answer(pair)
+            return
         up = source is pair.client
         if pair.stranded or self.mode is Mode.SILENT or (up and self.mode is Mode.CUT_UP):
             return
@@ -134,6 +142,14 @@ class Proxy:
             target.sendall(data)
         except OSError:
             self._drop(pair)
+
+    def _answer(self, pair: _Pair) -> None:
+        """Send the portal's page, and close as a web server does."""
+        with contextlib.suppress(OSError):
+            pair.client.sendall(PORTAL_ANSWER)
+        del self._pairs[pair.client]
+        self._selector.unregister(pair.client)
+        pair.client.close()
 
     def _stalled(self, pair: _Pair, data: bytes) -> bytes:
         if self.stall_after_bytes is None:

@@ -130,6 +130,15 @@ class SilentBroker(Scene):
         self.proxy.mode = Mode.SILENT
 
 
+class Portal(Scene):
+    """A captive portal takes every connection for a browser's, and answers in HTTP."""
+
+    reason = "mqtt"
+
+    def fail(self) -> None:
+        self.proxy.mode = Mode.PORTAL
+
+
 class HalfOpen(Scene):
     """The connection is dead for good and nobody says so; new ones work."""
 
@@ -217,6 +226,7 @@ class FlappingWifi(NoWifi):
 SCENES: tuple[type[Scene], ...] = (
     Refused,
     SilentBroker,
+    Portal,
     HalfOpen,
     HangingNames,
     StalledHandshake,
