@@ -20,6 +20,7 @@ from collector.nodes import NodeInfo, Site
 from collector.readings.observation import Observation
 from firmware.node import Node
 from firmware.settings import Settings
+from protocol.wire import T_DATA
 from simulator import provision, updates
 from simulator.city import City, Heard, city_of
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
@@ -454,7 +455,20 @@ class Simulation:
         assert self.host.collector is not None
         if self.host.collector.intake.waiting:
             return False
+        undated = self._undated_frames()
         return all(
-            s.open_frames == s.held_frames == s.waiting_frames == s.unknown_frames == 0
+            s.open_frames == s.held_frames == undated and s.waiting_frames == s.unknown_frames == 0
             for s in (f.status() for f in self.host.collector.forwarders)
         )
+
+    def _undated_frames(self) -> int:
+        """DATA in the archive of boots that power ended before they had heard the time."""
+        count = 0
+        for (node, number), boot in self.truth.boots.items():
+            stamp = self.host.storage.timeline.time_of(node, number, boot.sampling_ms)
+            if boot.cut and not boot.synchronised and stamp is None:
+                count += self.host.connection.execute(
+                    "SELECT count(*) FROM frame WHERE node = ? AND boot = ? AND type = ?",
+                    (node, number, T_DATA),
+                ).fetchone()[0]
+        return count
