@@ -1,8 +1,9 @@
 """Node keys: which key may speak for a frame, and rotation with an overlap.
 
 A node has one key, or two during a rotation. Frames that lie in a board's spool stay under the key
-they were built with; so the old key holds for every (boot, seq) below the switch, which is the
-smallest (boot, seq) seen under the new key, until the board shows that nothing older is kept.
+they were built with; so the old key holds for every (boot, seq) below the switch, until the board
+shows that nothing older is kept. The switch is what the board's HELLO names, or, before that has
+come, the smallest (boot, seq) seen under the new key.
 Retired keys stay in the file, sealed: they prove old frames and accept nothing.
 """
 
@@ -102,12 +103,19 @@ class KeyRing:
         keys = self._nodes.get(node)
         return None if keys is None else keys.down()
 
-    def accepted(self, node: int, boot: int, seq: int, key_up: bytes) -> None:
-        """Notes under which key a frame held; during a rotation this finds the switch."""
+    def accepted(
+        self, node: int, boot: int, seq: int, key_up: bytes, named: Position | None = None
+    ) -> None:
+        """Notes under which key a frame held; during a rotation this finds the switch.
+
+        named: the last position that may be under the former key, if the frame says so.
+        """
         keys = self._nodes.get(node)
         if keys is None or keys.previous is None or key_up != keys.current.up:
             return
         position = (boot, seq)
+        if named is not None:
+            position = min(position, (named[0], named[1] + 1))
         if keys.switch is None or position < keys.switch:
             self._replace(node, lambda now: replace(now, switch=position))
 

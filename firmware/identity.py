@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from firmware.types import Nvs
 
 KEY = "identity"
+SWITCH = "switch"  # in NVS: boot u32, seq u32; written with the next key
 VERSION = 1
 SIZE = 62  # version u8, reserved u8, node u32, boot u32, uuid 16 B, key 32 B, CRC-32
 
@@ -53,6 +54,16 @@ def save(nvs: "Nvs", identity: Identity) -> None:
     """Write the record. NVS replaces a blob as one transaction."""
     nvs.set_blob(KEY, identity.pack())
     nvs.commit()
+
+
+def key_switch(nvs: "Nvs") -> bytes:
+    """The (boot, seq) after which no frame is under a former key, 8 bytes; b"" if there is none."""
+    record = bytearray(8)
+    try:
+        nvs.get_blob(SWITCH, record)
+    except OSError:
+        return b""
+    return bytes(record)
 
 
 def next_boot(nvs: "Nvs", identity: Identity) -> None:

@@ -286,7 +286,8 @@ class Node:
         builder = self.outbox.begin(wire.T_HELLO)
         board = self.board.get("board", "unknown")
         cause = self.hal.reset_cause()
-        reports.info(builder, self.version, board, self.identity.uuid, cause)
+        switch = identities.key_switch(self.hal.nvs)
+        reports.info(builder, self.version, board, self.identity.uuid, cause, switch)
         reports.descriptors(builder, self.sensors)
         return self.outbox.commit(True, True)
 

@@ -13,14 +13,23 @@ if TYPE_CHECKING:
 TEXT_MAX = 200
 
 
-def info(builder: "FrameBuilder", version: str, board: str, uuid: bytes, reset_cause: int) -> None:
-    """INFO: what runs where, under which world-wide identity."""
+def info(
+    builder: "FrameBuilder",
+    version: str,
+    board: str,
+    uuid: bytes,
+    reset_cause: int,
+    key_switch: bytes = b"",
+) -> None:
+    """INFO: what runs where, under which world-wide identity, and where a former key ended."""
     builder.open(wire.S_INFO)
     _entry(builder, wire.INFO_FIRMWARE, version.encode())
     _entry(builder, wire.INFO_BOARD, board.encode()[:32])
     _entry(builder, wire.INFO_RESET_CAUSE, bytes([reset_cause & 255]))
     _entry(builder, wire.INFO_REGISTRY, bytes([quantity.REVISION & 255, quantity.REVISION >> 8]))
     _entry(builder, wire.INFO_IDENTITY, uuid)
+    if key_switch:
+        _entry(builder, wire.INFO_KEY_SWITCH, key_switch)
     builder.close()
 
 

@@ -61,7 +61,16 @@ reports.info(b, VERSION, {board!r}, i.uuid, machine.reset_cause())
 print(hexlify(b.view[:b.finish()]).decode())
 """
 )
-ERASE = "import esp32\nnvs = esp32.NVS('osn')\nnvs.erase_key('identity')\nnvs.commit()"
+ERASE = """
+import esp32
+nvs = esp32.NVS('osn')
+nvs.erase_key('identity')
+try:
+ nvs.erase_key('switch')
+except OSError:
+ pass
+nvs.commit()
+"""
 
 Random = Callable[[int], bytes]
 

@@ -2,7 +2,8 @@
 
 Frames that lie in the board's spool keep the tag of the key that they were built with; the
 collector takes them under the old key for every (boot, seq) below the first that it sees under the
-new one. So the new key begins with a new boot: the board is restarted, which counts it up.
+new one. So the new key begins with a new boot: the board is restarted, which counts it up. Its
+HELLO names the boot that was the old key's last, so the collector need not guess.
 """
 
 import uuid
@@ -24,6 +25,8 @@ if i.uuid != unhexlify({uuid!r}):
  print('other')
 else:
  if i.key != unhexlify({key!r}):
+  from struct import pack
+  nvs.set_blob('switch', pack('<II', i.boot, 0xFFFFFFFF))
   i.key = unhexlify({key!r})
   identity.save(nvs, i)
  print('done')

@@ -44,7 +44,7 @@ _INFO = {
     wire.INFO_RESET_CAUSE: "reset cause, u8",
     wire.INFO_REGISTRY: "registry revision that the firmware knows, u16",
     wire.INFO_IDENTITY: "the node's UUID, 16 bytes: its identity in the world",
-    wire.INFO_KEY_SWITCH: "boot u32, seq u32: the last frame under the former key",
+    wire.INFO_KEY_SWITCH: "boot u32, seq u32: after it no frame is under the former key",
 }
 _QUALITY = {
     wire.Q_WARMING: "the sensor is not yet to be trusted",

@@ -60,8 +60,15 @@ class KeyRing(Protocol):
     def down(self, node: int) -> bytes | None:
         """The key for frames to the node."""
 
-    def accepted(self, node: int, boot: int, seq: int, key_up: bytes) -> None:
-        """Says under which of several keys a frame held."""
+    def accepted(
+        self,
+        node: int,
+        boot: int,
+        seq: int,
+        key_up: bytes,
+        named: tuple[int, int] | None = None,
+    ) -> None:
+        """Says under which key a frame held; named: where a HELLO says that the former ended."""
 
     def settled(self, node: int, oldest_kept: tuple[int, int] | None) -> None:
         """Says what the oldest (boot, seq) is that the board still keeps."""
@@ -244,8 +251,8 @@ class Intake:
                 break
         else:
             return self._quarantined(raw, head.node, "tag", source)
-        if len(keys) > 1:
-            self._keys.accepted(head.node, head.boot, head.seq, key)
+        if len(keys) > 1 or head.type == wire.T_HELLO:
+            self._keys.accepted(head.node, head.boot, head.seq, key, _named_switch(raw, head))
         if head.type == wire.T_LIVE:
             return self._live(raw, head, source)
         if not 0 < head.type < wire.T_ACK:
@@ -558,6 +565,17 @@ class Intake:
                 async with asyncio.timeout(self.limits.group_interval_s):
                     await self._full.wait()
             await self.flush()
+
+
+def _named_switch(raw: bytes, head: Head) -> tuple[int, int] | None:
+    """The last (boot, seq) under a former key, if this is a HELLO that names one."""
+    if head.type != wire.T_HELLO:
+        return None
+    try:
+        info = decode(raw).info
+    except FrameError:
+        return None
+    return None if info is None else info.key_switch
 
 
 def _touch(connection: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ from collector.intake.intake import IntakeLimits
 from collector.transports.base import Source
 from protocol import compose, wire
 from protocol.decoder import open_frame
+from protocol.sections import Info
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 
 
@@ -360,6 +361,20 @@ async def test_rotation_asks_for_the_key_of_each_position(tmp_path: Path, board:
     keys = bench.keys.get(NODE)
     assert keys is not None
     assert keys.previous is None
+
+
+async def test_a_hello_tells_where_the_former_key_ended(tmp_path: Path, board: Board) -> None:
+    bench = Bench(tmp_path, [board])
+    renewed = Board(boot=BOOT + 1, secret=b"n" * 32)
+    bench.keys.rotate(NODE, renewed.secret)
+    assert await bench.take(renewed.data(9)) == ["accepted"]
+    stolen = board.data(3, boot=BOOT + 1)
+    assert await bench.take(stolen) == ["accepted"], "so far nobody knows better"
+    info = wire.S_INFO, compose.info_section(Info(key_switch=(BOOT, 0xFFFFFFFF)))
+    hello = compose.compose(wire.T_HELLO, NODE, BOOT + 1, 12, [info], renewed.up)
+    assert await bench.take(hello) == ["accepted"]
+    assert await bench.take(board.data(4, boot=BOOT + 1)) == ["tag"]
+    assert await bench.take(renewed.data(4), board.data(70)) == ["accepted"] * 2
 
 
 async def test_a_cancelled_intake_ends_even_when_its_group_just_filled(

@@ -169,6 +169,24 @@ def test_a_rotation_lets_old_frames_pass_until_the_spool_is_past_the_switch(
     assert held.sealed == (OLD,)
 
 
+def test_the_switch_that_a_board_names_is_taken_before_what_happened_to_arrive() -> None:
+    ring = KeyRing(None, {NODE: OLD})
+    ring.rotate(NODE, NEW)
+    ring.accepted(NODE, 9, 3, up(OLD), (1, 1))
+    assert ring.up(NODE, 9, 4) == [up(OLD), up(NEW)], "the former key names nothing"
+    ring.accepted(NODE, 9, 50, up(NEW))
+    assert ring.up(NODE, 9, 49) == [up(OLD), up(NEW)]
+    ring.accepted(NODE, 9, 60, up(NEW), (8, 0xFFFFFFFF))
+    assert ring.up(NODE, 9, 1) == [up(NEW)]
+    assert ring.up(NODE, 8, 0xFFFFFFFF) == [up(OLD), up(NEW)]
+    ring.settled(NODE, (8, 70))
+    assert ring.up(NODE, 8, 70) == [up(OLD), up(NEW)]
+    ring.settled(NODE, (9, 1))
+    held = ring.get(NODE)
+    assert held is not None
+    assert held.previous is None
+
+
 def test_a_rotation_that_never_reached_the_board_can_be_undone(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path / "keys.json")
     ring.add(NODE, OLD)

@@ -4,8 +4,10 @@ import struct
 
 from firmware.node import Node
 from protocol import wire
+from protocol.decoder import decode
 from protocol.frame import FrameBuilder, open_frame, parse_header, sections
 from protocol.mac import Mac
+from protocol.sections import Info
 from tests.firmware import boards
 
 
@@ -52,6 +54,25 @@ def test_every_frame_is_authentic_and_numbered_without_gaps() -> None:
     firsts = list(dict.fromkeys(seqs))
     assert firsts == list(range(1, len(firsts) + 1))
     assert len(firsts) >= 6
+
+
+def hellos(node: Node) -> list[Info | None]:
+    """INFO of every HELLO that a node's link took."""
+    node.start()
+    boards.run(node, 70_000)
+    sent = [decode(raw) for raw in node.hal.transport.up]  # type: ignore[attr-defined]
+    return [frame.info for frame in sent if frame.type == wire.T_HELLO]
+
+
+def test_a_hello_names_where_a_former_key_ended_and_only_then() -> None:
+    first = hellos(boards.make_node())
+    assert first
+    assert {info.key_switch for info in first if info} == {None}
+    hal = boards.MemoryHal()
+    node = boards.make_node(hal)
+    hal.nvs.set_blob("switch", struct.pack("<II", boards.BOOT, 0xFFFFFFFF))
+    hal.nvs.commit()
+    assert {info.key_switch for info in hellos(node) if info} == {(boards.BOOT, 0xFFFFFFFF)}
 
 
 def test_acknowledged_frames_are_not_sent_again() -> None:

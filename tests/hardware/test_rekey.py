@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +44,10 @@ def test_the_board_keeps_all_but_its_key(plug_in: MakeBoard, plan: Plan) -> None
             with pytest.raises(BenchError, match="not authentic"):
                 verify(opened, identity, "classic")
             boot = int(opened.run("print(identity.load(nvs).boot)"))
+            switch = opened.run("print(identity.key_switch(nvs).hex())").strip()
         flash = board.folder / "flash"
         assert boot >= identity.boot
+        assert switch == struct.pack("<II", identity.boot, 0xFFFFFFFF).hex()
         assert (flash / "spool/kept").read_bytes() == b"frames under the old key"
         assert json.loads((flash / "provision.json").read_text()) == broker_entry(wanted)
         assert wanted.key.hex() not in (board.folder / "console.log").read_text()
