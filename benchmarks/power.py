@@ -4,7 +4,7 @@
 
 Sensors: currents of hardware/parts.toml. Those whose driver has a duty cycle (option warm_up_s, or
 single shots) are on for WARM_S before a sample and asleep otherwise; the others are always on.
-Board: the estimate of firmware/power.py, awake while its sensors warm up.
+Board: [power] of its file, else the estimate of firmware/power.py; awake while its sensors warm up.
 """
 
 from firmware.power import AWAKE_MA, LINK_MA, SLEEP_UA, START_MS
@@ -22,12 +22,14 @@ USABLE = 0.85
 
 def currents_ma(name: str, interval_s: int) -> tuple[float, float]:
     """(the board's own, its sensors') mean current in mA at 5 V."""
-    drivers = [placed.driver for placed in boardfile.load(name).sensors]
+    board = boardfile.load(name)
+    own = board.power or boardfile.Power(AWAKE_MA, LINK_MA, SLEEP_UA)
+    drivers = [placed.driver for placed in board.sensors]
     warm_s = max(WARM_S.get(driver, 0) for driver in drivers)
     awake_s = min(interval_s, START_MS / 1000 + ANSWER_S + warm_s)
     report_s = ON_LINE_S / ROWS
     asleep_s = max(0.0, interval_s - awake_s - report_s)
-    charge = awake_s * AWAKE_MA + report_s * LINK_MA + asleep_s * SLEEP_UA / 1000
+    charge = awake_s * own.awake_ma + report_s * own.link_ma + asleep_s * own.sleep_ua / 1000
     sensors = 0.0
     for driver in drivers:
         part = parts()[driver]

@@ -83,6 +83,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Power:
+    """What the board draws at 5 V without its sensors, where the firmware's guess is off."""
+
+    awake_ma: int
+    link_ma: int
+    sleep_ua: int
+
+
+@dataclass(frozen=True, slots=True)
 class BoardFile:
     """A type of board. allow gives, for a strapping or console pin, why it may be used.
 
@@ -103,6 +112,7 @@ class BoardFile:
     led: int | None = None
     led_wired: bool = False
     mobile: bool = False
+    power: Power | None = None
     allow: Mapping[str, str] = field(default_factory=dict)
     notes: str = ""
 
@@ -132,6 +142,8 @@ class BoardFile:
             found["led"] = self.led
         if self.mobile:
             found["mobile"] = True
+        if self.power is not None:
+            found["power"] = cattrs.unstructure(self.power)
         return found
 
     def drivers(self) -> tuple[str, ...]:
