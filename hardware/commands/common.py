@@ -132,7 +132,7 @@ def bench_facts(bench_file: Path) -> BenchFacts:
 
 LOADED = (
     "its MicroPython has no ROMFS, so the code is loaded into the heap, which takes about 50 KB "
-    "of it; hardware/images tells how to make an image that runs code in place"
+    "of it; hardware/board_images tells how to make an image that runs code in place"
 )
 
 

@@ -141,4 +141,4 @@ def test_a_street_board_is_installed_in_place_and_lives(plug_in: MakeBoard, tmp_
 
 def test_the_technician_is_told_where_code_runs() -> None:
     assert common.told(Installed(9, True)) == "9 bytes of firmware installed, runs in place"
-    assert "hardware/images" in common.told(Installed(9, False))
+    assert "hardware/board_images" in common.told(Installed(9, False))
