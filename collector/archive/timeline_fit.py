@@ -113,8 +113,21 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
     if not kept and clocks:
         kept, ppm = _believable(clocks, drift_ppm)
     else:
-        kept = sorted(kept + _agreeing(clocks, kept, ppm))
+        kept = _with_clocks(kept, clocks, ppm)
     return Fit(tuple(_bounds(kept, ppm)), ppm)
+
+
+def _with_clocks(live: list[Knot], clocks: list[Knot], ppm: int) -> list[Knot]:
+    """LIVE and the clocks that agree with it.
+
+    How late LIVE came is a guess from how it scatters. Where a board has told the round trip of
+    its TIME nothing needs to be guessed: LIVE then says only that it did not come early.
+    """
+    doubted = [knot._replace(error_ms=DELAY_MAX_MS) for knot in live]
+    agreeing = _agreeing(clocks, doubted, ppm)
+    if any(knot.source == TIME for knot in agreeing):
+        return sorted(doubted + agreeing)
+    return sorted(live + _agreeing(clocks, live, ppm))
 
 
 def _as_late_as_trips(live: list[Knot], clocks: list[Knot]) -> list[Knot]:

@@ -105,6 +105,18 @@ def test_a_network_that_is_always_slow_is_known_by_the_boards_round_trip() -> No
     assert_within(timeline, clock, range(0, 3 * HOUR_MS, 60_000))
 
 
+def test_late_live_that_hardly_scatters_is_not_believed_against_a_round_trip() -> None:
+    """Eight LIVE in an hour, none less than 2 s late: their scatter says 1.9 s at most."""
+    clock = Drifting(0)
+    timeline = Timeline()
+    timeline.observe_clock(NODE, BOOT, Knot(60_000, clock.unix_ms(0) + 31, 1_784, TIME), None)
+    late_ms = (3_186, 2_204, 2_308, 3_186, 2_742, 2_080, 2_472, 2_300)
+    for count, late in enumerate(late_ms):
+        uptime_ms = 600_000 + 60_000 * count
+        timeline.observe_live(NODE, BOOT, uptime_ms, clock.unix_ms(uptime_ms) + late)
+    assert_within(timeline, clock, range(0, HOUR_MS, 60_000))
+
+
 def test_a_sleeping_board_drifts_by_percents() -> None:
     clock = Drifting(15_000)
     timeline = Timeline()
