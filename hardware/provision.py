@@ -72,6 +72,7 @@ except OSError:
 nvs.commit()
 """
 
+NAME_MAX = 80
 Random = Callable[[int], bytes]
 
 
@@ -107,6 +108,7 @@ def provision(
     nobody knows. A board that holds the identity of a record of this name is finished, for an
     interruption may have left it half done. Raises BenchError for one that holds another.
     """
+    check_name(name)
     present = provisioned_as(opened)
     if present is not None:
         entry = records.newest(records_path, present)
@@ -129,6 +131,16 @@ def provision(
     put_settings(opened, identity, settings, slot)
     verify(opened, identity, board, slot)
     return identity
+
+
+def check_name(name: str) -> None:
+    """Refuse what `osn-collector nodes import` would refuse later. Raises BenchError."""
+    if len(name) > NAME_MAX or not name.isprintable():
+        raise BenchError(
+            Exit.USAGE,
+            f"{name!r} is no name for a site",
+            f"Take at most {NAME_MAX} printable characters, of any language",
+        )
 
 
 def put_settings(

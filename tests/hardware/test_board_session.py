@@ -7,15 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from collector.nodes import NodeError, parse_record
 from hardware import care
 from hardware.faults import BenchError, Exit
 from hardware.install import install
 from hardware.payload import Payload
-from hardware.provision import broker_entry, new_identity, provision, provisioned_as, verify
+from hardware.provision import (
+    broker_entry,
+    check_name,
+    new_identity,
+    provision,
+    provisioned_as,
+    verify,
+)
 from hardware.records import Identity, known
 from hardware.session import check_version, session
 from tests.hardware.conftest import BARE, MakeBoard
 
+UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 FILES = {f"firmware/part{n}.mpy": random.Random(n).randbytes(3000) for n in range(12)}
 SMALL = Payload("x64", FILES, {"main.py": b"while True:\n    pass\n"})
 
@@ -137,3 +146,17 @@ def test_a_damaged_record_is_named_by_its_line(tmp_path: Path) -> None:
     path.write_text('{"node": "00000001"}\n{"node": \n')
     with pytest.raises(BenchError, match="line 2 is damaged"):
         list(known(path))
+
+
+@pytest.mark.parametrize(
+    "name", ["Plaça 😀 7", "Κήπος", "x" * 80, "", "x" * 81, "a\nb", "a\u202eb"]
+)
+def test_a_site_has_a_name_that_the_collector_takes(name: str) -> None:
+    record = {"node": "a1b2c3d4", "uuid": UUID, "name": name}
+    try:
+        parse_record(record)
+    except NodeError:
+        with pytest.raises(BenchError, match="no name for a site"):
+            check_name(name)
+    else:
+        check_name(name)
