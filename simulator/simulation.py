@@ -412,7 +412,10 @@ class Simulation:
             node.board.files.faults.cut_at = None
             node.board.nvs.on_commit = None
         await self._pass_time(self.loop.time() + 200)
-        if not self.sleepy:  # they stop by themselves, over and over
+        if self.sleepy:  # they stop by themselves, over and over; what is old goes with reports
+            report_s = self._setting("sleep_rows") * self._setting("sample_interval_s")
+            await self._pass_time(self.loop.time() + 3 * report_s)
+        else:
             self._fall_quiet()
         end_s = self.loop.time() + SETTLE_MAX_S
         calm = 0
