@@ -91,7 +91,7 @@ def start_in_place(home: Path, module: str = "soak") -> list[str | Path]:
     note = pack("<I", len(image)) + hashlib.sha256(image).digest()
     boot = home / "boot.py"
     boot.write_bytes(at_root("boot.py"))
-    return [DEVICE / "in_place.py", flash, note.hex(), boot, module]
+    return [DEVICE / "in_place.py", DEVICE / "mapped_boot.py", flash, note.hex(), boot, module]
 
 
 def run_on_vm(
