@@ -43,6 +43,7 @@ class Board:
         self.acknowledged: set[int] = set()
         self.live = 0
         self.resent = Counter[int]()
+        self._undated = True
         self._port = port
         self._up = derive(KEY, b"up")
         self._down = derive(KEY, b"dn")
@@ -61,8 +62,8 @@ class Board:
         return compose_data(self._up, NODE, BOOT, seq, CHANNELS, rows, t0_ms, PERIOD_MS)
 
     async def run(self, window: int = 64, resend_s: float = 0.5) -> None:
-        """Sends until everything is acknowledged, whatever happens to broker and collector."""
-        while self.spool:
+        """Sends until all is acknowledged and dated, whatever happens to broker and collector."""
+        while self.spool or self._undated:
             with suppress(aiomqtt.MqttError, TimeoutError, ExceptionGroup):
                 async with aiomqtt.Client("127.0.0.1", self._port, timeout=2) as client:
                     await client.subscribe(f"osn/1/{NODE:08x}/d")
@@ -72,14 +73,18 @@ class Board:
                         listener.cancel()
             await asyncio.sleep(0.05)
 
+    async def say_live(self, client: aiomqtt.Client) -> None:
+        """The time beacon: without one, a collector holds frames whose date it cannot tell."""
+        self.live += 1
+        lowest = min(self.spool, default=self._frames + 1)
+        live = compose_live(
+            self._up, NODE, BOOT, self.live, self._uptime_ms, [(BOOT, lowest, self._frames)]
+        )
+        await client.publish(f"osn/1/{NODE:08x}/u", live)
+
     async def _send(self, client: aiomqtt.Client, window: int, resend_s: float) -> None:
-        while self.spool:
-            self.live += 1
-            lowest = min(self.spool)
-            live = compose_live(
-                self._up, NODE, BOOT, self.live, self._uptime_ms, [(BOOT, lowest, self._frames)]
-            )
-            await client.publish(f"osn/1/{NODE:08x}/u", live)
+        while self.spool or self._undated:
+            await self.say_live(client)
             for seq in sorted(self.spool)[:window]:
                 if seq in self.spool:
                     self.resent[seq] += 1
@@ -95,10 +100,10 @@ class Board:
             raw = bytes(message.payload)
             envelope = open_frame(raw, self._down)
             assert (envelope.node, envelope.boot) == (NODE, BOOT)
-            ack = decode(raw).ack
-            if ack is None:
-                continue
-            for entry in ack.entries:
+            frame = decode(raw)
+            if frame.time is not None and not self.spool:
+                self._undated = False
+            for entry in frame.ack.entries if frame.ack else ():
                 covered = {seq for seq in self.spool if seq <= entry.upto}
                 covered |= {entry.upto + 2 + i for i in range(32) if entry.mask >> i & 1}
                 for seq in covered & set(self.spool):

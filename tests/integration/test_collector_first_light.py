@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import pytest
 
 from tests.integration.street import KEY, ROWS, WITHIN_S, Board, Daemon, check_delivery, until
@@ -50,6 +51,28 @@ def check_trace(collector: Daemon) -> None:
     assert values[line["quantity"]] == line["value"]
     collector.command("trace", "Plaza", "1999-01-01", code=1)
     collector.command("trace", "Nobody", line["time"], code=1)
+
+
+class LateHeard(Board):
+    """Its first beacon is lost, as when the collector subscribes a moment after it."""
+
+    async def say_live(self, client: aiomqtt.Client) -> None:
+        if self.live:
+            await super().say_live(client)
+        self.live += 1
+
+
+async def test_frames_that_come_before_a_beacon_are_dated_by_the_next(
+    daemon: tuple[Daemon, Any],
+) -> None:
+    collector, broker = daemon
+    collector.start()
+    await until(lambda: (collector.folder / "data" / "control.sock").exists())
+    board = LateHeard(broker.port, 20)
+    await asyncio.wait_for(board.run(), WITHIN_S)
+    await until(lambda: len(collector.readings()) >= 20 * ROWS * 3)
+    assert collector.terminate() == 0
+    check_delivery(board, collector.readings(), 20)
 
 
 @pytest.mark.parametrize("seed", [1])
