@@ -92,10 +92,14 @@ class Upstream:
     """Readings not judged yet."""
     requests: int = 0
     stated_error_ms: Callable[[Observation], int] = lambda observation: 0
-    """How wrong a time may be, by what the collector knows when it delivers."""
+    """How wrong a time may be, by what the collector knows when it sends: it may not outlive the
+    request's way."""
 
-    def take(self, observation: Observation, now_ms: int) -> Outcome:
-        """Judge one reading, and hold it if it is good."""
+    def take(self, observation: Observation, error_ms: int) -> Outcome:
+        """Judge one reading, and hold it if it is good.
+
+        error_ms is how wrong its time may be, as stated when it was sent.
+        """
         origin = origin_of(observation)
         place = origin.place
         judged = origin[:3] in self.judged
@@ -117,7 +121,7 @@ class Upstream:
             observation.time_ms,
             observation.value,
             observation.quality,
-            self.stated_error_ms(observation),
+            error_ms,
             1 + (before.times if before else 0),
         )
         return ACCEPTED
@@ -167,6 +171,7 @@ class ModelSink(Sink):
         upstream = self._upstream
         behaviour = upstream.behaviour
         upstream.requests += 1
+        told = [(reading, upstream.stated_error_ms(reading)) for reading in batch]
         if behaviour.latency_ms:
             await asyncio.sleep(behaviour.latency_ms / 1000)
         now_ms = round(asyncio.get_running_loop().time() * 1000)
@@ -180,15 +185,15 @@ class ModelSink(Sink):
             (behaviour.silent_stored, len(batch)),
         ):
             if chance < probability:
-                return self._fail(batch, part, now_ms)
+                return self._fail(told[:part], part < 0)
             chance -= probability
-        return [upstream.take(observation, now_ms) for observation in batch]
+        return [upstream.take(*reading) for reading in told]
 
-    def _fail(self, batch: Sequence[Observation], stored: int, now_ms: int) -> Sequence[Outcome]:
-        if stored < 0:
+    def _fail(self, stored: Sequence[tuple[Observation, int]], busy: bool) -> Sequence[Outcome]:
+        if busy:
             raise NotSent("busy", 3.0)
-        for observation in batch[:stored]:
-            self._upstream.take(observation, now_ms)
+        for reading in stored:
+            self._upstream.take(*reading)
         raise NoAnswer("no answer")
 
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:

@@ -20,6 +20,9 @@ TIME = 1
 RTC = 2
 GPS = 3
 NTP = 4
+MEASURED = (TIME, GPS, NTP)
+"""Sources whose error was measured; an RTC may have been set wrong by nobody knows how much."""
+
 SOURCES = {LIVE: "live", TIME: "time", RTC: "rtc", GPS: "gps", NTP: "ntp"}
 
 _OUTLIERS_IN = 10
@@ -120,12 +123,12 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
 def _with_clocks(live: list[Knot], clocks: list[Knot], ppm: int) -> list[Knot]:
     """LIVE and the clocks that agree with it.
 
-    How late LIVE came is a guess from how it scatters. Where a board has told the round trip of
-    its TIME nothing needs to be guessed: LIVE then says only that it did not come early.
+    How late LIVE came is a guess from how it scatters. Where a board has told a time whose error it
+    measured nothing needs to be guessed: LIVE then says only that it did not come early.
     """
     doubted = [knot._replace(error_ms=DELAY_MAX_MS) for knot in live]
     agreeing = _agreeing(clocks, doubted, ppm)
-    if any(knot.source == TIME for knot in agreeing):
+    if any(knot.source in MEASURED for knot in agreeing):
         return sorted(doubted + agreeing)
     return sorted(live + _agreeing(clocks, live, ppm))
 

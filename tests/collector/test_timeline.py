@@ -117,6 +117,18 @@ def test_late_live_that_hardly_scatters_is_not_believed_against_a_round_trip() -
     assert_within(timeline, clock, range(0, HOUR_MS, 60_000))
 
 
+def test_late_live_that_hardly_scatters_is_not_believed_against_gps() -> None:
+    """Nine LIVE, none less than 3 s late: their scatter says 2.4 s at most, GPS knows better."""
+    clock = Drifting(0)
+    timeline = Timeline()
+    timeline.observe_clock(NODE, BOOT, Knot(300_250, clock.unix_ms(0) - 303, 1_000, GPS), None)
+    late_ms = (4_145, 4_403, 3_561, 4_212, 4_022, 3_293, 3_214, 3_050, 4_051)
+    for count, late in enumerate(late_ms):
+        uptime_ms = 600_000 + 60_000 * count
+        timeline.observe_live(NODE, BOOT, uptime_ms, clock.unix_ms(uptime_ms) + late)
+    assert_within(timeline, clock, range(0, HOUR_MS, 60_000))
+
+
 def test_a_sleeping_board_drifts_by_percents() -> None:
     clock = Drifting(15_000)
     timeline = Timeline()
