@@ -87,8 +87,10 @@ class FrameBuilder:
 
     def raw(self, data: "bytes | bytearray | memoryview") -> None:
         """Bytes as they are."""
-        for byte in data:
-            self.u8(byte)
+        at = self.pos
+        self.pos = end = at + len(data)
+        if end <= self.limit:
+            self.buf[at:end] = data
 
     def finish(self) -> int:
         """Write body length and trailer; the frame is buf up to the length that this returns."""

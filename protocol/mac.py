@@ -14,16 +14,17 @@ class Mac:
     def __init__(self, key: bytes) -> None:
         if len(key) > _BLOCK:
             key = sha256(key).digest()
-        self._block = key + bytes(_BLOCK - len(key))
+        key += bytes(_BLOCK - len(key))
+        self._inner = bytes([byte ^ 0x36 for byte in key])
+        self._outer = bytes([byte ^ 0x5C for byte in key])
 
     def tag(self, view: "bytes | bytearray | memoryview") -> bytes:
         """HMAC-SHA256 of view, 32 B; a frame's trailer is its first 8."""
-        digest = b""
-        for pad in (0x36, 0x5C):
-            total = sha256(bytes([byte ^ pad for byte in self._block]))
-            total.update(digest or view)  # the outer hash is over the inner one
-            digest = total.digest()
-        return digest
+        inner = sha256(self._inner)
+        inner.update(view)
+        outer = sha256(self._outer)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def derive(key: bytes, label: bytes) -> bytes:

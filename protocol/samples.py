@@ -16,6 +16,8 @@ _CONSTANT = const(15)
 _K_MAX = const(13)
 _UNARY_MAX = const(15)
 _GAP_K = const(2)
+# Together with 7 pending bits such a code is a small integer of a 32-bit board.
+_AT_ONCE_MAX = const(21)
 _MISSING = const(6)
 _INSTANCE = const(0x10)
 _VECTOR = const(0x20)
@@ -201,20 +203,29 @@ class Batch(Rows):
 
     def _walk(self, builder: "FrameBuilder | None", column: int, rows: int) -> int:
         """Write a column's codes; without a builder sum them up. The index of its first value."""
-        values = self._values
         coding = self._coding[column]
         k = self._rice[column]
-        if not self._fields[_FIELDS * column + 3]:
-            return self._walk_scalar(builder, self._starts[column] + self._first, rows, coding, k)
-        width = stride = self._fields[_FIELDS * column + 3] or 1
+        if self._fields[_FIELDS * column + 3]:
+            return self._walk_vector(builder, column, 0 if builder and coding > _K_MAX else rows, k)
+        first = self._starts[column] + self._first
+        if not builder:
+            self._sum_scalar(first, rows)
+        elif coding <= _K_MAX:
+            self._write_scalar(builder, first, rows, k)
+        elif coding == _SPARSE:
+            self._write_sparse(builder, first, rows, k)
+        return first
+
+    def _walk_vector(self, builder: "FrameBuilder | None", column: int, rows: int, k: int) -> int:
+        """The same for a column with bands."""
+        values = self._values
+        width = stride = self._fields[_FIELDS * column + 3]
         first = self._starts[column] + self._first * stride
         if column == self._column and self._part:
             first += self._band
             width = self._part
         index = first
-        total = steps = gap = 0
-        if builder and coding == _CONSTANT:
-            rows = 0
+        total = steps = 0
         for row in range(rows):
             left = 0
             for _ in range(width):
@@ -227,33 +238,46 @@ class Batch(Rows):
                 code = code << 1 if code >= 0 else (-code << 1) - 1
                 if index == first:
                     pass
-                elif not builder:
-                    if code:
-                        steps += 1
-                        total += code if code < _CODE_CAP else _CODE_CAP
-                elif coding != _SPARSE:
+                elif builder:
                     self._put(builder, code, k)
                 elif code:
-                    self._put(builder, gap, _GAP_K)
-                    self._put(builder, code - 1, k)
-                    gap = 0
-                else:
-                    gap += 1
+                    steps += 1
+                    total += code if code < _CODE_CAP else _CODE_CAP
                 index += 1
         self._width = width
         self._steps = steps
         self._total = total
         return first
 
-    def _walk_scalar(
-        self, builder: "FrameBuilder | None", first: int, rows: int, coding: int, k: int
-    ) -> int:
-        """The same for a column without bands, whose values lie from first on."""
+    def _sum_scalar(self, first: int, rows: int) -> None:
+        """Sum up the codes of a column without bands, whose values lie from first on."""
         values = self._values
+        total = steps = 0
+        left = values[first]
+        for index in range(first + 1, first + rows):
+            rise = values[index]
+            code = rise - left
+            if code:
+                left = rise
+                if code > _SMALL or code < -_SMALL:
+                    # Modulo 2**32, as signed.
+                    code = (code + 0x80000000) % 0x100000000 - 0x80000000
+                code = code << 1 if code > 0 else (-code << 1) - 1
+                steps += 1
+                total += code if code < _CODE_CAP else _CODE_CAP
         self._width = 1
-        if builder and coding == _CONSTANT:
-            return first
-        total = steps = gap = 0
+        self._steps = steps
+        self._total = total
+
+    def _write_scalar(self, builder: FrameBuilder, first: int, rows: int, k: int) -> None:
+        """Write the codes of a column without bands: _put() unrolled for its usual case."""
+        values = self._values
+        buf = builder.buf
+        limit = builder.limit
+        at = builder.pos
+        bits = self._bits
+        pending = self._pending
+        low = (1 << k) - 1
         left = values[first]
         for index in range(first + 1, first + rows):
             rise = values[index]
@@ -263,28 +287,54 @@ class Batch(Rows):
                 # Modulo 2**32, as signed.
                 code = (code + 0x80000000) % 0x100000000 - 0x80000000
             code = code << 1 if code >= 0 else (-code << 1) - 1
-            if not builder:
-                if code:
-                    steps += 1
-                    total += code if code < _CODE_CAP else _CODE_CAP
-            elif coding != _SPARSE:
+            ones = code >> k
+            count = ones + k + 1
+            if ones < _UNARY_MAX and count <= _AT_ONCE_MAX:
+                pending += count
+                bits = bits << count | (2 << ones) - 2 << k | code & low
+                while pending >= 8:
+                    pending -= 8
+                    if at < limit:
+                        buf[at] = bits >> pending & 255
+                    at += 1
+                bits &= (1 << pending) - 1
+            else:
+                builder.pos = at
+                self._bits = bits
+                self._pending = pending
                 self._put(builder, code, k)
-            elif code:
+                at = builder.pos
+                bits = self._bits
+                pending = self._pending
+        builder.pos = at
+        self._bits = bits
+        self._pending = pending
+
+    def _write_sparse(self, builder: FrameBuilder, first: int, rows: int, k: int) -> None:
+        """Write the steps of a column without bands, and how far they are apart."""
+        values = self._values
+        gap = 0
+        left = values[first]
+        for index in range(first + 1, first + rows):
+            rise = values[index]
+            code = rise - left
+            if code:
+                left = rise
+                if code > _SMALL or code < -_SMALL:
+                    # Modulo 2**32, as signed.
+                    code = (code + 0x80000000) % 0x100000000 - 0x80000000
                 self._put(builder, gap, _GAP_K)
-                self._put(builder, code - 1, k)
+                self._put(builder, (code << 1) - 1 if code > 0 else (-code << 1) - 2, k)
                 gap = 0
             else:
                 gap += 1
-        self._steps = steps
-        self._total = total
-        return first
 
     def _put(self, builder: FrameBuilder, code: int, k: int) -> None:
         """Write one Rice code; up to 7 bits stay pending."""
         ones = code >> k
         if ones < _UNARY_MAX:
             low = code & (1 << k) - 1
-            if ones + k > 20:
+            if ones + k >= _AT_ONCE_MAX:
                 self._push(builder, (2 << ones) - 2, ones + 1)
                 self._push(builder, low, k)
             else:

@@ -7,6 +7,7 @@ nights trap what the traffic leaves, rain washes dust out, fog makes optical cou
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -15,6 +16,7 @@ MINUTE_MS = 60_000
 _MASK = (1 << 64) - 1
 
 
+@lru_cache(maxsize=4096)
 def hashed(seed: int, channel: int, number: int) -> float:
     """A number in [0, 1) that depends on nothing but its arguments (splitmix64)."""
     x = (seed * 0x9E3779B97F4A7C15 + channel * 0xBF58476D1CE4E5B9 + number) & _MASK
@@ -131,7 +133,8 @@ class World:
 
     def strength(self, kind: str, time_ms: int) -> float:
         """How strong the events of a kind are now."""
-        return sum(event.at(time_ms) for event in self._of_kind.get(kind, ()))
+        events = self._of_kind.get(kind)
+        return sum([event.at(time_ms) for event in events]) if events else 0.0
 
     def traffic(self, time_ms: int) -> float:
         """Vehicles on the main street, 1 being a busy hour."""
@@ -177,13 +180,14 @@ class World:
         """Share of the dust that rain has left."""
         return 1 / (1 + 1.8 * self.strength("rain", time_ms))
 
-    def fine_dust(self, time_ms: int, place: Place) -> tuple[float, float, float]:
-        """True (dry) PM1, PM2.5 and PM10, ug/m3."""
+    def fine_dust(
+        self, time_ms: int, traffic: float, stay: float, fireworks: float
+    ) -> tuple[float, float, float]:
+        """True (dry) PM1, PM2.5 and PM10, ug/m3, where so much of the traffic is felt."""
         regional = 6 + 4 * smooth(self.seed, 7, time_ms, 30 * HOUR_MS)
-        local = 14 * self.traffic(time_ms) * place.exposure
-        fireworks = 320 * self.strength("fireworks", time_ms)
+        local = 14 * traffic
+        fireworks = 320 * fireworks
         dust = 25 * self.strength("roadworks", time_ms)
-        stay = self.stagnation(time_ms)
         washed = self.wet_deposition(time_ms)
         fine = max(0.3, (regional + local * 0.6 + fireworks) * stay * washed)
         coarse = max(0.2, (2 + local * 0.9 + fireworks * 0.35 + dust) * washed)
@@ -192,10 +196,11 @@ class World:
     def level_db(self, time_ms: int, place: Place) -> float:
         """A-weighted sound level at the kerb, dB, second by second."""
         power = 10 ** (3.6 + 0.2 * smooth(self.seed, 8, time_ms, 40_000))
-        power += 10**6.6 * self.traffic(time_ms) * place.exposure
+        traffic = self.traffic(time_ms)
+        power += 10**6.6 * traffic * place.exposure
         passing = smooth(self.seed, 9, time_ms, 8_000)
         if passing > 0.3:
-            power += 10 ** (6.2 + passing) * place.exposure * min(1.0, self.traffic(time_ms) * 2)
+            power += 10 ** (6.2 + passing) * place.exposure * min(1.0, traffic * 2)
         hour = time_ms % DAY_MS / HOUR_MS
         weekday = (time_ms // DAY_MS + 3) % 7
         if place.school and weekday < 5:
@@ -210,10 +215,10 @@ class World:
         """Everything at once, under the registry's names."""
         temperature = self.temperature(time_ms)
         humidity = self.humidity(time_ms)
-        pm1, pm2_5, pm10 = self.fine_dust(time_ms, place)
         stay = self.stagnation(time_ms)
         traffic = self.traffic(time_ms) * place.exposure
         fireworks = self.strength("fireworks", time_ms)
+        pm1, pm2_5, pm10 = self.fine_dust(time_ms, traffic, stay, fireworks)
         latitude, longitude = (
             place.route.at(time_ms) if place.route else (place.latitude, place.longitude)
         )
