@@ -1,10 +1,13 @@
 """Nodes for large fleets: values enter above the drivers, and steps come only when due."""
 
+from array import array
 from math import sin
+from operator import add
 
 from firmware.node import Node
-from firmware.sampling import Sampler
+from firmware.sampling import Grid, Sampler
 from protocol import quantity
+from protocol.samples import Batch
 from protocol.wire import Q_MISSING, Q_OK, Q_SUSPECT
 from simulator.world import hashed
 
@@ -55,10 +58,33 @@ _ROWS = _pattern()
 
 def feed_values(seed: int, instant: int) -> tuple[int, ...]:
     """What the feed of a node says at its n-th instant: eight scaled integers, never negative."""
-    row = _ROWS[(instant * 5 + seed * 613) % _PATTERN_LENGTH]
+    row = _ROWS[(instant * _STRIDE + seed * 613) % _PATTERN_LENGTH]
     # The last digits make every instant of every node recognisable.
     mark = instant & 1023
     return (*row[:5], row[5] + (mark & 31), row[6] + (mark >> 5), row[7])
+
+
+# Steps of 5 through the pattern reach every row once, so an instant's place in this order is
+# its own number plus what the seed adds; doubled, so that a stretch never wraps.
+_STRIDE = 5
+_STRIDE_INVERSE = pow(_STRIDE, -1, _PATTERN_LENGTH)
+_COLUMNS = [
+    array("i", [_ROWS[_STRIDE * step % _PATTERN_LENGTH][column] for step in range(_PATTERN_LENGTH)])
+    * 2
+    for column in range(len(FEED_CHANNELS))
+]
+_MARKS_LOW = array("i", [mark & 31 for mark in range(1024)]) * 2
+_MARKS_HIGH = array("i", [mark >> 5 for mark in range(1024)]) * 2
+
+
+def feed_columns(seed: int, first: int, count: int) -> "list[array[int]]":
+    """What the feed says at count instants from the first on, a column for each channel."""
+    at = (first + seed * 613 * _STRIDE_INVERSE) % _PATTERN_LENGTH
+    mark = first & 1023
+    columns = [column[at : at + count] for column in _COLUMNS]
+    for column, marks in ((5, _MARKS_LOW), (6, _MARKS_HIGH)):
+        columns[column] = array("i", map(add, columns[column], marks[mark : mark + count]))
+    return columns
 
 
 QUALITY_RUN = 7
@@ -86,8 +112,8 @@ class Feed:
         self.bus_errors = 0
         self.checksum_errors = 0
         self._seed = seed
-        self._interval_ms = interval_ms
-        self._origin_ms = origin_ms
+        self.interval_ms = interval_ms
+        self.origin_ms = origin_ms
         self._now_ms = 0
 
     def begin(self, now_ms: int) -> None:
@@ -98,7 +124,7 @@ class Feed:
         return -1
 
     def read(self, row: "object") -> None:
-        instant = (self._origin_ms + self._now_ms) // self._interval_ms
+        instant = (self.origin_ms + self._now_ms) // self.interval_ms
         values = feed_values(self._seed, instant)
         put = row.put  # type: ignore[attr-defined]
         if (instant // QUALITY_RUN + self._seed) % QUALITY_RUNS_APART:
@@ -109,6 +135,42 @@ class Feed:
                 quality = feed_quality(self._seed, instant, column)
                 put(column, None if quality == Q_MISSING else value, quality)
         self.ready = False
+
+    def fill(self, sampler: Sampler, count: int) -> None:
+        """Put count rows into the batch at once, as so many instants of the sampler would.
+
+        There must be room for them, and the sampler's instants be a grid of its interval.
+        """
+        batch = sampler.batch
+        interval_ms = sampler.interval_ms
+        start_ms = sampler._instant
+        if not batch.rows:
+            batch.start(start_ms, interval_ms)
+        row = batch._first + batch.rows
+        offset_ms = start_ms - (batch._high << 24 | batch._low)
+        end_ms = offset_ms + count * interval_ms
+        batch._times[row : row + count] = array("i", range(offset_ms, end_ms, interval_ms))
+        first = (self.origin_ms + start_ms) // interval_ms
+        for column, values in enumerate(feed_columns(self._seed, first, count)):
+            at = (column + 1) * batch._rows_max + row
+            batch._values[at : at + count] = values
+            batch._quality[at : at + count] = bytes(count)
+        self._degrade(batch, row, first, count)
+        batch.rows += count
+        sampler.rows += count
+        sampler.last_ms = start_ms + (count - 1) * interval_ms
+        sampler._instant = start_ms + count * interval_ms
+
+    def _degrade(self, batch: Batch, row: int, first: int, count: int) -> None:
+        """Give rows from the first instant on the feed's qualities; what is missing repeats."""
+        for instant in range(first, first + count):
+            if (instant // QUALITY_RUN + self._seed) % QUALITY_RUNS_APART == 0:
+                for column in range(len(FEED_CHANNELS)):
+                    at = (column + 1) * batch._rows_max + row + instant - first
+                    quality = feed_quality(self._seed, instant, column)
+                    batch._quality[at] = quality
+                    if quality == Q_MISSING:
+                        batch._values[at] = batch._values[at - 1] if row + instant > first else 0
 
 
 class PatientNode(Node):
@@ -142,17 +204,37 @@ class PatientNode(Node):
         live = sampler.live
         # Only the newest row can be seen in a LIVE.
         sampler.live = None
+        feed = self._plain_feed(sampler)
         while sampler.next_instant(instant_ms) <= now_ms:
-            self._sample(instant_ms)
+            if feed is None:
+                self._sample(instant_ms)
+            else:
+                self._fill(sampler, feed, (now_ms - instant_ms) // sampler.interval_ms)
             instant_ms = sampler._instant
         sampler.live = live
         self._sample(instant_ms)
+
+    def _plain_feed(self, sampler: Sampler) -> Feed | None:
+        """The feed of a node that has no other sensor, and whose instants are the feed's own."""
+        feed = sampler.slots[0].sensor
+        grid = sampler._schedule
+        if len(sampler.slots) > 1 or not isinstance(feed, Feed) or not isinstance(grid, Grid):
+            return None
+        own = grid.interval_ms == sampler.interval_ms == feed.interval_ms
+        return feed if own and not feed.origin_ms % feed.interval_ms else None
 
     def _sample(self, instant_ms: int) -> None:
         assert self.sampler is not None
         self.sampler.step(instant_ms)
         if self.sampler.batch.full:
             self._report(instant_ms)
+
+    def _fill(self, sampler: Sampler, feed: Feed, instants: int) -> None:
+        """Take the next instants at once, as many as find room."""
+        batch = sampler.batch
+        feed.fill(sampler, min(instants, batch._rows_max - batch._first - batch.rows))
+        if batch.full:
+            self._report(sampler.last_ms)
 
     def _due_ms(self, now_ms: int, patient: bool) -> int:
         due_ms = min(self.hello_due, now_ms + (PATIENCE_MS if patient else IDLE_MAX_MS))
