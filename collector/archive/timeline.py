@@ -24,7 +24,7 @@ LIVE_ERROR_MS = 1_000
 """What a good network may add to the earliest LIVE of an hour, unnoticed."""
 
 BOOTS_MAX = 4_096
-BLOCKS_MAX = 512
+BLOCKS_MAX = 2_048
 CLOCK_AHEAD_MAX_MS = 60_000
 _ENOUGH_LIVE = 8
 
@@ -80,12 +80,18 @@ class _Hour:
 
 
 class _Boot:
-    """Recent knots of one boot, by (hour, source), and what follows from them."""
+    """Recent knots of one boot, by (hour, source), and what follows from them.
 
-    __slots__ = ("anchor_ms", "hour", "knots", "unwritten")
+    complete_from: the hour from which on no knot is in the archive alone; None while that is not
+    known. blocks: those of which there is a fit, or was one.
+    """
 
-    def __init__(self, anchor_ms: int) -> None:
+    __slots__ = ("anchor_ms", "blocks", "complete_from", "hour", "knots", "unwritten")
+
+    def __init__(self, anchor_ms: int, complete_from: int | None = None) -> None:
         self.anchor_ms = anchor_ms
+        self.complete_from = complete_from
+        self.blocks: set[int] = set()
         self.knots: dict[tuple[int, int], Knot] = {}
         self.unwritten: set[tuple[int, int]] = set()
         self.hour: _Hour | None = None
@@ -95,10 +101,12 @@ class _Boot:
         self.unwritten.add((hour, knot.source))
 
     def trim(self) -> None:
-        newest = max((hour for hour, _ in self.knots), default=0)
-        for key in [key for key in self.knots if key[0] < newest - RECENT_HOURS]:
+        oldest = max((hour for hour, _ in self.knots), default=0) - RECENT_HOURS
+        for key in [key for key in self.knots if key[0] < oldest]:
             if key not in self.unwritten:
                 del self.knots[key]
+                if self.complete_from is not None and self.complete_from < oldest:
+                    self.complete_from = oldest
 
 
 class Timeline:
@@ -144,6 +152,8 @@ class Timeline:
         else:
             known.hour.add(uptime_ms, offset_ms)
         self._put(known, node, boot, hour, known.hour.knot())
+        if known.complete_from is None:  # uptimes of LIVE only rise: what was stored is no later
+            known.complete_from = hour + 2
         if undated:
             self._note_move(node, boot, hour, uptime_ms, None)
 
@@ -268,7 +278,7 @@ class Timeline:
     def _known(self, node: int, boot: int, offset_ms: int) -> _Boot:
         known = self._boot(node, boot)
         if known is None:
-            known = self._keep(node, boot, _Boot(offset_ms))
+            known = self._keep(node, boot, _Boot(offset_ms, 0))
         if not known.knots:
             self._fresh.add((node, boot))
         return known
@@ -297,8 +307,11 @@ class Timeline:
         if found is not None:
             self._blocks.move_to_end(key)
             return found
-        found = fit(self._knots_around(known, node, boot, block))
+        first_ms = block * RECENT_HOURS * HOUR_MS - known.anchor_ms
+        within_ms = first_ms, first_ms + RECENT_HOURS * HOUR_MS
+        found = fit(self._knots_around(known, node, boot, block), within_ms=within_ms)
         self._blocks[key] = found
+        known.blocks.add(block)
         while len(self._blocks) > BLOCKS_MAX:
             self._blocks.popitem(last=False)
         return found
@@ -320,6 +333,9 @@ class Timeline:
                 reach *= 2
         if not hours or max(hours) < (block + 1) * RECENT_HOURS - 1:
             reach = RECENT_HOURS
+            if known.complete_from is not None and known.complete_from <= last + 1:
+                later = [knot for (hour, _), knot in known.knots.items() if hour > last]
+                return [*found, min(later)] if later else found
             while reach < REACH_HOURS_MAX:
                 after = self._between(known, node, boot, last + 1, last + reach)
                 if after:
@@ -332,10 +348,13 @@ class Timeline:
     def _between(
         self, known: _Boot, node: int, boot: int, first_hour: int, last_hour: int
     ) -> list[Knot]:
-        stored = {
-            (self._hour(known, knot), knot.source): knot
-            for knot in self._load(node, boot, first_hour, last_hour)
-        }
+        last_stored = last_hour
+        if known.complete_from is not None:
+            last_stored = min(last_hour, known.complete_from - 1)
+        stored: dict[tuple[int, int], Knot] = {}
+        if first_hour <= last_stored:
+            for knot in self._load(node, boot, first_hour, last_stored):
+                stored[self._hour(known, knot), knot.source] = knot
         near = {k: knot for k, knot in known.knots.items() if first_hour <= k[0] <= last_hour}
         return list((stored | near).values())
 
@@ -348,18 +367,18 @@ class Timeline:
         before = known.knots.get((hour, knot.source))
         if before == knot:
             return
-        is_new = before is None
-        earlier = [h for h, _ in known.knots if h < hour] if is_new else []
         known.put(hour, knot)
         block = hour // RECENT_HOURS
-        for near in (block - 1, block, block + 1):
-            self._blocks.pop((node, boot, near), None)
-        if not is_new:
-            return
-        oldest = max(earlier) // RECENT_HOURS - 1 if earlier else None
-        for key in [k for k in self._blocks if k[:2] == (node, boot)]:
-            if oldest is None or key[2] >= oldest:
-                del self._blocks[key]
+        touched = {block - 1, block, block + 1}
+        if before is None:
+            earlier = max((h for h, _ in known.knots if h < hour), default=None)
+            oldest = min(known.blocks, default=0)
+            if earlier is not None:
+                oldest = earlier // RECENT_HOURS - 1
+            touched.update([each for each in known.blocks if each >= oldest])
+        for each in touched & known.blocks:
+            self._blocks.pop((node, boot, each), None)
+        known.blocks -= touched
 
 
 def _says_more(knot: Knot, before: Knot) -> bool:
@@ -379,8 +398,11 @@ def load(
 ) -> list[Knot]:
     """Stored knots of a boot between two hours, both included."""
     rows = connection.execute(
-        "SELECT uptime_ms, offset_ms, error_ms, source FROM knot"
-        " WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?",
+        # Hour by hour, for the rows of all other nodes lie between one hour's and the next's.
+        "WITH RECURSIVE hours(number) AS"
+        " (SELECT ? UNION ALL SELECT number + 1 FROM hours WHERE number < ?)"
+        " SELECT uptime_ms, offset_ms, error_ms, source"
+        " FROM hours CROSS JOIN knot ON hour = number AND node = ? AND boot = ?",
         (first_hour, last_hour, node, boot),
     )
     return [Knot(*row) for row in rows]

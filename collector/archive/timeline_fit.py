@@ -5,9 +5,11 @@ drift by at most so many parts per million, so each knot bounds its neighbours t
 the intersection of all these cones. Between knots the offset is interpolated, outside it stays.
 """
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import add, sub
 from typing import NamedTuple
 
 DRIFT_PPM = 50
@@ -58,38 +60,45 @@ class Bound(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Bounds in the order of uptime, and the drift that they had to allow."""
+    """Bounds in the order of uptime, and the drift that they had to allow.
 
-    bounds: tuple[Bound, ...]
+    A column for each field of a bound: a collector keeps thousands of these.
+    """
+
+    uptimes_ms: "array[int]"
+    offsets_ms: "array[int]"
+    errors_ms: "array[int]"
+    sources: bytes
     drift_ppm: int
 
     def at(self, uptime_ms: int) -> Bound | None:
         """Offset and error at an uptime; None without any knot."""
-        bounds = self.bounds
-        if not bounds:
+        uptimes = self.uptimes_ms
+        if not uptimes:
             return None
-        after = bisect_right(bounds, uptime_ms, key=lambda bound: bound.uptime_ms)
-        if after == 0:
-            return self._outside(bounds[0], bounds[0].uptime_ms - uptime_ms, uptime_ms)
-        left = bounds[after - 1]
-        if after == len(bounds):
-            return self._outside(left, uptime_ms - left.uptime_ms, uptime_ms)
-        right = bounds[after]
-        span_ms = right.uptime_ms - left.uptime_ms
-        past_ms = uptime_ms - left.uptime_ms
-        offset_ms = left.offset_ms + (right.offset_ms - left.offset_ms) * past_ms // span_ms
+        right = bisect_right(uptimes, uptime_ms)
+        if right == 0:
+            return self._outside(0, uptimes[0] - uptime_ms, uptime_ms)
+        left = right - 1
+        past_ms = uptime_ms - uptimes[left]
+        if right == len(uptimes):
+            return self._outside(left, past_ms, uptime_ms)
+        span_ms = uptimes[right] - uptimes[left]
+        offset_ms, error_ms = self.offsets_ms[left], self.errors_ms[left]
         between_ms = 2 * past_ms * (span_ms - past_ms) // span_ms
-        error_ms = (
-            left.error_ms
-            - (left.error_ms - right.error_ms) * past_ms // span_ms
-            + drift_ms(between_ms, self.drift_ppm)
-        )
         nearer = left if past_ms <= span_ms - past_ms else right
-        return Bound(uptime_ms, offset_ms, error_ms, nearer.source)
+        return Bound(
+            uptime_ms,
+            offset_ms + (self.offsets_ms[right] - offset_ms) * past_ms // span_ms,
+            error_ms
+            - (error_ms - self.errors_ms[right]) * past_ms // span_ms
+            + drift_ms(between_ms, self.drift_ppm),
+            self.sources[nearer],
+        )
 
-    def _outside(self, bound: Bound, distance_ms: int, uptime_ms: int) -> Bound:
-        error_ms = bound.error_ms + drift_ms(distance_ms, self.drift_ppm)
-        return Bound(uptime_ms, bound.offset_ms, error_ms, bound.source)
+    def _outside(self, index: int, distance_ms: int, uptime_ms: int) -> Bound:
+        error_ms = self.errors_ms[index] + drift_ms(distance_ms, self.drift_ppm)
+        return Bound(uptime_ms, self.offsets_ms[index], error_ms, self.sources[index])
 
 
 def drift_ms(distance_ms: int, ppm: int) -> int:
@@ -97,9 +106,13 @@ def drift_ms(distance_ms: int, ppm: int) -> int:
     return -(-distance_ms * ppm // 1_000_000)
 
 
-def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
+def fit(
+    knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM, within_ms: tuple[int, int] | None = None
+) -> Fit:
     """Finds the bounds; allows a sleeping board's drift when the usual one cannot be.
 
+    All knots count, but bounds are kept only for uptimes from within_ms[0] up to within_ms[1], and
+    for the next ones beyond. None: for all.
     LIVE, received by a synchronised collector, counts more than what a board says of its clock: a
     clock knot that contradicts LIVE is left out, as are single LIVE that were far too late.
     """
@@ -117,7 +130,7 @@ def fit(knots: Sequence[Knot], drift_ppm: int = DRIFT_PPM) -> Fit:
         kept, ppm = _believable(clocks, drift_ppm)
     else:
         kept = _with_clocks(kept, clocks, ppm)
-    return Fit(tuple(_bounds(kept, ppm)), ppm)
+    return _bounds(kept, ppm, within_ms)
 
 
 def _with_clocks(live: list[Knot], clocks: list[Knot], ppm: int) -> list[Knot]:
@@ -126,7 +139,7 @@ def _with_clocks(live: list[Knot], clocks: list[Knot], ppm: int) -> list[Knot]:
     How late LIVE came is a guess from how it scatters. Where a board has told a time whose error it
     measured nothing needs to be guessed: LIVE then says only that it did not come early.
     """
-    doubted = [knot._replace(error_ms=DELAY_MAX_MS) for knot in live]
+    doubted = _with_doubt(live, DELAY_MAX_MS)
     agreeing = _agreeing(clocks, doubted, ppm)
     if any(knot.source in MEASURED for knot in agreeing):
         return sorted(doubted + agreeing)
@@ -137,8 +150,13 @@ def _as_late_as_trips(live: list[Knot], clocks: list[Knot]) -> list[Knot]:
     """LIVE with the doubt that a slow network leaves: each may be as late as the shortest round
     trip that the board has told with its TIME."""
     trip_ms = min((knot.error_ms for knot in clocks if knot.source == TIME), default=0)
+    return _with_doubt(live, min(trip_ms, DELAY_MAX_MS))
+
+
+def _with_doubt(live: list[Knot], error_ms: int) -> list[Knot]:
+    """LIVE with this error where their own is smaller."""
     return [
-        knot if knot.error_ms >= trip_ms else knot._replace(error_ms=min(trip_ms, DELAY_MAX_MS))
+        knot if knot.error_ms >= error_ms else Knot(knot.uptime_ms, knot.offset_ms, error_ms, LIVE)
         for knot in live
     ]
 
@@ -149,7 +167,8 @@ def _consistent(live: list[Knot], ppm: int) -> tuple[list[Knot], int]:
     When some contradict each other (a LIVE far too late, a collector whose clock was wrong for a
     while), those stay that agree with the one that most others agree with.
     """
-    highs = _propagated([(knot.uptime_ms, knot.offset_ms) for knot in live], ppm)
+    uptimes = [knot.uptime_ms for knot in live]
+    highs = _propagated(uptimes, [knot.offset_ms for knot in live], ppm)
     if all(knot.offset_ms - DELAY_MAX_MS <= high for knot, high in zip(live, highs, strict=True)):
         return live, 0
     friends = [[other for other in live if _near(knot, other, ppm)] for knot in live]
@@ -179,10 +198,11 @@ def _agreeing(clocks: list[Knot], live: list[Knot], ppm: int) -> list[Knot]:
     """The clocks that agree with every LIVE; both are ordered by uptime."""
     if not live:
         return clocks
-    points = sorted([(knot.uptime_ms, knot.high_ms) for knot in live])
-    highs = _grown_to([knot.uptime_ms for knot in clocks], points, ppm)
-    points = sorted([(knot.uptime_ms, -knot.low_ms) for knot in live])
-    lows = _grown_to([knot.uptime_ms for knot in clocks], points, ppm)
+    uptimes = [knot.uptime_ms for knot in clocks]
+    highs = _grown_to(uptimes, [(knot.uptime_ms, knot.offset_ms) for knot in live], ppm)
+    lows = _grown_to(
+        uptimes, [(knot.uptime_ms, knot.error_ms - knot.offset_ms) for knot in live], ppm
+    )
     return [
         knot
         for knot, high, minus_low in zip(clocks, highs, lows, strict=True)
@@ -198,26 +218,58 @@ def _agrees(knot: Knot, others: Sequence[Knot], ppm: int) -> bool:
     return True
 
 
-def _bounds(knots: list[Knot], ppm: int) -> list[Bound]:
-    highs = _propagated([(knot.uptime_ms, knot.high_ms) for knot in knots], ppm)
-    lows = _propagated([(knot.uptime_ms, -knot.low_ms) for knot in knots], ppm)
-    bounds: list[Bound] = []
-    for knot, high, minus_low in zip(knots, highs, lows, strict=True):
-        low = min(-minus_low, high)
+def _bounds(knots: list[Knot], ppm: int, within_ms: tuple[int, int] | None) -> Fit:
+    uptimes = [knot.uptime_ms for knot in knots]
+    highs = _propagated(uptimes, [knot.high_ms for knot in knots], ppm)
+    lows = _propagated(uptimes, [knot.error_ms - knot.offset_ms for knot in knots], ppm)
+    found: list[tuple[int, int, int, int]] = []
+    for index in _around(uptimes, within_ms):
+        knot = knots[index]
+        high = highs[index]
+        low = min(-lows[index], high)
         offset_ms = max(low, min(high, knot.offset_ms))
         error_ms = max(high - offset_ms, offset_ms - low)
-        bound = Bound(knot.uptime_ms, offset_ms, error_ms, knot.source)
-        if bounds and bounds[-1].uptime_ms == bound.uptime_ms:
-            if bound.error_ms < bounds[-1].error_ms:
-                bounds[-1] = bound
-        else:
-            bounds.append(bound)
-    return bounds
+        if found and found[-1][0] == knot.uptime_ms:
+            if error_ms >= found[-1][2]:
+                continue
+            found.pop()
+        found.append((knot.uptime_ms, offset_ms, error_ms, knot.source))
+    return Fit(
+        array("q", [uptime_ms for uptime_ms, _, _, _ in found]),
+        array("q", [offset_ms for _, offset_ms, _, _ in found]),
+        array("q", [error_ms for _, _, error_ms, _ in found]),
+        bytes([source for _, _, _, source in found]),
+        ppm,
+    )
 
 
-def _propagated(points: list[tuple[int, int]], ppm: int) -> list[int]:
-    """For each (uptime, value): the smallest of all values, each grown by the drift to here."""
-    return _grown_to([uptime for uptime, _ in points], points, ppm)
+def _around(uptimes: list[int], within_ms: tuple[int, int] | None) -> range:
+    """Where uptimes between two lie, and all that equal the next ones beyond."""
+    if within_ms is None:
+        return range(len(uptimes))
+    first = bisect_left(uptimes, within_ms[0])
+    end = bisect_left(uptimes, within_ms[1])
+    if first > 0:
+        first = bisect_left(uptimes, uptimes[first - 1])
+    if end < len(uptimes):
+        end = bisect_right(uptimes, uptimes[end])
+    return range(first, end)
+
+
+def _propagated(uptimes: list[int], values: list[int], ppm: int) -> list[int]:
+    """For each uptime, in order: the smallest of all values, each grown by the drift to here."""
+    if not uptimes:
+        return []
+    start, base = uptimes[0], values[0]  # small numbers are quicker
+    drifts = [(uptime - start) * ppm for uptime in uptimes]
+    scaled = [(value - base) * _PARTS for value in values]
+    earlier = accumulate(map(sub, scaled, drifts), min)
+    later = list(accumulate(map(add, reversed(scaled), reversed(drifts)), min))
+    later.reverse()
+    return [
+        base - (-(before + drift if before + drift < after - drift else after - drift) // _PARTS)
+        for before, after, drift in zip(earlier, later, drifts, strict=True)
+    ]
 
 
 def _grown_to(uptimes: list[int], points: list[tuple[int, int]], ppm: int) -> list[int]:

@@ -1,11 +1,13 @@
 """The timeline: true times stay within the stated bound, and nobody can move them."""
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from collector.archive import timeline as timelines
+from collector.archive.archive import open_archive
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import (
     GPS,
@@ -320,9 +322,9 @@ def test_agreeing_clocks_are_those_that_agree_with_every_live() -> None:
 def test_a_clock_that_says_the_same_again_costs_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     fits: list[int] = []
 
-    def counted(knots: list[Knot]) -> Fit:
+    def counted(knots: list[Knot], within_ms: tuple[int, int]) -> Fit:
         fits.append(len(knots))
-        return fit(knots)
+        return fit(knots, within_ms=within_ms)
 
     monkeypatch.setattr(timelines, "fit", counted)
     timeline = Timeline()
@@ -333,3 +335,56 @@ def test_a_clock_that_says_the_same_again_costs_no_fit(monkeypatch: pytest.Monke
         timeline.observe_clock(NODE, BOOT, knot, START_MS + uptime_ms + 30)
     assert len(fits) <= 2 * 11
     assert_within(timeline, Drifting(0), range(0, 36_000_000, 600_000))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_part_of_a_fit_says_what_the_whole_says(seed: int) -> None:
+    randomness = random.Random(seed)
+    knots = [
+        Knot(
+            randomness.randrange(20) * HOUR_MS,
+            START_MS + randomness.randrange(-9, 9),
+            randomness.choice((10, 500, 10_000)),
+            randomness.choice((LIVE, TIME, GPS)),
+        )
+        for _ in range(randomness.randrange(1, 30))
+    ]
+    part, whole = fit(knots, within_ms=(5 * HOUR_MS, 12 * HOUR_MS)), fit(knots)
+    assert len(part.uptimes_ms) <= len(whole.uptimes_ms)
+    for uptime_ms in range(5 * HOUR_MS, 12 * HOUR_MS, HOUR_MS // 3):
+        assert part.at(uptime_ms) == whole.at(uptime_ms)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_timeline_that_remembers_says_what_one_that_has_forgotten_reads(
+    seed: int, tmp_path: Path
+) -> None:
+    randomness = random.Random(seed)
+    connection = open_archive(tmp_path / "archive.db")
+    asked: list[int] = []
+
+    def load(*where: int) -> list[Knot]:
+        asked.append(where[2])
+        return timelines.load(connection, *where)
+
+    running = Timeline(lambda node, boot: None, load)
+    clock = Drifting(30, seed)
+    for hour in range(24 * 12):
+        uptime_ms = hour * HOUR_MS + randomness.randrange(HOUR_MS)
+        silent = randomness.random() < 0.3 or 100 < hour < 100 + 60 * (seed % 3)
+        if not silent:
+            true_ms = clock.unix_ms(uptime_ms)
+            running.observe_live(NODE, BOOT, uptime_ms, true_ms + randomness.randrange(20, 2_000))
+            knot = Knot(uptime_ms, true_ms - uptime_ms, 60, TIME)
+            running.observe_clock(NODE, BOOT, knot, true_ms)
+        timelines.write(connection, running.take_rows(closed_only=False))
+        if hour % 24 == 23:
+            forgetful = Timeline(running.anchor_ms, partial(timelines.load, connection))
+            for _ in range(20):
+                when_ms = randomness.randrange((hour + 30) * HOUR_MS)
+                expected = forgetful.time_of(NODE, BOOT, when_ms)
+                assert running.time_of(NODE, BOOT, when_ms) == expected
+    asked.clear()
+    running.observe_live(NODE, BOOT, 290 * HOUR_MS, START_MS + 290 * HOUR_MS)
+    assert running.time_of(NODE, BOOT, 290 * HOUR_MS) is not None
+    assert len(asked) <= 1
