@@ -10,7 +10,7 @@ from collector.archive.timeline_fit import LIVE, SOURCES, Knot
 from collector.intake.outline import outline
 from collector.ledger.ledger import Ledger
 from protocol import wire
-from protocol.decoder import decode
+from protocol.parsers import parse_clock
 from protocol.wire import FrameError
 
 Row = tuple[int, int, int, int, int, int, int, int, bytes]
@@ -31,8 +31,7 @@ def take_back(ledger: Ledger, hours: HourIndex, timeline: Timeline, rows: Iterab
     frames = 0
     for frame_id, node, boot, seq, state, received, first_ms, last_ms, raw in rows:
         known = ledger.replay(frame_id, node, boot, seq, state == CONFLICT, last_ms, raw)
-        if outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES]).has_clock:
-            observe_clocks(timeline, node, boot, raw, received)
+        observe_clocks(timeline, node, boot, raw, received)
         if known.anchor_ms is None:
             dated_ms = timeline.anchor_ms(node, boot)
             known.anchor_ms = (
@@ -54,11 +53,12 @@ def guess_anchor(boot: int, received: int, last_ms: int) -> int:
 
 def observe_clocks(timeline: Timeline, node: int, boot: int, raw: bytes, received: int) -> None:
     """Gives the timeline what a stored frame says of its board's clock."""
-    try:
-        clocks = decode(raw).clocks
-    except FrameError:
-        return
-    for clock in clocks:
+    seen = outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES])
+    for data in seen.clocks if seen.decodable else ():
+        try:
+            clock = parse_clock(data)
+        except FrameError:
+            return
         if clock.source in SOURCES and clock.source != LIVE:
             offset_ms = clock.unix_ms - clock.uptime_ms
             knot = Knot(clock.uptime_ms, offset_ms, clock.error_ms, clock.source)

@@ -253,8 +253,10 @@ class Timeline:
         """Knots to be written: those of closed hours, or all."""
         rows: list[KnotRow] = []
         for (node, boot), known in self._boots.items():
-            rows += self._rows(node, boot, known, closed_only=closed_only)
-            known.trim()
+            taken = self._rows(node, boot, known, closed_only=closed_only)
+            if taken:
+                rows += taken
+                known.trim()
         return rows
 
     def _rows(self, node: int, boot: int, known: _Boot, *, closed_only: bool) -> list[KnotRow]:

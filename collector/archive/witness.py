@@ -17,6 +17,7 @@ class Witness:
 
     def __init__(self, path: Path, durable: bool = True) -> None:
         self.path = path
+        self._fresh = path.with_name(path.name + ".new")
         self._durable = durable
         self.collector = 0
         self.newest_id = 0
@@ -34,15 +35,16 @@ class Witness:
     def write(self, collector: int, newest_id: int) -> None:
         """Remembers a snapshot that is committed; a failure is logged, for it loses nothing."""
         self.collector, self.newest_id = collector, newest_id
-        fresh = self.path.with_name(self.path.name + ".new")
         text = json.dumps({"collector": collector, "newest_id": newest_id})
         try:
-            with fresh.open("w") as file:
-                file.write(text)
-                file.flush()
+            file = os.open(self._fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                os.write(file, text.encode())
                 if self._durable:
-                    os.fsync(file.fileno())
-            fresh.replace(self.path)
+                    os.fsync(file)
+            finally:
+                os.close(file)
+            self._fresh.replace(self.path)
         except OSError as error:
             log.warning("%s: %s", self.path, error.strerror)
 

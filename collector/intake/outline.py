@@ -16,16 +16,24 @@ _TIME_RESIDUAL = 0
 
 
 class Outline(NamedTuple):
-    """Uptimes of a frame's first and last sample (0, 0 without any), and what sections it has."""
+    """Uptimes of a frame's first and last sample (0, 0 without any), and what sections it has.
+
+    clocks holds the content of each CLOCK section.
+    """
 
     first_ms: int
     last_ms: int
     decodable: bool
     irregular: bool
-    has_clock: bool
+    clocks: tuple[bytes, ...]
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether the frame says what its board's clock is."""
+        return bool(self.clocks)
 
 
-_UNDECODABLE = Outline(0, 0, False, False, False)
+_UNDECODABLE = Outline(0, 0, False, False, ())
 
 
 def outline(body: bytes | memoryview) -> Outline:
@@ -34,7 +42,8 @@ def outline(body: bytes | memoryview) -> Outline:
     end = len(body)
     first_ms = last_ms = 0
     decodable = True
-    irregular = has_clock = seen = False
+    irregular = seen = False
+    clocks: list[bytes] = []
     while position < end:
         if end - position < _HEAD_BYTES:
             return _UNDECODABLE
@@ -53,11 +62,11 @@ def outline(body: bytes | memoryview) -> Outline:
                 irregular = irregular or times[2]
                 seen = True
         elif tag == wire.S_CLOCK:
-            has_clock = True
+            clocks.append(bytes(body[position : position + length]))
         elif tag & _CRITICAL and tag not in _KNOWN_CRITICAL:
             decodable = False
         position += length
-    return Outline(first_ms, last_ms, decodable, irregular, has_clock)
+    return Outline(first_ms, last_ms, decodable, irregular, tuple(clocks))
 
 
 def _samples(body: bytes | memoryview, start: int, end: int) -> tuple[int, int, bool] | None:
