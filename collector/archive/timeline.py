@@ -83,15 +83,17 @@ class _Boot:
     """Recent knots of one boot, by (hour, source), and what follows from them.
 
     complete_from: the hour from which on no knot is in the archive alone; None while that is not
-    known. blocks: those of which there is a fit, or was one.
+    known. blocks: those of which there is a fit, or was one. former: the block and the fit that a
+    new knot has replaced last.
     """
 
-    __slots__ = ("anchor_ms", "blocks", "complete_from", "hour", "knots", "unwritten")
+    __slots__ = ("anchor_ms", "blocks", "complete_from", "former", "hour", "knots", "unwritten")
 
     def __init__(self, anchor_ms: int, complete_from: int | None = None) -> None:
         self.anchor_ms = anchor_ms
         self.complete_from = complete_from
         self.blocks: set[int] = set()
+        self.former: tuple[int, Fit] | None = None
         self.knots: dict[tuple[int, int], Knot] = {}
         self.unwritten: set[tuple[int, int]] = set()
         self.hour: _Hour | None = None
@@ -177,10 +179,17 @@ class Timeline:
         if before is None:
             before = self._stored(node, boot, hour, knot.source)
         if before is None or _says_more(knot, before):
-            old = self.time_of(node, boot, knot.uptime_ms)
+            old = self._time_before(known, node, boot, knot.uptime_ms)
             self._put(known, node, boot, hour, knot)
             if old is None or abs(unix_ms - old.unix_ms) > MOVED_MS:
                 self._note_move(node, boot, hour, knot.uptime_ms, old)
+
+    def _time_before(self, known: _Boot, node: int, boot: int, uptime_ms: int) -> Stamp | None:
+        """What an uptime's time was when somebody last asked, or is if nobody has yet."""
+        block = self._block(known, uptime_ms)
+        if (node, boot, block) in self._blocks or known.former is None or known.former[0] != block:
+            return self.time_of(node, boot, uptime_ms)
+        return _stamp(known.former[1], uptime_ms)
 
     def _note_move(
         self, node: int, boot: int, hour: int, uptime_ms: int, old: Stamp | None
@@ -202,10 +211,7 @@ class Timeline:
         known = self._boot(node, boot)
         if known is None:
             return None
-        bound = self._fit(known, node, boot, uptime_ms).at(uptime_ms)
-        if bound is None:
-            return None
-        return Stamp(uptime_ms + bound.offset_ms, bound.error_ms, SOURCES[bound.source])
+        return _stamp(self._fit(known, node, boot, uptime_ms), uptime_ms)
 
     def uptime_at(self, node: int, boot: int, unix_ms: int) -> int | None:
         """The uptime at a Unix time, to within the drift; None for an undated boot."""
@@ -303,7 +309,7 @@ class Timeline:
 
     def _fit(self, known: _Boot, node: int, boot: int, uptime_ms: int) -> Fit:
         """The fit around an uptime: recent knots from memory, older ones from the archive."""
-        block = (known.anchor_ms + uptime_ms) // HOUR_MS // RECENT_HOURS
+        block = self._block(known, uptime_ms)
         key = node, boot, block
         found = self._blocks.get(key)
         if found is not None:
@@ -361,6 +367,10 @@ class Timeline:
         return list((stored | near).values())
 
     @staticmethod
+    def _block(known: _Boot, uptime_ms: int) -> int:
+        return (known.anchor_ms + uptime_ms) // HOUR_MS // RECENT_HOURS
+
+    @staticmethod
     def _hour(known: _Boot, knot: Knot) -> int:
         return (known.anchor_ms + knot.uptime_ms) // HOUR_MS
 
@@ -378,9 +388,18 @@ class Timeline:
             if earlier is not None:
                 oldest = earlier // RECENT_HOURS - 1
             touched.update([each for each in known.blocks if each >= oldest])
-        for each in touched & known.blocks:
-            self._blocks.pop((node, boot, each), None)
+        for each in sorted(touched & known.blocks):
+            fitted = self._blocks.pop((node, boot, each), None)
+            if fitted is not None:
+                known.former = each, fitted
         known.blocks -= touched
+
+
+def _stamp(fitted: Fit, uptime_ms: int) -> Stamp | None:
+    bound = fitted.at(uptime_ms)
+    if bound is None:
+        return None
+    return Stamp(uptime_ms + bound.offset_ms, bound.error_ms, SOURCES[bound.source])
 
 
 def _says_more(knot: Knot, before: Knot) -> bool:
