@@ -28,6 +28,17 @@ BLOCKS_MAX = 2_048
 CLOCK_AHEAD_MAX_MS = 60_000
 _ENOUGH_LIVE = 8
 
+HOURS_EACH_MAX = 500
+
+_FIELDS = "uptime_ms, offset_ms, error_ms, source"
+# Hour by hour where they are few, for between one and the next lie the rows of all other nodes.
+_EACH_HOUR = (
+    "WITH RECURSIVE hours(number) AS"
+    " (SELECT ? UNION ALL SELECT number + 1 FROM hours WHERE number < ?)"
+    f" SELECT {_FIELDS} FROM hours CROSS JOIN knot ON hour = number AND node = ? AND boot = ?"
+)
+_ALL_HOURS = f"SELECT {_FIELDS} FROM knot WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?"
+
 KnotRow = tuple[int, int, int, int, int, int, int]
 """(hour, node, boot, source, uptime_ms, offset_ms, error_ms), as in the table `knot`."""
 
@@ -418,12 +429,8 @@ def load(
     connection: sqlite3.Connection, node: int, boot: int, first_hour: int, last_hour: int
 ) -> list[Knot]:
     """Stored knots of a boot between two hours, both included."""
+    few = last_hour - first_hour < HOURS_EACH_MAX
     rows = connection.execute(
-        # Hour by hour, for the rows of all other nodes lie between one hour's and the next's.
-        "WITH RECURSIVE hours(number) AS"
-        " (SELECT ? UNION ALL SELECT number + 1 FROM hours WHERE number < ?)"
-        " SELECT uptime_ms, offset_ms, error_ms, source"
-        " FROM hours CROSS JOIN knot ON hour = number AND node = ? AND boot = ?",
-        (first_hour, last_hour, node, boot),
+        _EACH_HOUR if few else _ALL_HOURS, (first_hour, last_hour, node, boot)
     )
     return [Knot(*row) for row in rows]
