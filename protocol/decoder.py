@@ -159,13 +159,16 @@ def open_frame(raw: bytes, key: bytes | None) -> Envelope:
     return envelope
 
 
-def decode(raw: bytes) -> Frame:
+def decode(raw: bytes, with_samples: bool = True) -> Frame:
     """Decode a frame that is trusted: the trailer is not looked at (open_frame does that)."""
-    return decode_body(_envelope(raw, False))
+    return decode_body(_envelope(raw, False), with_samples)
 
 
-def decode_body(envelope: Envelope) -> Frame:
-    """Decode the sections of an opened frame. Raises FrameError with the reason."""
+def decode_body(envelope: Envelope, with_samples: bool = True) -> Frame:
+    """Decode the sections of an opened frame. Raises FrameError with the reason.
+
+    Without samples their sections are passed over unread.
+    """
     type, authenticated, node, boot, seq, body, _ = envelope
     allowed = ALLOWED.get(type)
     if allowed is None:
@@ -188,6 +191,8 @@ def decode_body(envelope: Envelope) -> Frame:
         if len(tags) > wire.SECTIONS_MAX:
             raise FrameError("sections", "more than 64 sections")
         if tag == wire.S_SAMPLES and tag in allowed:
+            if not with_samples:
+                continue
             samples, declared = parse_samples(data, values_left)
             values_left -= declared
             found.append(samples)

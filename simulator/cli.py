@@ -183,9 +183,15 @@ def fleet(
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--nodes", type=click.IntRange(1, 10_000), help="Instead of the scenario's number.")
 @click.option("--days", type=click.FloatRange(min=0.001), help="Instead of the scenario's hours.")
+@click.option("--hours", type=click.FloatRange(min=0.01), help="The same in hours.")
 @click.option("--report", "report_file", type=click.Path(path_type=Path, dir_okay=False))
 def run_command(
-    scenario: str, seed: int, nodes: int | None, days: float | None, report_file: Path | None
+    scenario: str,
+    seed: int,
+    nodes: int | None,
+    days: float | None,
+    hours: float | None,
+    report_file: Path | None,
 ) -> None:
     """Run one scenario in virtual time and account for every reading.
 
@@ -210,7 +216,9 @@ def run_command(
         fail(str(error))
     if report_file is not None and not report_file.absolute().parent.is_dir():
         fail(f"--report {report_file}: there is no folder {report_file.absolute().parent}")
-    options = RunOptions(seed, nodes, None if days is None else days * 24)
+    if days is not None and hours is not None:
+        fail("either --days or --hours, not both")
+    options = RunOptions(seed, nodes, hours if days is None else days * 24)
     try:
         verdict, report = simulate(loaded, options)
     except (CityError, PlanError, Restless, KeyError) as error:
@@ -222,6 +230,7 @@ def run_command(
     if verdict.unaccounted:
         changed = f" --nodes {nodes}" if nodes else ""
         changed += f" --days {days}" if days else ""
+        changed += f" --hours {hours}" if hours else ""
         click.echo(f"FAILED  osn-simulator run {scenario} --seed {seed}{changed}", err=True)
     sys.exit(1 if verdict.unaccounted else 0)
 

@@ -1,7 +1,8 @@
 """Scenarios: short TOML files in simulator/scenarios that say what goes wrong, and how much.
 
 Where a number may be, a list of two numbers means: drawn between them by the seed. A table's
-`chance` says how probable it is that the table counts at all.
+`chance` says how probable it is that the table counts at all. `rare = true` says that a run costs
+much: the swarm then takes others more often.
 """
 
 import tomllib
@@ -15,7 +16,7 @@ FOLDER = Path(__file__).parent / "scenarios"
 KEYS = frozenset(
     (
         "title", "tells", "hours", "nodes", "node", "network", "power", "collector", "sink",
-        "hostile", "latency_ms", "update", "city", "event",
+        "hostile", "latency_ms", "update", "city", "event", "rare",
     )
 )  # fmt: skip
 
@@ -59,12 +60,27 @@ def find(text: str) -> Path:
     raise ScenarioError(f"no scenario {text!r}; there are: {', '.join(names())}")
 
 
-def load(path: Path, random: Random) -> Scenario:
-    """Read a file and draw its numbers. Raises ScenarioError."""
+def _read(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from error
+
+
+def is_rare(name: str) -> bool:
+    """Whether a run of this scenario costs much. Raises ScenarioError."""
+    return bool(_read(find(name)).get("rare", False))
+
+
+def shortest_hours(name: str) -> float:
+    """The fewest virtual hours that a scenario may take. Raises ScenarioError."""
+    hours = _read(find(name)).get("hours", 0)
+    return float(hours[0] if isinstance(hours, list) else hours)
+
+
+def load(path: Path, random: Random) -> Scenario:
+    """Read a file and draw its numbers. Raises ScenarioError."""
+    document = _read(path)
     unknown = sorted(set(document) - KEYS)
     if unknown:
         raise ScenarioError(

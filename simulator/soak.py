@@ -12,11 +12,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from simulator.scenario import ScenarioError, find, load, names
+from simulator.scenario import ScenarioError, find, is_rare, load, names, shortest_hours
 from simulator.simulation import RunOptions, simulate
 
 CORPUS = Path(__file__).parent / "scenarios" / "corpus.txt"
-VIRTUAL_HOURS_MIN = 1.0
+FULL_TURN = 8
+RARE_ROUND = 4
 PRINT_EVERY_S = 10.0
 FAILED_PRINT_MAX = 20
 
@@ -31,11 +32,14 @@ class Job:
 
     scenario: str
     seed: int
+    hours: float | None = None
+    """Virtual hours; None for as many as the scenario says."""
 
     @property
     def again(self) -> str:
         """The command that repeats this run."""
-        return f"osn-simulator run {self.scenario} --seed {self.seed}"
+        hours = "" if self.hours is None else f" --hours {self.hours:g}"
+        return f"osn-simulator run {self.scenario} --seed {self.seed}{hours}"
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,21 @@ class Result:
     finding: str
 
 
-def job_of(seed: int, scenarios: list[str]) -> Job:
-    """Which scenario a seed of the swarm runs: all of them in turn."""
-    return Job(scenarios[seed % len(scenarios)], seed)
+def wheel_of(scenarios: list[str]) -> list[str]:
+    """The scenarios in the order in which seeds run them: rare ones in one round of four."""
+    usual = [name for name in scenarios if not is_rare(name)]
+    return scenarios + usual * (RARE_ROUND - 1)
+
+
+def job_of(seed: int, wheel: list[str]) -> Job:
+    """What a seed of the swarm runs.
+
+    One turn of the wheel in eight is as long as the scenarios' seeds say, the others take the
+    fewest hours that a scenario allows: more seeds find more than longer ones do.
+    """
+    turn, number = divmod(seed, len(wheel))
+    name = wheel[number]
+    return Job(name, seed, None if turn % FULL_TURN == 0 else shortest_hours(name))
 
 
 def drawn(name: str, seed: int) -> Any:
@@ -61,7 +77,9 @@ def drawn(name: str, seed: int) -> Any:
 def perform(job: Job) -> Result:
     """Run one job; what it raises is a finding too."""
     try:
-        verdict, report = simulate(drawn(job.scenario, job.seed), RunOptions(job.seed))
+        verdict, report = simulate(
+            drawn(job.scenario, job.seed), RunOptions(job.seed, hours=job.hours)
+        )
     except Exception as fault:
         return Result(job, 0.0, 1, f"the run raised {type(fault).__name__}: {fault}")
     finding = verdict.findings[0] if verdict.findings else ""
@@ -154,7 +172,8 @@ def soak(
     progress = Progress(state)
     started_s = told_s = time.monotonic()
     jobs = corpus() if with_corpus and not progress.done else []
-    jobs += [job_of(n, scenarios) for n in range(first, first + seeds) if n not in progress.done]
+    wheel = wheel_of(scenarios)
+    jobs += [job_of(n, wheel) for n in range(first, first + seeds) if n not in progress.done]
     try:
         for result in results(jobs, processes):
             progress.take(result)

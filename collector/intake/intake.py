@@ -331,7 +331,7 @@ class Intake:
 
     def _live(self, raw: bytes, head: Head, source: Source) -> Decision:
         try:
-            state = decode(raw).state
+            state = decode(raw, with_samples=False).state
         except FrameError as error:
             return Decision(Kind.REFUSED, f"live_{error.reason}")
         assert state is not None

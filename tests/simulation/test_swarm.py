@@ -19,9 +19,9 @@ from simulator.network import Network
 from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms
 from simulator.planted_bugs import BUGS, CannotPlant, PlantedBug, plant
 from simulator.promises import broken_promises
-from simulator.scenario import ScenarioError, draw_table, find, load, names
+from simulator.scenario import ScenarioError, draw_table, find, is_rare, load, names
 from simulator.simulation import RunOptions, simulate
-from simulator.soak import Job, StateError, corpus, drawn, perform, soak
+from simulator.soak import Job, StateError, corpus, drawn, job_of, perform, soak, wheel_of
 from simulator.truth import Boot, Position, Truth
 from simulator.upstream_model import Upstream
 from simulator.vm import ROOT
@@ -112,6 +112,16 @@ def test_a_soak_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
     state.write_text("{}", encoding="utf-8")
     with pytest.raises(StateError, match="remove it"):
         soak(1, 0, 1, 1e9, state, ["quiet_day"])
+
+
+def test_the_swarm_takes_costly_scenarios_seldom_and_most_runs_short() -> None:
+    wheel = wheel_of(names())
+    jobs = [job_of(seed, wheel) for seed in range(8 * len(wheel))]
+    runs = Counter(job.scenario for job in jobs)
+    assert {is_rare(name): runs[name] for name in names()} == {True: 8, False: 32}
+    assert sum(job.hours is None for job in jobs) == len(wheel)
+    assert all(job.hours is None or 1 <= job.hours <= 6 for job in jobs)
+    assert Job("power_cuts", 3, 1.5).again == "osn-simulator run power_cuts --seed 3 --hours 1.5"
 
 
 def test_the_corpus_names_runs_that_there_are() -> None:
