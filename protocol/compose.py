@@ -1,11 +1,12 @@
 """Build frames in CPython: downlink for the collector, uplink for tests and tools."""
 
+import hmac
+from binascii import crc32
 from collections.abc import Iterable, Sequence
 from struct import pack
 
 from protocol import wire
-from protocol.frame import FrameBuilder, Overflow
-from protocol.mac import Mac
+from protocol.frame import FrameBuilder
 from protocol.samples import Batch, Channel
 from protocol.sections import AckEntry, Chunk, ClockSet, Descriptor, Info, Offer, SpoolBoot
 
@@ -34,17 +35,16 @@ def compose(
     for value in (node, boot, seq):
         if not 0 <= value <= U32:
             raise ValueError(f"{value} is outside 0 to 2**32 - 1")
-    builder = FrameBuilder(limit, Mac(key) if key is not None else None)
-    builder.begin(type, node, boot, seq)
-    for tag, data in sections:
-        builder.open(tag)
-        builder.raw(data)
-        builder.close()
-    try:
-        length = builder.finish()
-    except Overflow:
-        raise ValueError(f"the frame is longer than {limit} bytes") from None
-    return bytes(builder.buf[:length])
+    sections = list(sections)
+    body_bytes = sum([3 + len(data) for _, data in sections])
+    if wire.HEADER + body_bytes + (4 if key is None else wire.TAG_BYTES) > limit:
+        raise ValueError(f"the frame is longer than {limit} bytes")
+    flags = type if key is None else type | wire.AUTH
+    frame = pack("<BBHIII", wire.MAGIC, flags, body_bytes, node, boot, seq)
+    frame += b"".join([pack("<BH", tag, len(data)) + data for tag, data in sections])
+    if key is None:
+        return frame + pack("<I", crc32(frame, wire.CRC_START))
+    return frame + hmac.digest(key, frame, "sha256")[: wire.TAG_BYTES]
 
 
 def _down(type: int, node: int, boot: int, seq: int, key: bytes | None, data: bytes) -> bytes:
