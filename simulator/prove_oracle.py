@@ -49,28 +49,34 @@ def hunt(bug: PlantedBug, seeds: int, timeout_s: float = TIMEOUT_S) -> str:
 
 def _is_the_bugs(finding: str) -> bool:
     """Whether the same run finds nothing in the code as it is."""
-    scenario, _, seed = finding.split(":")[0].partition(" --seed ")
-    arguments = ["--scenario", scenario, "--first", seed, "--seeds", "1"]
-    also = _swarm(ROOT, arguments, TIMEOUT_S)
-    if also:
-        print(f"without any planted bug too: {also}", flush=True)
-    return not also
+    repeat = finding.split(":")[0].split()
+    done = _run(ROOT, ["simulator", "run", *repeat], TIMEOUT_S)
+    if done is not None and done.returncode:
+        print(f"without any planted bug too: {finding.split(':')[0]}", flush=True)
+    return done is not None and done.returncode == 0
 
 
 def _swarm(root: Path, arguments: list[str], timeout_s: float) -> str:
-    command = [
-        sys.executable, "-m", "simulator.soak", "--processes", "1", "--no-corpus", "--stop",
-        *arguments,
-    ]  # fmt: skip
+    swarm = ["simulator.soak", "--processes", "1", "--no-corpus", "--stop"]
+    done = _run(root, [*swarm, *arguments], timeout_s)
+    if done is None or done.returncode == 0:
+        return ""
+    return _first_finding(done.stdout + done.stderr)
+
+
+def _run(
+    root: Path, arguments: list[str], timeout_s: float
+) -> subprocess.CompletedProcess[str] | None:
+    """Run a module with the code below root; None when it takes too long."""
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONSAFEPATH": "1"}
     try:
-        done = subprocess.run(
-            command, cwd=root, env=environment, timeout=max(0.0, timeout_s),
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=root, env=environment, timeout=max(0.0, timeout_s),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return ""
-    return "" if done.returncode == 0 else _first_finding(done.stdout + done.stderr)
+        return None
 
 
 def _first_finding(output: str) -> str:

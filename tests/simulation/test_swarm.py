@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from collector.ledger.ledger import Alarm
 from protocol.compose import compose_log
+from simulator import prove_oracle
 from simulator.cli import main
 from simulator.faults.network import UP, Cable
 from simulator.network import Network
@@ -73,6 +74,11 @@ def test_a_bug_without_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text("a\n", encoding="utf-8")
     with pytest.raises(CannotPlant, match="0 times"):
         plant(PlantedBug("b", "x.py", "nowhere", ""), tmp_path)
+
+
+def test_a_finding_is_a_bugs_when_the_same_run_finds_nothing_without_it() -> None:
+    assert prove_oracle._is_the_bugs("quiet_day --seed 1 --hours 0.1: a reading is missing")
+    assert not prove_oracle._is_the_bugs("nowhere --seed 1: a reading is missing")
 
 
 def test_every_scenario_can_be_read_and_says_what_must_hold() -> None:
