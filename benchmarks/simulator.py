@@ -47,34 +47,38 @@ SETTINGS = {
     "spool_sync_s": 600,
 }
 DRIVER_SETTINGS = {**SETTINGS, "sample_interval_s": 60, "report_interval_s": 3600}
-
-
-MONTH_DAYS = 30
+YEAR_DAYS = 365
+SETTLE_S = 30  # what was sent last is on its way
+PARTS = ("above", "drivers", "year")
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one process took: seconds by wall and processor, frames archived, peak RSS."""
+    """What one process took: seconds by wall and processor, peak RSS; frames built and archived."""
 
     seconds: float
     cpu_s: float
-    frames: int
     rss_kb: int
+    built: int
+    archived: int
 
 
 @dataclass(frozen=True)
 class Measured:
     """All processes together: node-seconds a second, and a processor's second."""
 
+    seconds: float
     rate: float
     cpu_rate: float
-    frames: int
     rss_mb: int
+    built: int
+    archived: int
 
     def __str__(self) -> str:
         return (
             f"{self.rate:,.0f} node-s/s ({self.cpu_rate:,.0f} a second of one processor), "
-            f"{self.frames} frames archived, {self.rss_mb} MB"
+            f"{self.archived} of {self.built} frames archived, {self.rss_mb} MB"
         )
 
 
@@ -85,15 +89,18 @@ def share(task: tuple[int, float, bool, int]) -> Part:
     parent = FAST_FOLDER if FAST_FOLDER.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="osn-bench-", dir=parent))
     try:
-        times, frames = run(lambda loop: _run(loop, folder, nodes, hours, drivers, seed))
+        seconds, cpu_s, built, archived = run(
+            lambda loop: _run(loop, folder, nodes, hours, drivers, seed)
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Part(*times, frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Part(seconds, cpu_s, rss_kb, built, archived)
 
 
 async def _run(
     loop: VirtualLoop, folder: Path, nodes: int, hours: float, drivers: bool, seed: int
-) -> tuple[tuple[float, float], int]:
+) -> tuple[float, float, int, int]:
     network = Network(loop, Random(seed), latency_ms=30, patient=not drivers)
     registered = [_registered(seed * 100_000 + number) for number in range(nodes)]
     host = CollectorHost(
@@ -105,18 +112,22 @@ async def _run(
         )
     )
     host.start()
+    fleet = []
     for number, who in enumerate(registered):
         node = _node(loop, network, who, number, drivers)
+        fleet.append(node)
         loop.call_at_ms(number * 10_000 // max(1, nodes), node.power_on)
     gc.collect()
     gc.freeze()  # what lives to the end need not be looked at again
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
     await asyncio.sleep(hours * 3600)
-    times = time.perf_counter() - started_s, time.process_time() - started_cpu_s
+    seconds, cpu_s = time.perf_counter() - started_s, time.process_time() - started_cpu_s
+    await asyncio.sleep(SETTLE_S)
     host.check()
-    frames = host.connection.execute("SELECT count(*) FROM frame").fetchone()[0]
+    built = sum(hosted.node.outbox.issued for hosted in fleet if hosted.node is not None)
+    archived = host.connection.execute("SELECT count(*) FROM frame").fetchone()[0]
     await host.stop()
-    return times, frames
+    return seconds, cpu_s, built, archived
 
 
 def _registered(number: int) -> Registered:
@@ -153,11 +164,14 @@ def measure(nodes: int, hours: float, drivers: bool, processes: int) -> Measured
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         parts = pool.map(share, tasks)
     node_seconds = sum(task[0] for task in tasks) * hours * 3600
+    seconds = max(part.seconds for part in parts)
     return Measured(
-        node_seconds / max(part.seconds for part in parts),
+        seconds,
+        node_seconds / seconds,
         node_seconds / sum(part.cpu_s for part in parts),
-        sum(part.frames for part in parts),
         sum(part.rss_kb for part in parts) // 1024,
+        sum(part.built for part in parts),
+        sum(part.archived for part in parts),
     )
 
 
@@ -166,35 +180,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulator")
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this; may be repeated")
     given = parser.parse_args()
-    cores = os.cpu_count() or 1
-    above = measure(given.nodes, given.hours, False, cores)
-    print(f"{given.nodes} nodes, {given.hours} h above the drivers: {above}")
-    driver_nodes = max(cores, given.nodes // 10)
-    drivers = measure(driver_nodes, given.hours, True, cores)
-    print(f"{driver_nodes} nodes with drivers: {drivers}")
-    # A month, for a boot's clock observations pile up over days before they stay as many.
-    alone = share((1, 24.0 * MONTH_DAYS, False, 9))
-    year = 365 / MONTH_DAYS
-    took = f"{alone.seconds:.1f} s, {alone.cpu_s:.1f} s of one processor"
-    print(f"one node for {MONTH_DAYS} days: {took}")
-    print(f"so a year is {alone.seconds * year:.0f} s, {alone.cpu_s * year:.0f} s of one processor")
-    week_s = given.nodes * 7 * 86_400
-    print(f"{given.nodes} nodes for 7 days would take {week_s / above.rate / 60:.1f} min at this "
-          f"rate, {week_s / above.cpu_rate / cores / 60:.1f} min with all cores free")  # fmt: skip
+    parts = given.part or PARTS
+    figures: dict[str, float] = {}
+    if "above" in parts:
+        figures |= above(given.nodes, given.hours)
+    if "drivers" in parts:
+        figures |= with_drivers(max(CORES, given.nodes // 10), given.hours)
+    if "year" in parts:
+        figures |= year()
+    print(json.dumps(figures))
+
+
+def above(nodes: int, hours: float) -> dict[str, float]:
+    """Values enter above the drivers."""
+    found = measure(nodes, hours, False, CORES)
+    print(f"{nodes} nodes, {hours:g} h above the drivers, took {found.seconds:.0f} s: {found}")
+    week_s = nodes * 7 * 86_400
     print(
-        json.dumps(
-            {
-                "node_seconds_per_s": round(above.rate),
-                "node_seconds_per_cpu_s": round(above.cpu_rate),
-                "with_drivers_node_seconds_per_s": round(drivers.rate),
-                "with_drivers_node_seconds_per_cpu_s": round(drivers.cpu_rate),
-                "node_year_s": round(alone.seconds * year, 1),
-                "node_year_cpu_s": round(alone.cpu_s * year, 1),
-                "rss_mb": max(above.rss_mb, drivers.rss_mb),
-            }
-        )
+        f"{nodes} nodes for 7 days would take {week_s / found.rate / 60:.1f} min at this rate, "
+        f"{week_s / found.cpu_rate / CORES / 60:.1f} min with all cores free"
     )
+    return {
+        "node_seconds_per_s": round(found.rate),
+        "node_seconds_per_cpu_s": round(found.cpu_rate),
+        "rss_mb": found.rss_mb,
+    }
+
+
+def with_drivers(nodes: int, hours: float) -> dict[str, float]:
+    """Drivers read device models."""
+    found = measure(nodes, hours, True, CORES)
+    print(f"{nodes} nodes, {hours:g} h with drivers, took {found.seconds:.0f} s: {found}")
+    return {
+        "with_drivers_node_seconds_per_s": round(found.rate),
+        "with_drivers_node_seconds_per_cpu_s": round(found.cpu_rate),
+    }
+
+
+def year() -> dict[str, float]:
+    """One node, above the drivers, for a whole year."""
+    alone = share((1, 24.0 * YEAR_DAYS, False, 9))
+    print(
+        f"one node for {YEAR_DAYS} days: {alone.seconds:.1f} s, "
+        f"{alone.cpu_s:.1f} s of one processor, {alone.archived} of {alone.built} frames archived"
+    )
+    return {"node_year_s": round(alone.seconds, 1), "node_year_cpu_s": round(alone.cpu_s, 1)}
 
 
 if __name__ == "__main__":
