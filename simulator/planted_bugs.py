@@ -69,14 +69,14 @@ BUGS = (
     ),
     PlantedBug(
         "refuse every seventh frame for ever",
-        "collector/intake/intake.py",
+        "collector/intake/admission.py",
         "        if head.seq == 0:\n",
         "        if head.seq % 7 == 0:\n",
         "quiet_day",
     ),
     PlantedBug(
         "store frames whose tag is wrong",
-        "collector/intake/intake.py",
+        "collector/intake/admission.py",
         "            if self._checker.holds(raw, head.end, key):\n",
         "            if self._checker.holds(raw, head.end, key) or True:\n",
         "hostile_sender",
@@ -164,7 +164,7 @@ BUGS = (
     ),
     PlantedBug(
         "a wrong clock is taken for a right one",
-        "collector/intake/intake.py",
+        "collector/intake/live.py",
         "        if self._clock.synchronised():\n            self._timeline.observe_live(",
         "        if self._clock.unix_ms():\n            self._timeline.observe_live(",
         "clock_chaos",
@@ -201,11 +201,11 @@ BUGS = (
     PlantedBug(
         "a full card is not noticed, and frames are acknowledged unsaved",
         "collector/intake/intake.py",
-        "        if not self.accepting or self._doubtful:\n",
+        "        if not self.accepting or doubtful:\n",
         "        if not self.accepting:\n"
         "            boot.settled.add(head.seq)\n"
-        "            return _DUPLICATE\n"
-        "        if self._doubtful:\n",
+        "            return DUPLICATE\n"
+        "        if doubtful:\n",
         "sd_card_full",
     ),
     PlantedBug(

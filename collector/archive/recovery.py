@@ -9,6 +9,7 @@ from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import LIVE, SOURCES, Knot
 from collector.intake.outline import outline
 from collector.ledger.ledger import Ledger
+from collector.ledger.ledger_boot import BootLedger
 from protocol import wire
 from protocol.parsers import parse_clock
 from protocol.wire import FrameError
@@ -32,23 +33,25 @@ def take_back(ledger: Ledger, hours: HourIndex, timeline: Timeline, rows: Iterab
     for frame_id, node, boot, seq, state, received, first_ms, last_ms, raw in rows:
         known = ledger.replay(frame_id, node, boot, seq, state == CONFLICT, last_ms, raw)
         observe_clocks(timeline, node, boot, raw, received)
-        if known.anchor_ms is None:
-            dated_ms = timeline.anchor_ms(node, boot)
-            known.anchor_ms = (
-                guess_anchor(boot, received, last_ms) if dated_ms is None else dated_ms
-            )
-            known.dirty = True
-        hours.add(frame_id, node, boot, seq, known.anchor_ms, first_ms, last_ms)
+        anchor_ms = known.anchor_ms
+        if anchor_ms is None:
+            anchor_ms = choose_anchor(known, timeline, received, last_ms)
+        hours.add(frame_id, node, boot, seq, anchor_ms, first_ms, last_ms)
         frames += 1
     return frames
 
 
-def guess_anchor(boot: int, received: int, last_ms: int) -> int:
-    """An hour shift for a boot that nothing dates: any serves, one near the truth serves best.
+def choose_anchor(boot: BootLedger, timeline: Timeline, received: int, last_ms: int) -> int:
+    """Fixes the hour shift of a boot by its time, or by its first frame; returns it.
 
-    A boot's number starts at the Unix second of its board's provisioning.
+    For a boot that nothing dates any serves, and one near the truth serves best: its number starts
+    at the Unix second of its board's provisioning.
     """
-    return received - last_ms if received >= 0 else boot * 1_000
+    anchor_ms = timeline.anchor_ms(boot.node, boot.boot)
+    if anchor_ms is None:
+        anchor_ms = received - last_ms if received >= 0 else boot.boot * 1_000
+    boot.anchor(anchor_ms)
+    return anchor_ms
 
 
 def observe_clocks(timeline: Timeline, node: int, boot: int, raw: bytes, received: int) -> None:

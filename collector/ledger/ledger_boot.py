@@ -194,6 +194,11 @@ class BootLedger:
         self.recent.put(seq, tag)
         self.dirty = True
 
+    def anchor(self, anchor_ms: int) -> None:
+        """Fixes the shift under which its frames are indexed, once."""
+        self.anchor_ms = anchor_ms
+        self.dirty = True
+
     def commit_conflict(self, seq: int, tag: bytes) -> None:
         """Notes that the archive holds another frame of a known number."""
         self.waiting_conflicts.discard((seq, tag))

@@ -6,7 +6,8 @@ from pathlib import Path
 from collector.archive.storage import Storage, open_storage
 from collector.archive.writer import InlineWriter
 from collector.boards.downlink import Downlink
-from collector.intake.intake import Decision, Intake, IntakeLimits
+from collector.intake.decision import Decision
+from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
 from collector.ledger.ledger import Alarm
 from collector.transports.base import Source

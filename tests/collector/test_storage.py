@@ -82,7 +82,7 @@ async def test_a_full_disk_rolls_back_and_nothing_is_acknowledged(tmp_path: Path
     assert bench.stored() == [(NODE, BOOT, 1)]
     assert len(bench.acks()) == acks
     assert bench.storage.ledger.account(NODE).stored == 1
-    assert bench.intake.counters.commits_failed == 1
+    assert bench.intake.commits.failed == 1
     assert await bench.take(*frames) == ["accepted"] * len(frames)
     assert len(bench.stored()) == 199
     assert bench.acked() == (199, 0)
