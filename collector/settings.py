@@ -36,8 +36,11 @@ class CollectorSettings:
     """Time zone of the place, such as "Europe/Madrid": days and nights of means are its own."""
 
     def __post_init__(self) -> None:
-        if self.zone not in zoneinfo.available_timezones():
-            raise KeyFault("zone", f"{self.zone!r} is not a time zone such as Europe/Madrid")
+        try:
+            zoneinfo.ZoneInfo(self.zone)
+        except (KeyError, ValueError, OSError):
+            message = f"{self.zone!r} is not a time zone such as Europe/Madrid"
+            raise KeyFault("zone", message) from None
 
     @property
     def archive(self) -> Path:
