@@ -143,14 +143,14 @@ BUGS = (
     ),
     PlantedBug(
         "a reading without an answer counts as accepted",
-        "collector/forward/forwarder.py",
+        "collector/forward/read_back.py",
         "+= [o for o, there in zip(part, held, strict=True) if there]\n",
         "+= part\n",
         "failing_network",
     ),
     PlantedBug(
         "the network's silence counts as a failure",
-        "collector/forward/forwarder.py",
+        "collector/forward/read_back.py",
         "+= [o for o, there in zip(part, held, strict=True) if there]\n",
         "+= []\n",
         "failing_network",

@@ -1,0 +1,76 @@
+"""Windows out to the network; live goes before backlog, and a request under way may end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from collector.forward.closing import Closing
+from collector.forward.read_back import ReadBack
+from collector.forward.sending import NetworkWaits, Results, Sender
+from collector.forward.window import Window
+from collector.sinks.base import Sink
+
+STOP_S = 5.0
+
+
+class Dispatch:
+    """Sends the windows of both lanes of one sink."""
+
+    def __init__(self, sink: Sink, sender: Sender, read_back: ReadBack, closing: Closing) -> None:
+        self._sink = sink
+        self._sender = sender
+        self._read_back = read_back
+        self._closing = closing
+        self._live_quiet = asyncio.Event()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins anew after a run was cancelled."""
+        self._stopping = False
+        self._live_quiet.set()
+
+    async def deliver(self, window: Window) -> None:
+        """Sends a window and closes it. Raises NetworkWaits when the rest has to wait."""
+        results = Results()
+        sending = asyncio.create_task(self._send(window, results))
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await self._end(sending)
+            for lost in results.unknown:
+                window.tasks[lost.frame.id].lost = not self._sink.capabilities.idempotent
+            self._closing.record(window, results)
+            raise
+        except NetworkWaits:
+            await self._settle(window, results)
+            raise
+        await self._settle(window, results)
+
+    async def _send(self, window: Window, results: Results) -> None:
+        try:
+            if window.lane == "live":
+                self._live_quiet.clear()
+            for group in self._sink.split(window.readings):
+                if window.lane == "backlog":
+                    await self._live_quiet.wait()
+                if self._stopping:
+                    return
+                await self._sender.send(group, results)
+        finally:
+            if window.lane == "live":
+                self._live_quiet.set()
+
+    async def _end(self, sending: asyncio.Task[None]) -> None:
+        """Lets the request under way end, for a little while; who cancels again waits no longer."""
+        self._stopping = True
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((sending,), timeout=STOP_S)
+        sending.cancel()
+        with suppress(NetworkWaits, asyncio.CancelledError):
+            await sending
+
+    async def _settle(self, window: Window, results: Results) -> None:
+        for lost in await self._read_back.look_for(results):
+            window.tasks[lost.frame.id].lost = True
+        self._closing.record(window, results)

@@ -1,0 +1,138 @@
+"""The next window of a lane: its frames taken, read, rendered, and claimed before they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from collector.archive.archive import StoredFrame
+from collector.clock import Clock
+from collector.forward.account import Account, Task
+from collector.forward.closing import Closing
+from collector.forward.frame_reader import FrameReader
+from collector.forward.selection import Policy, Selection
+from collector.forward.sending import Sender
+from collector.forward.window import Window
+from collector.forward.worklist import Cause, Lane, Worklist
+from collector.ranges import Ranges
+from collector.readings.observation import Channel, Observation
+from collector.readings.rendering import Rendered
+from collector.sinks.base import Sink
+from protocol.wire import T_DATA
+
+WINDOW_FRAMES = 512
+LIVE_BEHIND_FRAMES = 2_000
+
+
+class Provisioner:
+    """Makes the network know each channel before its first reading; once in a run."""
+
+    def __init__(self, sink: Sink, sender: Sender) -> None:
+        self._sink = sink
+        self._sender = sender
+        self._provisioned: set[Channel] = set()
+
+    def forget(self) -> None:
+        """Provisions all channels again."""
+        self._provisioned.clear()
+
+    async def provision(self, readings: Sequence[Observation]) -> None:
+        """Provisions channels that are new. Raises NetworkWaits when that fails."""
+        fresh = [
+            channel
+            for channel in dict.fromkeys(o.channel for o in readings)
+            if channel not in self._provisioned
+        ]
+        if fresh:
+            await self._sender.call(lambda: self._sink.provision(fresh))
+            self._provisioned.update(fresh)
+
+
+class Preparer:
+    """Prepares windows of at most `readings_max` and a frame; `wake_backlog` says it has work."""
+
+    def __init__(
+        self,
+        work: Worklist,
+        reader: FrameReader,
+        selection: Selection,
+        provisioner: Provisioner,
+        account: Account,
+        closing: Closing,
+        clock: Clock,
+        policy: Policy,
+        readings_max: int,
+        wake_backlog: Callable[[], None],
+    ) -> None:
+        self._work = work
+        self._reader = reader
+        self._selection = selection
+        self._provisioner = provisioner
+        self._account = account
+        self._closing = closing
+        self._clock = clock
+        self._policy = policy
+        self._readings_max = readings_max
+        self._wake_backlog = wake_backlog
+
+    async def next(self, lane: Lane) -> Window | None:
+        """Reads, renders and claims; None when the lane has nothing to send."""
+        while True:
+            self._work.arrived(await self._reader.newest_id())
+            if lane == "live" and self._work.catch_up(LIVE_BEHIND_FRAMES):
+                self._wake_backlog()
+            ids = self._work.take(lane, WINDOW_FRAMES, asyncio.get_running_loop().time())
+            if not ids:
+                return None
+            try:
+                window = self._render(lane, ids, await self._reader.read(ids))
+            except BaseException:
+                self._work.give_back(ids, lane)
+                raise
+            try:
+                if window.readings:
+                    await self._provisioner.provision(window.readings)
+                    window.batch = await self._account.claim(
+                        Ranges((frame, frame) for frame in window.tasks),
+                        self._clock.unix_ms(),
+                        urgent=lane == "backlog",
+                    )
+                    return window
+            except BaseException:
+                self._closing.close(window)
+                raise
+            self._closing.close(window)
+
+    def _render(self, lane: Lane, ids: Ranges, frames: Sequence[StoredFrame]) -> Window:
+        window = Window(lane)
+        empty = ids.copy()
+        now_ms = self._clock.unix_ms()
+        for frame in frames:
+            if len(window.readings) >= self._readings_max:
+                rest = Ranges(empty.overlap(frame.id, ids.last or 0))
+                self._work.give_back(rest, lane)
+                empty.remove(frame.id, ids.last)
+                break
+            if frame.type == T_DATA:
+                empty.remove(frame.id)
+                self._render_frame(window, frame, now_ms)
+        self._closing.finish(empty)
+        return window
+
+    def _render_frame(self, window: Window, frame: StoredFrame, now_ms: int) -> None:
+        rendered = self._reader.render(frame)
+        if isinstance(rendered, Cause):
+            self._work.hold(frame.id, rendered)
+        elif window.lane == "live" and self._is_old(rendered, now_ms):
+            self._work.defer(frame.id)
+            self._wake_backlog()
+        else:
+            settled = self._account.partial.get(frame.id, 0)
+            chosen = self._selection.choose(rendered, settled, now_ms)
+            window.tasks[frame.id] = Task(rendered, settled, len(chosen))
+            window.readings += chosen
+
+    def _is_old(self, rendered: Rendered, now_ms: int) -> bool:
+        if not rendered.observations or self._policy.fresh_s is not None:
+            return False
+        return now_ms - rendered.observations[-1].time_ms > self._policy.live_age_s * 1000
