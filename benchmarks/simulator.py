@@ -28,10 +28,13 @@ from firmware.node import Node
 from firmware.settings import Settings
 from hardware import boardfile
 from simulator import provision
+from simulator.buses import Bare, Buses
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles
 from simulator.fleet_node import Feed, PatientNode
-from simulator.hosted import Bare, Buses, HostedBoard, HostedHal, HostedNode
+from simulator.hosted import HostedNode
+from simulator.hosted_board import HostedBoard
+from simulator.hosted_hal import HostedHal
 from simulator.network import Network, SimulatedTransport
 from simulator.virtual_loop import VirtualClock, VirtualLoop, run
 from simulator.wiring import Wiring

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from simulator import bridge
-from simulator.hosted import Buses
+from simulator.buses import Buses
 
 STAT_IDLE = 1000
 STAT_CONNECTING = 1001

@@ -11,10 +11,14 @@ from uuid import UUID
 from firmware.node import Node
 from firmware.settings import Settings
 from simulator import provision
+from simulator.buses import Bare
 from simulator.faults.filesystem import MemoryFiles
 from simulator.fleet_node import Feed, PatientNode
-from simulator.hosted import Bare, HostedBoard, HostedHal, HostedNode, RealTime
+from simulator.hosted import HostedNode
+from simulator.hosted_board import HostedBoard
+from simulator.hosted_hal import HostedHal
 from simulator.mqtt_link import MqttLink
+from simulator.timers import RealTime
 
 REPORT_EVERY_S = 5.0
 SPREAD_S = 5.0

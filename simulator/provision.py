@@ -9,7 +9,7 @@ from uuid import UUID
 
 from firmware import identity
 from firmware.identity import Identity
-from simulator.hosted import MemoryNvs
+from simulator.hosted_board import MemoryNvs
 
 
 def identity_of(address: int, uuid: str, key: bytes, boot: int) -> Identity:

@@ -23,8 +23,9 @@ from types import TracebackType
 from typing import Any
 
 from simulator import bridge, vm
+from simulator.buses import Buses
 from simulator.chip import Chip, Ended
-from simulator.hosted import HARD_RESET, PWRON_RESET, Buses
+from simulator.hosted import HARD_RESET, PWRON_RESET
 from simulator.rom_loader import RomLoader
 from simulator.serial_line import SerialLine
 from simulator.vm_process import VmProcess

@@ -24,7 +24,9 @@ from protocol.wire import Q_MISSING, T_DATA
 from simulator import provision
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles
-from simulator.hosted import HostedBoard, HostedHal, HostedNode
+from simulator.hosted import HostedNode
+from simulator.hosted_board import HostedBoard
+from simulator.hosted_hal import HostedHal
 from simulator.network import Network, SimulatedTransport
 from simulator.recordings import Recording, RecordingError
 from simulator.replay_plan import NodePlan, RecordedSchedule, RecordedStimulus, make_plans

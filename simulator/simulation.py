@@ -22,13 +22,16 @@ from firmware.node import Node
 from firmware.settings import Settings
 from protocol.wire import T_DATA
 from simulator import provision, updates
+from simulator.buses import Bare, Buses
 from simulator.city import City, Heard, city_of
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles, Outcome, PowerCut
 from simulator.faults.hostile import Hostile
 from simulator.faults.plan import behaviour_of, network_faults
 from simulator.fleet_node import Feed, PatientNode
-from simulator.hosted import Bare, Buses, HostedBoard, HostedHal, HostedNode
+from simulator.hosted import HostedNode
+from simulator.hosted_board import HostedBoard
+from simulator.hosted_hal import HostedHal
 from simulator.network import Network, SimulatedTransport
 from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms, name_of
 from simulator.promises import broken_promises, frames_in

@@ -18,7 +18,8 @@ from firmware.node import Node
 from firmware.settings import Settings
 from hardware import bundle as technician
 from simulator.fleet_node import PatientNode
-from simulator.hosted import DEEPSLEEP_RESET, HostedHal
+from simulator.hosted import DEEPSLEEP_RESET
+from simulator.hosted_hal import HostedHal
 from simulator.oracle import Verdict
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from simulator.buses import Buses
 from simulator.chip import Chip, Ended, Sleeping
-from simulator.hosted import PWRON_RESET, WDT_RESET, Buses
+from simulator.hosted import PWRON_RESET, WDT_RESET
 from simulator.virtual_loop import VirtualLoop
 from simulator.vm_process import VmGone, VmProcess
 

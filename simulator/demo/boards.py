@@ -14,8 +14,11 @@ from firmware.settings import Settings
 from hardware import boardfile
 from simulator import provision, vm
 from simulator.files import FolderFiles
-from simulator.hosted import HostedBoard, HostedHal, HostedNode, RealTime
+from simulator.hosted import HostedNode
+from simulator.hosted_board import HostedBoard
+from simulator.hosted_hal import HostedHal
 from simulator.mqtt_link import MqttLink
+from simulator.timers import RealTime
 from simulator.vm_node import RealTimeVmNode
 from simulator.wiring import Wiring
 from simulator.world import Place, PlaceStimulus, Route, World

@@ -20,7 +20,9 @@ from simulator import provision
 from simulator.devices.base import Steady
 from simulator.devices.microphone import Microphone, Samples
 from simulator.faults.filesystem import MemoryFiles
-from simulator.hosted import HostedBoard, HostedHal, HostedNode
+from simulator.hosted import HostedNode
+from simulator.hosted_board import HostedBoard
+from simulator.hosted_hal import HostedHal
 from simulator.virtual_loop import VirtualLoop, run
 from simulator.vm import SHIMS
 from simulator.vm_node import RealTimeVmNode, SteppedVmNode

@@ -11,10 +11,13 @@ from collector.nodes import NodeInfo
 from firmware.node import Node
 from firmware.settings import Settings
 from simulator import provision
+from simulator.buses import Bare
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles
 from simulator.fleet_node import Feed, PatientNode
-from simulator.hosted import Bare, HostedBoard, HostedHal, HostedNode
+from simulator.hosted import HostedNode
+from simulator.hosted_board import HostedBoard
+from simulator.hosted_hal import HostedHal
 from simulator.network import Network, SimulatedTransport
 from simulator.virtual_loop import VirtualClock, VirtualLoop, run
 
