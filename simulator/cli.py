@@ -207,7 +207,8 @@ def run_command(
     from simulator.city import CityError
     from simulator.faults.plan import PlanError
     from simulator.scenario import ScenarioError
-    from simulator.simulation import Restless, RunOptions, simulate
+    from simulator.settling import Restless
+    from simulator.simulation import RunOptions, simulate
     from simulator.soak import drawn
 
     try:

@@ -3,9 +3,10 @@
 import pytest
 
 from firmware.power import Memory
+from simulator.faults.power import PowerCuts
 from simulator.hosted import HostedNode
 from simulator.oracle import Verdict
-from simulator.simulation import RunOptions, Simulation, simulate
+from simulator.simulation import RunOptions, simulate
 from simulator.soak import drawn
 from simulator.truth import Truth
 
@@ -24,17 +25,17 @@ def test_boards_that_sleep_lose_their_open_batch_at_most(seed: int) -> None:
 
 def test_power_fails_asleep_and_takes_rtc_memory_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asleep: list[int] = []
-    cut = Simulation._cut_now
+    cut = PowerCuts.cut
 
-    def noting(simulation: Simulation, node: HostedNode) -> None:
+    def noting(cuts: PowerCuts, node: HostedNode) -> None:
         was_asleep = node.asleep
-        cut(simulation, node)
+        cut(cuts, node)
         if was_asleep:
             asleep.append(node.address)
             assert not node.asleep
-            assert simulation.truth.latest[node.address].cut
+            assert cuts.truth.latest[node.address].cut
 
-    monkeypatch.setattr(Simulation, "_cut_now", noting)
+    monkeypatch.setattr(PowerCuts, "cut", noting)
     assert slept(1).findings == []
     assert asleep
 
