@@ -17,7 +17,7 @@ from simulator.simulation import RunOptions, simulate
 
 CORPUS = Path(__file__).parent / "scenarios" / "corpus.txt"
 FULL_TURN = 8
-RARE_ROUND = 4
+RARE_ROUND = 6
 PRINT_EVERY_S = 10.0
 FAILED_PRINT_MAX = 20
 
@@ -53,7 +53,7 @@ class Result:
 
 
 def wheel_of(scenarios: list[str]) -> list[str]:
-    """The scenarios in the order in which seeds run them: rare ones in one round of four."""
+    """The scenarios in the order in which seeds run them: rare ones in one round of six."""
     usual = [name for name in scenarios if not is_rare(name)]
     return scenarios + usual * (RARE_ROUND - 1)
 
