@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.collector_load import BOOT, PERIOD_MS, READINGS_PER_FRAME, ROWS, Fleet
-from collector.archive import archive, lookup, timeline
+from collector.archive import archive, knot_table, lookup
+from collector.archive.inline_writer import InlineWriter
 from collector.archive.reading_view import anchor_of
 from collector.archive.storage import Storage, open_storage
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import LIVE
-from collector.archive.writer import InlineWriter
 from collector.clock import SystemClock
 from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
@@ -79,7 +79,7 @@ def _date(storage: Storage, fleet: Fleet, start_ms: int) -> None:
 
     def write(connection: sqlite3.Connection) -> None:
         for node in fleet.nodes:
-            timeline.write(
+            knot_table.write(
                 connection,
                 [
                     (
@@ -116,7 +116,7 @@ def _read(path: Path, first_ms: int, last_ms: int) -> float:
 def _node_between(path: Path, node: int, first_ms: int, last_ms: int) -> int:
     """Decodes all frames of a node between two Unix times; returns how many readings it has."""
     reader = archive.open_reader(path)
-    dates = Timeline(partial(anchor_of, reader), partial(timeline.load, reader))
+    dates = Timeline(partial(anchor_of, reader), partial(knot_table.load, reader))
     anchor_ms = anchor_of(reader, node, BOOT)
     first = dates.uptime_at(node, BOOT, first_ms)
     last = dates.uptime_at(node, BOOT, last_ms)

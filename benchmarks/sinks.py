@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.archive import archive
-from collector.archive.writer import ThreadWriter
+from collector.archive.thread_writer import ThreadWriter
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of
 from collector.sinks import build_sink, config_class

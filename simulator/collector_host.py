@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.app import Collector
+from collector.archive.inline_writer import InlineWriter
 from collector.archive.storage import Storage, open_storage
-from collector.archive.writer import InlineWriter
 from collector.keys import KeyRing
 from collector.ledger.ledger import Alarm
 from collector.nodes import NodeInfo, NodeRegistry

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from collector.archive import archive, lookup, recovery, schema, timeline
+from collector.archive import archive, knot_table, lookup, recovery, schema
 from collector.archive.archive import StoredFrame
 from collector.archive.hour_index import HourIndex
 from collector.archive.timeline import Timeline
@@ -103,7 +103,7 @@ class ArchiveView:
         return None if known is None else known.anchor_ms
 
     def _knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
-        return timeline.load(self.connection, node, boot, first_hour, last_hour)
+        return knot_table.load(self.connection, node, boot, first_hour, last_hour)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import sqlite3
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from collector.archive import timeline
+from collector.archive import knot_table
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import Knot
 from collector.ledger import ledger_store
@@ -125,7 +125,7 @@ class _Dates:
         return known
 
     def _load(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
-        return timeline.load(self._connection, node, boot, first_hour, last_hour)
+        return knot_table.load(self._connection, node, boot, first_hour, last_hour)
 
 
 def anchor_of(connection: sqlite3.Connection, node: int, boot: int) -> int | None:

@@ -12,20 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from collector.archive import archive, hour_index, recovery, rollup, timeline
+from collector.archive import archive, hour_index, knot_table, recovery, rollup
 from collector.archive.hour_index import HourIndex
+from collector.archive.inline_writer import InlineWriter
+from collector.archive.thread_writer import ThreadWriter
 from collector.archive.timeline import Moved, Timeline
 from collector.archive.timeline_fit import Knot
 from collector.archive.upgrade import bring_up_to_date
 from collector.archive.witness import Witness
-from collector.archive.writer import (
-    Fatal,
-    InlineWriter,
-    ThreadWriter,
-    WriteFailed,
-    Writer,
-    end_process,
-)
+from collector.archive.writer import Fatal, WriteFailed, Writer, end_process
 from collector.clock import EARLIEST_UNIX_MS, Clock
 from collector.intake import quarantine
 from collector.intake.quarantine import Quarantine
@@ -69,7 +64,7 @@ class Storage:
         def write(connection: sqlite3.Connection) -> None:
             ledger_store.write(connection, taken)
             hour_index.write(connection, rows)
-            timeline.write(connection, knots)
+            knot_table.write(connection, knots)
             rollup.mark(connection, dirty, marked)
 
         try:
@@ -194,7 +189,7 @@ class _Near:
         return ledger_store.find_boot(self._current(), node, boot)
 
     def knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
-        return timeline.load(self._current(), node, boot, first_hour, last_hour)
+        return knot_table.load(self._current(), node, boot, first_hour, last_hour)
 
     def _current(self) -> sqlite3.Connection:
         return self.connection if self._writer is None else self._writer.connection

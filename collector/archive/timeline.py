@@ -5,42 +5,21 @@ synchronised) and from the CLOCK sections that boards with a clock send. They ar
 every time can be computed again, with a bound on its error.
 """
 
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from collector.archive.timeline_fit import DELAY_MAX_MS, LIVE, SOURCES, Fit, Knot, fit
+from collector.archive.boot_knots import HOUR_MS, RECENT_HOURS, BootKnots, LiveHour
+from collector.archive.knot_table import KnotRow
+from collector.archive.timeline_fit import LIVE, SOURCES, Fit, Knot, fit
 from collector.clock import EARLIEST_UNIX_MS
-
-HOUR_MS = 3_600_000
-RECENT_HOURS = 72
-"""Knots further away cannot move a time: a delay of 10 s is worth 56 h of drift at 50 ppm."""
 
 REACH_HOURS_MAX = 100_000
 """How far ahead the next knot is looked for: more than ten years."""
 
-LIVE_ERROR_MS = 1_000
-"""What a good network may add to the earliest LIVE of an hour, unnoticed."""
-
 BOOTS_MAX = 4_096
 BLOCKS_MAX = 2_048
 CLOCK_AHEAD_MAX_MS = 60_000
-_ENOUGH_LIVE = 8
-
-HOURS_EACH_MAX = 500
-
-_FIELDS = "uptime_ms, offset_ms, error_ms, source"
-# Hour by hour where they are few, for between one and the next lie the rows of all other nodes.
-_EACH_HOUR = (
-    "WITH RECURSIVE hours(number) AS"
-    " (SELECT ? UNION ALL SELECT number + 1 FROM hours WHERE number < ?)"
-    f" SELECT {_FIELDS} FROM hours CROSS JOIN knot ON hour = number AND node = ? AND boot = ?"
-)
-_ALL_HOURS = f"SELECT {_FIELDS} FROM knot WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?"
-
-KnotRow = tuple[int, int, int, int, int, int, int]
-"""(hour, node, boot, source, uptime_ms, offset_ms, error_ms), as in the table `knot`."""
 
 Moved = tuple[int, int, int, int, int]
 """(node, boot, first hour, last hour, old minus new time), by the boot's index hours."""
@@ -60,68 +39,6 @@ class Stamp(NamedTuple):
     source: str
 
 
-class _Hour:
-    """LIVE of one hour: the earliest, and enough to tell how late the others were."""
-
-    __slots__ = ("count", "hour", "offset_ms", "sum_ms", "uptime_ms")
-
-    def __init__(self, hour: int, uptime_ms: int, offset_ms: int) -> None:
-        self.hour = hour
-        self.uptime_ms = uptime_ms
-        self.offset_ms = offset_ms
-        self.count = 1
-        self.sum_ms = 0
-
-    def add(self, uptime_ms: int, offset_ms: int) -> None:
-        if offset_ms < self.offset_ms:
-            self.sum_ms += (self.offset_ms - offset_ms) * self.count
-            self.offset_ms = offset_ms
-            self.uptime_ms = uptime_ms
-        else:
-            self.sum_ms += offset_ms - self.offset_ms
-        self.count += 1
-
-    def knot(self) -> Knot:
-        """The error: few LIVE, or ones that came at odds, leave more doubt."""
-        if self.count < _ENOUGH_LIVE:
-            error_ms = DELAY_MAX_MS
-        else:
-            error_ms = min(DELAY_MAX_MS, LIVE_ERROR_MS + 2 * self.sum_ms // self.count)
-        return Knot(self.uptime_ms, self.offset_ms, error_ms, LIVE)
-
-
-class _Boot:
-    """Recent knots of one boot, by (hour, source), and what follows from them.
-
-    complete_from: the hour from which on no knot is in the archive alone; None while that is not
-    known. blocks: those of which there is a fit, or was one. former: the block and the fit that a
-    new knot has replaced last.
-    """
-
-    __slots__ = ("anchor_ms", "blocks", "complete_from", "former", "hour", "knots", "unwritten")
-
-    def __init__(self, anchor_ms: int, complete_from: int | None = None) -> None:
-        self.anchor_ms = anchor_ms
-        self.complete_from = complete_from
-        self.blocks: set[int] = set()
-        self.former: tuple[int, Fit] | None = None
-        self.knots: dict[tuple[int, int], Knot] = {}
-        self.unwritten: set[tuple[int, int]] = set()
-        self.hour: _Hour | None = None
-
-    def put(self, hour: int, knot: Knot) -> None:
-        self.knots[hour, knot.source] = knot
-        self.unwritten.add((hour, knot.source))
-
-    def trim(self) -> None:
-        oldest = max((hour for hour, _ in self.knots), default=0) - RECENT_HOURS
-        for key in [key for key in self.knots if key[0] < oldest]:
-            if key not in self.unwritten:
-                del self.knots[key]
-                if self.complete_from is not None and self.complete_from < oldest:
-                    self.complete_from = oldest
-
-
 class Timeline:
     """`anchor` gives a boot's fixed hour shift, `load` its stored knots between two hours.
 
@@ -137,7 +54,7 @@ class Timeline:
         self._earliest_ms = earliest_ms
         self._anchor = anchor or (lambda node, boot: None)
         self._load = load or (lambda node, boot, first_hour, last_hour: [])
-        self._boots: OrderedDict[tuple[int, int], _Boot] = OrderedDict()
+        self._boots: OrderedDict[tuple[int, int], BootKnots] = OrderedDict()
         self._blocks: OrderedDict[tuple[int, int, int], Fit] = OrderedDict()
         self._fresh: set[tuple[int, int]] = set()
         self.moved: set[Moved] = set()
@@ -152,16 +69,16 @@ class Timeline:
         offset_ms = received_ms - uptime_ms
         known = self._known(node, boot, offset_ms)
         undated = not known.knots
-        hour = (known.anchor_ms + uptime_ms) // HOUR_MS
+        hour = known.hour_of(uptime_ms)
         if known.hour is None or known.hour.hour != hour:
             stored = known.knots.get((hour, LIVE))
             if stored is None and known.hour is None:
                 stored = self._stored(node, boot, hour, LIVE)
             if stored is not None:
-                known.hour = _Hour(hour, stored.uptime_ms, stored.offset_ms)
+                known.hour = LiveHour(hour, stored.uptime_ms, stored.offset_ms)
                 known.hour.add(uptime_ms, offset_ms)
             else:
-                known.hour = _Hour(hour, uptime_ms, offset_ms)
+                known.hour = LiveHour(hour, uptime_ms, offset_ms)
         else:
             known.hour.add(uptime_ms, offset_ms)
         self._put(known, node, boot, hour, known.hour.knot())
@@ -185,7 +102,7 @@ class Timeline:
             self.refused += 1
             return
         known = self._known(node, boot, knot.offset_ms)
-        hour = (known.anchor_ms + knot.uptime_ms) // HOUR_MS
+        hour = known.hour_of(knot.uptime_ms)
         before = known.knots.get((hour, knot.source))
         if before is None:
             before = self._stored(node, boot, hour, knot.source)
@@ -195,9 +112,9 @@ class Timeline:
             if old is None or abs(unix_ms - old.unix_ms) > MOVED_MS:
                 self._note_move(node, boot, hour, knot.uptime_ms, old)
 
-    def _time_before(self, known: _Boot, node: int, boot: int, uptime_ms: int) -> Stamp | None:
+    def _time_before(self, known: BootKnots, node: int, boot: int, uptime_ms: int) -> Stamp | None:
         """What an uptime's time was when somebody last asked, or is if nobody has yet."""
-        block = self._block(known, uptime_ms)
+        block = known.block_of(uptime_ms)
         if (node, boot, block) in self._blocks or known.former is None or known.former[0] != block:
             return self.time_of(node, boot, uptime_ms)
         return _stamp(known.former[1], uptime_ms)
@@ -276,16 +193,12 @@ class Timeline:
                 known.trim()
         return rows
 
-    def _rows(self, node: int, boot: int, known: _Boot, *, closed_only: bool) -> list[KnotRow]:
-        current = known.hour.hour if known.hour is not None else None
-        rows: list[KnotRow] = []
-        for key in sorted(known.unwritten):
-            if closed_only and key == (current, LIVE):
-                continue
-            knot = known.knots[key]
-            rows.append((key[0], node, boot, key[1], *knot[:3]))
-            known.unwritten.discard(key)
-        return rows
+    @staticmethod
+    def _rows(node: int, boot: int, known: BootKnots, *, closed_only: bool) -> list[KnotRow]:
+        return [
+            (hour, node, boot, knot.source, *knot[:3])
+            for hour, knot in known.take_unwritten(closed_only=closed_only)
+        ]
 
     def give_back(self, rows: Iterable[KnotRow]) -> None:
         """Rows that could not be written are to be taken again."""
@@ -294,23 +207,23 @@ class Timeline:
             if known is not None and (hour, source) in known.knots:
                 known.unwritten.add((hour, source))
 
-    def _known(self, node: int, boot: int, offset_ms: int) -> _Boot:
+    def _known(self, node: int, boot: int, offset_ms: int) -> BootKnots:
         known = self._boot(node, boot)
         if known is None:
-            known = self._keep(node, boot, _Boot(offset_ms, 0))
+            known = self._keep(node, boot, BootKnots(offset_ms, 0))
         if not known.knots:
             self._fresh.add((node, boot))
         return known
 
-    def _boot(self, node: int, boot: int) -> _Boot | None:
+    def _boot(self, node: int, boot: int) -> BootKnots | None:
         known = self._boots.get((node, boot))
         if known is not None:
             self._boots.move_to_end((node, boot))
             return known
         anchor_ms = self._anchor(node, boot)
-        return None if anchor_ms is None else self._keep(node, boot, _Boot(anchor_ms))
+        return None if anchor_ms is None else self._keep(node, boot, BootKnots(anchor_ms))
 
-    def _keep(self, node: int, boot: int, known: _Boot) -> _Boot:
+    def _keep(self, node: int, boot: int, known: BootKnots) -> BootKnots:
         self._boots[node, boot] = known
         if len(self._boots) > BOOTS_MAX:
             for key, old in list(self._boots.items())[: BOOTS_MAX // 4]:
@@ -318,9 +231,9 @@ class Timeline:
                     del self._boots[key]
         return known
 
-    def _fit(self, known: _Boot, node: int, boot: int, uptime_ms: int) -> Fit:
+    def _fit(self, known: BootKnots, node: int, boot: int, uptime_ms: int) -> Fit:
         """The fit around an uptime: recent knots from memory, older ones from the archive."""
-        block = self._block(known, uptime_ms)
+        block = known.block_of(uptime_ms)
         key = node, boot, block
         found = self._blocks.get(key)
         if found is not None:
@@ -335,11 +248,11 @@ class Timeline:
             self._blocks.popitem(last=False)
         return found
 
-    def _knots_around(self, known: _Boot, node: int, boot: int, block: int) -> list[Knot]:
+    def _knots_around(self, known: BootKnots, node: int, boot: int, block: int) -> list[Knot]:
         """Knots of a block and its neighbours, and where there are none the next ones beyond."""
         first, last = (block - 1) * RECENT_HOURS, (block + 2) * RECENT_HOURS - 1
         found = self._between(known, node, boot, first, last)
-        hours = [self._hour(known, knot) for knot in found]
+        hours = [known.hour_of(knot.uptime_ms) for knot in found]
         begin = known.anchor_ms // HOUR_MS
         if not hours or min(hours) > block * RECENT_HOURS:
             reach = RECENT_HOURS
@@ -365,7 +278,7 @@ class Timeline:
         return found
 
     def _between(
-        self, known: _Boot, node: int, boot: int, first_hour: int, last_hour: int
+        self, known: BootKnots, node: int, boot: int, first_hour: int, last_hour: int
     ) -> list[Knot]:
         last_stored = last_hour
         if known.complete_from is not None:
@@ -373,19 +286,11 @@ class Timeline:
         stored: dict[tuple[int, int], Knot] = {}
         if first_hour <= last_stored:
             for knot in self._load(node, boot, first_hour, last_stored):
-                stored[self._hour(known, knot), knot.source] = knot
+                stored[known.hour_of(knot.uptime_ms), knot.source] = knot
         near = {k: knot for k, knot in known.knots.items() if first_hour <= k[0] <= last_hour}
         return list((stored | near).values())
 
-    @staticmethod
-    def _block(known: _Boot, uptime_ms: int) -> int:
-        return (known.anchor_ms + uptime_ms) // HOUR_MS // RECENT_HOURS
-
-    @staticmethod
-    def _hour(known: _Boot, knot: Knot) -> int:
-        return (known.anchor_ms + knot.uptime_ms) // HOUR_MS
-
-    def _put(self, known: _Boot, node: int, boot: int, hour: int, knot: Knot) -> None:
+    def _put(self, known: BootKnots, node: int, boot: int, hour: int, knot: Knot) -> None:
         """Keeps a knot and forgets the fits that it touches: up to its neighbours on both sides."""
         before = known.knots.get((hour, knot.source))
         if before == knot:
@@ -418,19 +323,3 @@ def _says_more(knot: Knot, before: Knot) -> bool:
     if knot.error_ms == before.error_ms:
         return abs(knot.offset_ms - before.offset_ms) > knot.error_ms
     return knot.error_ms < before.error_ms
-
-
-def write(connection: sqlite3.Connection, rows: Iterable[KnotRow]) -> None:
-    """Writes knots inside the writer's transaction; a better one of an hour replaces the other."""
-    connection.executemany("INSERT OR REPLACE INTO knot VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def load(
-    connection: sqlite3.Connection, node: int, boot: int, first_hour: int, last_hour: int
-) -> list[Knot]:
-    """Stored knots of a boot between two hours, both included."""
-    few = last_hour - first_hour < HOURS_EACH_MAX
-    rows = connection.execute(
-        _EACH_HOUR if few else _ALL_HOURS, (first_hour, last_hour, node, boot)
-    )
-    return [Knot(*row) for row in rows]

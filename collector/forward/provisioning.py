@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from collector.archive import archive
 from collector.archive.archive_view import NoArchive, open_view
-from collector.archive.writer import InlineWriter
+from collector.archive.inline_writer import InlineWriter
 from collector.forward.feeding import ArchiveIds, decode_samples, known_ids
 from collector.forward.mapping import provision
 from collector.readings.observation import Channel, PublicNode

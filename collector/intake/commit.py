@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector.archive import archive, recovery, timeline
+from collector.archive import archive, knot_table, recovery
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.hour_index import HourIndex
 from collector.archive.timeline import Timeline
@@ -62,7 +62,7 @@ class GroupCommit:
 
         def store(connection: sqlite3.Connection) -> int:
             last_id = archive.append_many(connection, [waiting.frame for waiting in group])
-            timeline.write(connection, knots)
+            knot_table.write(connection, knots)
             ledger_store.write_first_contacts(connection, contacts)
             if dated is not None:
                 archive.date_start(connection, start, dated)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from collector.archive.inline_writer import InlineWriter
 from collector.archive.storage import Storage, open_storage
-from collector.archive.writer import InlineWriter
 from collector.boards.downlink import Downlink
 from collector.intake.decision import Decision
 from collector.intake.intake import Intake, IntakeLimits

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from collector.archive.inline_writer import InlineWriter
 from collector.archive.storage import Storage, open_storage
-from collector.archive.writer import InlineWriter
 from collector.forward import delivery
 from collector.ledger.ledger_boot import Account
 from tests.collector import faulty_disk

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from collector.archive import archive
-from collector.archive.writer import InlineWriter, WriteFailed
+from collector.archive.inline_writer import InlineWriter
+from collector.archive.writer import WriteFailed
 from collector.forward import delivery
 from collector.forward.delivery import Count
 from collector.forward.forwarder import Forwarder

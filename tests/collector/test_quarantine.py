@@ -5,7 +5,7 @@ import os
 import random
 from pathlib import Path
 
-from collector.archive.writer import InlineWriter
+from collector.archive.inline_writer import InlineWriter
 from collector.intake import quarantine
 from collector.intake.quarantine import (
     BYTES_MAX,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.archive import knot_table
 from collector.archive import timeline as timelines
 from collector.archive.archive import open_archive
 from collector.archive.timeline import Timeline
@@ -365,7 +366,7 @@ def test_a_timeline_that_remembers_says_what_one_that_has_forgotten_reads(
 
     def load(*where: int) -> list[Knot]:
         asked.append(where[2])
-        return timelines.load(connection, *where)
+        return knot_table.load(connection, *where)
 
     running = Timeline(lambda node, boot: None, load)
     clock = Drifting(30, seed)
@@ -377,9 +378,9 @@ def test_a_timeline_that_remembers_says_what_one_that_has_forgotten_reads(
             running.observe_live(NODE, BOOT, uptime_ms, true_ms + randomness.randrange(20, 2_000))
             knot = Knot(uptime_ms, true_ms - uptime_ms, 60, TIME)
             running.observe_clock(NODE, BOOT, knot, true_ms)
-        timelines.write(connection, running.take_rows(closed_only=False))
+        knot_table.write(connection, running.take_rows(closed_only=False))
         if hour % 24 == 23:
-            forgetful = Timeline(running.anchor_ms, partial(timelines.load, connection))
+            forgetful = Timeline(running.anchor_ms, partial(knot_table.load, connection))
             for _ in range(20):
                 when_ms = randomness.randrange((hour + 30) * HOUR_MS)
                 expected = forgetful.time_of(NODE, BOOT, when_ms)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive.writer import InlineWriter, ThreadWriter, WriteFailed, is_sync_failure
+from collector.archive.inline_writer import InlineWriter
+from collector.archive.thread_writer import ThreadWriter
+from collector.archive.writer import WriteFailed, is_sync_failure
 
 
 def opener(path: Path) -> Callable[[], sqlite3.Connection]:

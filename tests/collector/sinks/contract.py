@@ -19,7 +19,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from collector.archive import archive
-from collector.archive.writer import InlineWriter, WriteFailed
+from collector.archive.inline_writer import InlineWriter
+from collector.archive.writer import WriteFailed
 from collector.forward import delivery
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of

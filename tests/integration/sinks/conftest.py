@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.archive import archive
-from collector.archive.writer import InlineWriter
+from collector.archive.inline_writer import InlineWriter
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of
 from collector.sinks.base import DeliverySettings, Sink

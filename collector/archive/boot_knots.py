@@ -1,0 +1,96 @@
+"""Recent observations of one boot's clock, as they are kept in memory."""
+
+from collector.archive.timeline_fit import DELAY_MAX_MS, LIVE, Fit, Knot
+
+HOUR_MS = 3_600_000
+RECENT_HOURS = 72
+"""Knots further away cannot move a time: a delay of 10 s is worth 56 h of drift at 50 ppm."""
+
+LIVE_ERROR_MS = 1_000
+"""What a good network may add to the earliest LIVE of an hour, unnoticed."""
+
+_ENOUGH_LIVE = 8
+
+
+class LiveHour:
+    """LIVE of one hour: the earliest, and enough to tell how late the others were."""
+
+    __slots__ = ("count", "hour", "offset_ms", "sum_ms", "uptime_ms")
+
+    def __init__(self, hour: int, uptime_ms: int, offset_ms: int) -> None:
+        self.hour = hour
+        self.uptime_ms = uptime_ms
+        self.offset_ms = offset_ms
+        self.count = 1
+        self.sum_ms = 0
+
+    def add(self, uptime_ms: int, offset_ms: int) -> None:
+        """Takes another LIVE of this hour in."""
+        if offset_ms < self.offset_ms:
+            self.sum_ms += (self.offset_ms - offset_ms) * self.count
+            self.offset_ms = offset_ms
+            self.uptime_ms = uptime_ms
+        else:
+            self.sum_ms += offset_ms - self.offset_ms
+        self.count += 1
+
+    def knot(self) -> Knot:
+        """The error: few LIVE, or ones that came at odds, leave more doubt."""
+        if self.count < _ENOUGH_LIVE:
+            error_ms = DELAY_MAX_MS
+        else:
+            error_ms = min(DELAY_MAX_MS, LIVE_ERROR_MS + 2 * self.sum_ms // self.count)
+        return Knot(self.uptime_ms, self.offset_ms, error_ms, LIVE)
+
+
+class BootKnots:
+    """Recent knots of one boot, by (hour, source); hours are Unix hours as the anchor gives them.
+
+    hour: what LIVE has said in the present one. unwritten: knots that the archive does not hold.
+    complete_from: the hour from which on no knot is in the archive alone; None while that is not
+    known. blocks: those of which there is a fit, or was one. former: the block and the fit that a
+    new knot has replaced last.
+    """
+
+    __slots__ = ("anchor_ms", "blocks", "complete_from", "former", "hour", "knots", "unwritten")
+
+    def __init__(self, anchor_ms: int, complete_from: int | None = None) -> None:
+        self.anchor_ms = anchor_ms
+        self.complete_from = complete_from
+        self.blocks: set[int] = set()
+        self.former: tuple[int, Fit] | None = None
+        self.knots: dict[tuple[int, int], Knot] = {}
+        self.unwritten: set[tuple[int, int]] = set()
+        self.hour: LiveHour | None = None
+
+    def hour_of(self, uptime_ms: int) -> int:
+        """The hour of an uptime."""
+        return (self.anchor_ms + uptime_ms) // HOUR_MS
+
+    def block_of(self, uptime_ms: int) -> int:
+        """The block of hours of an uptime: what one fit is for."""
+        return self.hour_of(uptime_ms) // RECENT_HOURS
+
+    def put(self, hour: int, knot: Knot) -> None:
+        """Keeps a knot; a better one of an hour replaces the other."""
+        self.knots[hour, knot.source] = knot
+        self.unwritten.add((hour, knot.source))
+
+    def take_unwritten(self, *, closed_only: bool) -> list[tuple[int, Knot]]:
+        """Knots that are to be written now, with their hours; the present hour may stay open."""
+        present = self.hour.hour if self.hour is not None else None
+        taken = []
+        for key in sorted(self.unwritten):
+            if not closed_only or key != (present, LIVE):
+                taken.append((key[0], self.knots[key]))
+                self.unwritten.discard(key)
+        return taken
+
+    def trim(self) -> None:
+        """Forgets old knots that the archive holds."""
+        oldest = max((hour for hour, _ in self.knots), default=0) - RECENT_HOURS
+        for key in [key for key in self.knots if key[0] < oldest]:
+            if key not in self.unwritten:
+                del self.knots[key]
+                if self.complete_from is not None and self.complete_from < oldest:
+                    self.complete_from = oldest
