@@ -3,9 +3,9 @@
 import ast
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from hardware.lean.program import SCOPES, Module, Program, aliases, bound_names, own_nodes
+from hardware.lean.program import Module, Program, Scopes, aliases, own_nodes
 
 Constant = int | float | str | bytes
 TEXT_MAX = 10  # a longer text would be kept anew by each module that names it
@@ -55,15 +55,26 @@ def _find_in(program: Program, module: Module) -> None:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
     )
     view = _View(program, module)
-    for node in module.tree.body:
-        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+    for name, expression in _bindings(module.tree):
+        if bound[name] > 1 or name in changed or name in view.imported:
             continue
-        name = node.targets[0].id
-        if len(node.targets) > 1 or bound[name] > 1 or name in changed or name in view.imported:
-            continue
-        value = view.value(node.value)
+        value = view.value(expression)
         if value is not None:
             found[name] = value
+
+
+def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Names bound at a module's top, alone or in a row of as many values."""
+    for node in tree.body:
+        if not isinstance(node, ast.Assign) or len(node.targets) > 1:
+            continue
+        targets, values = [node.targets[0]], [node.value]
+        if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+            targets, values = node.targets[0].elts, node.value.elts
+        if len(targets) == len(values):
+            for target, value in zip(targets, values, strict=True):
+                if isinstance(target, ast.Name):
+                    yield target.id, value
 
 
 class _View:
@@ -131,43 +142,26 @@ def _fits(value: object) -> bool:
     return type(value) in (int, float)
 
 
-class _Inline(ast.NodeTransformer):
+class _Inline(Scopes):
     def __init__(self, program: Program, module: Module) -> None:
+        super().__init__()
         self._view = _View(program, module)
-        self._scopes: list[tuple[bool, set[str]]] = []
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, SCOPES):
-            self._scopes.append((isinstance(node, ast.ClassDef), bound_names(node)))
-            super().visit(node)
-            self._scopes.pop()
-            return node
-        result: ast.AST = super().visit(node)
-        return result
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         return node.args[0] if is_const(node) else node
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if isinstance(node.ctx, ast.Load) and not self._shadowed(node.id):
+        if isinstance(node.ctx, ast.Load) and not self.shadowed(node.id):
             return _literal(self._view.named(node.id), node)
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         holder = node.value.id if isinstance(node.value, ast.Name) else ""
-        if isinstance(node.ctx, ast.Load) and holder and not self._shadowed(holder):
+        if isinstance(node.ctx, ast.Load) and holder and not self.shadowed(holder):
             return _literal(self._view.member(node), node)
         self.generic_visit(node)
         return node
-
-    def _shadowed(self, name: str) -> bool:
-        """Whether an inner scope binds a name; a class's names are not seen by its functions."""
-        inner = len(self._scopes) - 1
-        return any(
-            name in bound and (depth == inner or not is_class)
-            for depth, (is_class, bound) in enumerate(self._scopes)
-        )
 
 
 def _literal(value: object, node: ast.AST) -> ast.AST:

@@ -94,6 +94,30 @@ def own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
             waiting += list(ast.iter_child_nodes(node))
 
 
+class Scopes(ast.NodeTransformer):
+    """Follows the scopes around each node, so that an inner name is told from an outer one."""
+
+    def __init__(self) -> None:
+        self._scopes: list[tuple[bool, set[str]]] = []
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if not isinstance(node, SCOPES):
+            result: ast.AST = super().visit(node)
+            return result
+        self._scopes.append((isinstance(node, ast.ClassDef), bound_names(node)))
+        super().visit(node)
+        self._scopes.pop()
+        return node
+
+    def shadowed(self, name: str) -> bool:
+        """Whether an inner scope binds a name; a class's names are not seen by its functions."""
+        inner = len(self._scopes) - 1
+        return any(
+            name in bound and (depth == inner or not is_class)
+            for depth, (is_class, bound) in enumerate(self._scopes)
+        )
+
+
 def inner_nodes(scope: ast.AST) -> list[ast.AST]:
     """What of a scope's node belongs to the scope itself."""
     outer = set(map(id, outer_nodes(scope)))

@@ -95,20 +95,24 @@ class _Drop(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         target = node.targets[0]
-        if len(node.targets) > 1 or not isinstance(target, ast.Name) or not _pure(node.value):
+        targets = target.elts if isinstance(target, ast.Tuple) else [target]
+        names = [each.id for each in targets if isinstance(each, ast.Name)]
+        if len(node.targets) > 1 or len(names) < len(targets) or not _pure(node.value):
             return node
-        return self._unless_used(node, target.id)
+        return self._unless_used(node, *names)
 
-    def _unless_used(self, node: ast.stmt, name: str) -> ast.AST | None:
-        if (
-            id(node) not in self._top
-            or name in self._loaded
-            or (self._module.name, name) in self._users.members
-            or name in self._users.attributes
-        ):
+    def _unless_used(self, node: ast.stmt, *names: str) -> ast.AST | None:
+        if id(node) not in self._top or any(map(self._used, names)):
             return node
         self.gone += 1
         return None
+
+    def _used(self, name: str) -> bool:
+        return (
+            name in self._loaded
+            or (self._module.name, name) in self._users.members
+            or name in self._users.attributes
+        )
 
 
 def _pure(node: ast.expr) -> bool:
