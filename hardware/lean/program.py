@@ -53,6 +53,12 @@ class Program:
         return {module.name for module in self.modules.values()}
 
 
+def dotted(path: str) -> str:
+    """The name under which a source is imported."""
+    parts = path.removesuffix(".py").split("/")
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def bound_names(scope: ast.AST) -> set[str]:
     """Names that a function, lambda, comprehension or class body binds, but for its imports."""
     found: set[str] = set()
@@ -74,6 +80,11 @@ def parameters(function: ast.FunctionDef | ast.Lambda) -> list[ast.arg]:
     arguments = function.args
     listed = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return [*listed, *(extra for extra in (arguments.vararg, arguments.kwarg) if extra)]
+
+
+def is_viper(function: ast.FunctionDef) -> bool:
+    """Whether it becomes machine code, whose types are the names in annotations and casts."""
+    return any("viper" in ast.unparse(each) for each in function.decorator_list)
 
 
 SCOPES = (

@@ -2,7 +2,7 @@
 
 import ast
 
-from hardware.lean.program import parameters
+from hardware.lean.program import is_viper, parameters
 
 
 def parse(source: str) -> ast.Module:
@@ -44,8 +44,7 @@ class _Strip(ast.NodeTransformer):
         return ast.copy_location(ast.Assign([node.target], node.value), node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        # viper takes its types from the annotations.
-        if not any("viper" in ast.unparse(each) for each in node.decorator_list):
+        if not is_viper(node):
             node.returns = None
             for argument in parameters(node):
                 argument.annotation = None
