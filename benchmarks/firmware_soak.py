@@ -13,6 +13,7 @@ from typing import Any
 from hardware import boardfile, romfs
 from hardware.bundle import ENTRY
 from hardware.cross import ROOT, compile_files, compile_text, files_for
+from hardware.lean import Outside, lean
 from hardware.payload import at_root
 from simulator import vm
 from tests.firmware.pier import Pier
@@ -91,7 +92,10 @@ def start_in_place(home: Path, module: str = "soak") -> list[str | Path]:
     note = pack("<I", len(image)) + hashlib.sha256(image).digest()
     boot = home / "boot.py"
     boot.write_bytes(at_root("boot.py"))
-    return [DEVICE / "in_place.py", DEVICE / "mapped_boot.py", flash, note.hex(), boot, module]
+    mapped = home / "mapped_boot.py"
+    text = (DEVICE / mapped.name).read_text(encoding="utf-8")
+    mapped.write_text(lean({mapped.name: text}, Outside()).sources[mapped.name], encoding="utf-8")
+    return [DEVICE / "in_place.py", mapped, flash, note.hex(), boot, module]
 
 
 def run_on_vm(

@@ -12,7 +12,8 @@ from tests.protocol import wasm
 PARTS = {
     "builder": "import protocol.mac, protocol.builder",
     "encoder": "import protocol.samples",
-    "frame_buffer": "builder = protocol.builder.FrameBuilder(1024, protocol.mac.Mac(bytes(32)))",
+    "frame_buffer": "from protocol.builder import FrameBuilder\nfrom protocol.mac import Mac\n"
+    "builder = FrameBuilder(1024, Mac(bytes(32)))",
     "batch": "from protocol.samples import Batch, Channel\n"
     "batch = Batch([Channel(q) for q in (1, 2, 3, 16, 17, 18, 24, 32)], 12)",
     "downlink": "import protocol.frame, protocol.downlink, protocol.cobs",
@@ -30,7 +31,7 @@ MARK = (
 # all of it. What a part's names take of it is added by their number; not counted are names of
 # one byte that the WebAssembly port makes when it reads files.
 SETTLE = """import gc, micropython
-builder = batch = protocol = Batch = Channel = None
+builder = batch = protocol = Batch = Channel = FrameBuilder = Mac = None
 class Names:
  pass
 def settle():
@@ -46,8 +47,10 @@ def stage(folder: Path) -> Path:
     files = [path for path in cross.board_files() if path.parts[0] == "protocol"]
     cross.compile_files(files, folder, "x64")
     parts = [SETTLE]
+    program = cross.leaner()
     for code in ("pass", "pass", *PARTS.values()):
-        parts += [f"{code}\n", *MARK]
+        whole = program.client(code) if "from " in code else code
+        parts += [f"{whole}\n", *MARK]
     (folder / "heap.py").write_text("# ---\n".join(parts), encoding="utf-8")
     return folder
 
