@@ -19,9 +19,13 @@ _WORDS = """
 """
 
 
-def short_names(taken: Collection[str]) -> Iterator[str]:
-    """Names without those taken: first the words that cost nothing, then letters."""
-    yield from (word for word in _WORDS.split() if word not in taken)
+def short_names(taken: Collection[str], turned: bool = False) -> Iterator[str]:
+    """Names without those taken: first the words that cost nothing, then letters.
+
+    turned begins with the last word, so that two kinds of names seldom share one.
+    """
+    words = _WORDS.split()
+    yield from (word for word in (reversed(words) if turned else words) if word not in taken)
     for first in ("", *string.ascii_lowercase):
         for last in string.ascii_lowercase:
             if first + last not in taken and not keyword.iskeyword(first + last):

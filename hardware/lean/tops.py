@@ -101,7 +101,8 @@ def _short(
     loaded = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
     last_parts = {name.rpartition(".")[2] for name in modules}
     taken = (loaded | bound | inner | last_parts) - wanted
-    return dict(zip(sorted(wanted), islice(short_names(taken), len(wanted)), strict=True))
+    given = islice(short_names(taken, turned=True), len(wanted))
+    return dict(zip(sorted(wanted), given, strict=True))
 
 
 class _Uses:

@@ -1,9 +1,11 @@
 """The compile step: leaner sources mean the same, on the same lines."""
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 from hardware import cross
 from hardware.commands.bundle import bundle_command
 from hardware.lean import Outside, lean, read_back
+from hardware.lean.spare_words import short_names
 from tests.firmware.noise import mpy
 
 VmRun = Callable[..., subprocess.CompletedProcess[str]]
@@ -112,6 +115,10 @@ def made() -> dict[str, str]:
     return dict(lean(SOURCES, Outside(), ["firmware/start.py"]).sources)
 
 
+def tops(module: str) -> Mapping[str, str]:
+    return lean(SOURCES, Outside(), ["firmware/start.py"]).tops[module]
+
+
 def run(vm: VmRun, folder: Path, sources: dict[str, str]) -> str:
     for path, text in sources.items():
         target = folder / path
@@ -128,19 +135,32 @@ def test_the_meaning_stays(vm: VmRun, tmp_path: Path, made: dict[str, str]) -> N
 
 def test_constants_are_inlined_and_gone(made: dict[str, str]) -> None:
     assert "HIGH" not in made["firmware/user.py"] + made["firmware/numbers.py"]
-    assert "+= b * a.c + 48" in made["firmware/user.py"]
+    assert re.search(r"\+= \w+ \* \w+\.\w+ \+ 48\n", made["firmware/user.py"])
     assert "super().__init__(-3)" in made["firmware/user.py"]
     assert "const" not in made["firmware/numbers.py"]
 
 
 def test_what_may_change_or_is_long_stays(made: dict[str, str]) -> None:
-    assert "CHANGED = 1" in made["firmware/numbers.py"]
-    assert "a text that is too long" in made["firmware/numbers.py"]
-    assert "numbers.NAME" in made["firmware/user.py"]
+    changed, name = (tops("firmware.numbers")[long] for long in ("CHANGED", "NAME"))
+    assert f"{changed} = 1" in made["firmware/numbers.py"]
+    assert f"{name} = 'a text that is too long" in made["firmware/numbers.py"]
+    assert f"numbers.{name}" in made["firmware/user.py"]
 
 
 def test_an_inner_name_hides_a_constant(made: dict[str, str]) -> None:
-    assert "return BELOW" in made["firmware/user.py"]
+    assert "return -3" not in made["firmware/user.py"]
+
+
+def test_numbers_in_one_row_are_inlined_and_gone() -> None:
+    sources = {
+        "row.py": "ONE, TWO = 1, 2\nA, B = 3, len('ab')\n",
+        "main.py": "from row import ONE, TWO, A\nimport row\nprint(ONE + TWO, A, row.B)\n",
+    }
+    made = lean(sources, Outside(), ["main.py"]).sources
+    assert made["row.py"] == "ONE, TWO = (1, 2)\nA, B = (3, len('ab'))\n"
+    made = lean(sources, Outside()).sources
+    assert "ONE" not in made["row.py"]
+    assert made["main.py"].endswith("print(1 + 2, 3, row.B)\n")
 
 
 def test_what_nobody_uses_goes(made: dict[str, str]) -> None:
@@ -148,12 +168,104 @@ def test_what_nobody_uses_goes(made: dict[str, str]) -> None:
         assert gone not in made["firmware/user.py"]
 
 
-def test_private_names_become_letters_unless_a_text_spells_them(made: dict[str, str]) -> None:
+def test_private_names_become_short_unless_a_text_spells_them(made: dict[str, str]) -> None:
     user = made["firmware/user.py"]
     assert "_count" in user
     assert "_extra" not in user
     assert "_step" not in user
-    assert "def add(a, b, often=1)" in user
+    assert "def add(abs, all, often=1)" in user
+
+
+OWNER = """def taken():
+    return 1
+
+def spelled():
+    return 2
+
+def member():
+    return 3
+
+def free():
+    return 4
+
+class Fault(ValueError):
+    pass
+
+class Worse(Fault):
+    pass
+
+class Thing:
+    member = 5
+
+try:
+    free()
+except Worse as caught:
+    print(caught)
+"""
+CALLER = """from owner import free, Thing, Worse
+import owner as whole
+
+def call(thing, whole_=whole):
+    from owner import free as inner
+    print(getattr(whole_, "spelled")(), thing.taken(), whole.member())
+    print(free(), inner(), Thing.member)
+
+def shadow(whole):
+    return whole.hidden
+
+call(whole)
+"""
+
+
+def test_tops_become_short_where_only_the_program_reaches_them() -> None:
+    made = lean({"owner.py": OWNER, "caller.py": CALLER}, Outside())
+    short = made.tops["owner"]
+    assert set(short) == {"free", "Thing"}
+    for kept in ("def taken", "def spelled", "def member", "class Fault", "class Worse", "caught"):
+        assert kept in made.sources["owner.py"]
+    caller = made.sources["caller.py"]
+    assert f"from owner import {short['free']} as " in caller
+    assert f"from owner import {short['free']} as " in caller.partition("def ")[2]
+    assert "Thing" not in caller
+
+
+def test_the_meaning_of_short_tops_stays(vm: VmRun, tmp_path: Path) -> None:
+    sources = {"owner.py": OWNER, "caller.py": CALLER}
+    printed = []
+    for name, texts in (("a", sources), ("b", lean(sources, Outside()).sources)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for path, text in texts.items():
+            (folder / path).write_text(text)
+        done = vm(folder / "caller.py", path=[folder])
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert printed == ["2 1 3\n4 4 5\n"] * 2
+
+
+def test_spare_words_cost_a_board_nothing(vm: VmRun, tmp_path: Path) -> None:
+    words = list(islice(short_names(()), 75))
+    script = tmp_path / "words.py"
+    script.write_text(
+        "import micropython\nmicropython.qstr_info()\n"
+        f"def use(x):\n  {'; '.join('x.' + word for word in words)}\n"
+        "micropython.qstr_info()\n"
+    )
+    # What a source spells is kept when it is compiled, which is before it runs.
+    counts = [
+        int(line.split("n_qstr=")[1].split(",")[0]) for line in vm(script).stdout.splitlines()
+    ]
+    script.write_text("import micropython\nmicropython.qstr_info()\ndef use(x):\n  pass\n")
+    bare = int(vm(script).stdout.split("n_qstr=")[1].split(",")[0])
+    assert set(counts) == {bare}
+
+
+def test_what_a_board_compiles_itself_has_short_variables_and_its_own_tops() -> None:
+    boot = cross.root_sources()["boot.py"]
+    for kept in ("def pick(", "def choose(", "del pick, settle", "on_trial = False"):
+        assert kept in boot
+    for gone in ("record", "woken", "suffix", "DEEPSLEEP_RESET"):
+        assert gone not in boot
 
 
 def test_statements_keep_their_lines(made: dict[str, str]) -> None:
@@ -194,7 +306,7 @@ def test_tracebacks_are_read_back() -> None:
         for short, long in made.names["firmware/user.py"].items()
         if short.startswith("Counter.") and long == "_add"
     ).removeprefix("Counter.")
-    text = f'  File "firmware/user.py", line 28, in {letter}\nValueError: x'
+    text = f'  File "firmware.user", line 28, in {letter}\nValueError: x'
     assert "(_add)" in read_back(made.names, text)
     assert read_back({}, text) == text
 
