@@ -21,6 +21,7 @@ from tests.integration.certificates import Authority
 from tests.integration.conftest import Mosquitto
 
 DEVICE = ROOT / "tests" / "device"
+MOSQUITTO_PATH = "/usr/sbin:/usr/bin:/usr/local/sbin"
 SLICE_BYTES = 131_072  # as in hardware/images
 
 
@@ -49,7 +50,7 @@ def soak(
     in_place: boot.py mounts a slice of mapped flash, as on a board; else code is loaded. Raises
     RuntimeError when the node ends early.
     """
-    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    program = shutil.which("mosquitto", path=MOSQUITTO_PATH)
     if program is None:
         raise RuntimeError("mosquitto is not installed: apt install mosquitto")
     with tempfile.TemporaryDirectory() as folder:
