@@ -112,7 +112,9 @@ def main() -> None:
     measured = {name: on_the_vm(name) for name in PROFILES}
     for name, row in measured.items():
         print(f"{name}: {row['erases_per_day']} erases a day, {row['years']} years")
-    lines = soak(HEAP, SOAK_HOURS, 1 if SOAK_HOURS < 48 else 24, in_place=IN_PLACE)
+    every_hours = 1 if SOAK_HOURS < 48 else 24
+    timeout_s = 600 + 20 * SOAK_HOURS
+    lines = soak(HEAP, SOAK_HOURS, every_hours, in_place=IN_PLACE, timeout_s=timeout_s)
     for line in lines:
         print(line)
     heaps = [line["heap_bytes"] for line in lines]

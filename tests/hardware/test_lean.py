@@ -1,10 +1,13 @@
 """The compile step: leaner sources mean the same, on the same lines."""
 
+import ast
+import builtins
 import json
 import re
 import subprocess
+import symtable
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from click.testing import CliRunner
 
 from hardware import cross
 from hardware.commands.bundle import bundle_command
-from hardware.lean import Outside, lean, read_back
+from hardware.lean import Outside, dotted, lean, read_back
 from hardware.lean.spare_words import short_names
 from tests.firmware.noise import mpy
 
@@ -320,6 +323,44 @@ def test_every_statement_of_the_firmware_keeps_its_line() -> None:
             if line.strip().startswith(("def ", "class ", "return", "raise", "while ")):
                 word = line.split()[0].rstrip(":")
                 assert before[number].strip().startswith(word), (path, number, line)
+
+
+def test_every_name_of_the_leaner_firmware_is_bound() -> None:
+    sources = cross.leaner().sources
+    tables = {dotted(path): symtable.symtable(text, path, "exec") for path, text in sources.items()}
+    bound = {
+        name: {symbol.get_name() for symbol in table.get_symbols() if is_bound(symbol)}
+        for name, table in tables.items()
+    }
+    for name in tables:
+        bound.setdefault(name.rpartition(".")[0], set()).add(name.rpartition(".")[2])
+    for name, table in tables.items():
+        missing = globals_used(table) - bound[name] - set(dir(builtins)) - VIPER_TYPES
+        assert not missing, (name, missing)
+        for node in ast.walk(ast.parse(sources[path_of(name, sources)])):
+            if isinstance(node, ast.ImportFrom) and node.module in tables:
+                assert {alias.name for alias in node.names} <= bound[node.module], name
+
+
+VIPER_TYPES = {"ptr8", "ptr16", "ptr32", "uint"}
+
+
+def is_bound(symbol: symtable.Symbol) -> bool:
+    return symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+
+
+def globals_used(table: symtable.SymbolTable) -> set[str]:
+    """What a module and its functions take from the module's top or from the builtins."""
+    found = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_referenced() and (symbol.is_global() or table.get_type() == "module")
+    }
+    return found.union(*map(globals_used, table.get_children()))
+
+
+def path_of(name: str, paths: Iterable[str]) -> str:
+    return next(path for path in paths if dotted(path) == name)
 
 
 def test_a_bundle_comes_with_its_names(tmp_path: Path) -> None:
