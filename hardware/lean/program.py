@@ -20,11 +20,15 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Names that code beside the program uses: members of modules, attributes, keywords."""
+    """Names that code beside the program uses: members of modules, attributes, keywords.
+
+    shown are classes whose names people read, as they do those of exceptions, and their heirs'.
+    """
 
     members: frozenset[tuple[str, str]] = frozenset()
     attributes: frozenset[str] = frozenset()
     keywords: frozenset[str] = frozenset()
+    shown: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Outside":

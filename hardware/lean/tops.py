@@ -2,7 +2,7 @@
 
 What nobody can reach but by the program's own imports may be renamed. A name stays that code
 outside uses, that a text spells, that something uses as an attribute of an object that may be a
-module, or that an inner scope binds too. Exceptions stay, for people read their names.
+module, or that an inner scope binds too. Classes stay whose names people read, as of exceptions.
 """
 
 import ast
@@ -27,7 +27,7 @@ Tops = Mapping[str, Mapping[str, str]]  # module -> its name -> the short one
 def shorten_tops(program: Program, unchanged: Collection[str], spelled: Collection[str]) -> Tops:
     """Choose the short names; nothing is renamed yet."""
     uses = _Uses(program, unchanged)
-    kept = set(spelled) | uses.attributes | _exceptions(program)
+    kept = set(spelled) | uses.attributes | _shown(program)
     return {
         module.name: _short(module, uses.members, kept, program.named())
         for path, module in program.modules.items()
@@ -164,8 +164,8 @@ class _Reach(_Aliased):
         return self.generic_visit(node)
 
 
-def _exceptions(program: Program) -> set[str]:
-    found = {"Exception"}
+def _shown(program: Program) -> set[str]:
+    found = {"Exception", *program.outside.shown}
     classes = [
         (node.name, {ast.unparse(base).rpartition(".")[2] for base in node.bases})
         for module in program.modules.values()

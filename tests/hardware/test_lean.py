@@ -263,6 +263,13 @@ def test_spare_words_cost_a_board_nothing(vm: VmRun, tmp_path: Path) -> None:
     assert set(counts) == {bare}
 
 
+def test_people_read_the_names_of_sensors() -> None:
+    sources = cross.leaner().sources
+    assert "class Pms5003(Sensor):" in sources["firmware/sensors/pms5003.py"]
+    assert "class Meter:" in sources["firmware/noise/meter.py"]
+    assert "class Vitals:" in sources["firmware/power.py"]
+
+
 def test_what_a_board_compiles_itself_has_short_variables_and_its_own_tops() -> None:
     boot = cross.root_sources()["boot.py"]
     for kept in ("def pick(", "def choose(", "del pick, settle", "on_trial = False"):
