@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from hardware.lean import Lean, Outside, dotted, lean
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("xtensawin", "rv32imc")
 SIZE_MAX_BYTES = 120_000
+_CALL = re.compile(r"\w\.\w+\(")
 SENSORS = frozenset(("Sensor", "Meter", "Vitals"))  # a fault is told with its sensor's class
 # They start before a slot is chosen, as sources.
 NOT_COMPILED = ("firmware/boot.py", "firmware/main.py")
@@ -126,7 +128,7 @@ def _snippets(root: Path) -> Iterator[str]:
     for path in sorted((root / "hardware").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             text = node.value if isinstance(node, ast.Constant) else None
-            if isinstance(text, str) and "import " in text:
+            if isinstance(text, str) and ("import " in text or _CALL.search(text)):
                 yield text
 
 
