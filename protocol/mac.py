@@ -24,7 +24,8 @@ class Mac:
         inner.update(view)
         outer = sha256(self._outer)
         outer.update(inner.digest())
-        return outer.digest()
+        digest: bytes = outer.digest()
+        return digest
 
 
 def derive(key: bytes, label: bytes) -> bytes:
