@@ -1,7 +1,6 @@
 """A writer without threads, for virtual time and for tools."""
 
 import sqlite3
-import time
 from collections.abc import Callable
 
 from collector.archive.writer import (
@@ -9,12 +8,9 @@ from collector.archive.writer import (
     Open,
     Operation,
     T,
-    WriteFailed,
-    WriterCounters,
-    close_quietly,
+    WritingConnection,
     end_process,
     is_own_fault,
-    is_sync_failure,
 )
 
 
@@ -29,19 +25,14 @@ class InlineWriter:
         fatal: Fatal = end_process,
         after_commit: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
-        self.counters = WriterCounters()
-        self._open = open_connection
-        self._fatal = fatal
+        self._connection = WritingConnection(open_connection, fatal, connection)
+        self.counters = self._connection.counters
         self._after_commit = after_commit
-        self._connection: sqlite3.Connection | None = connection or open_connection()
 
     @property
     def connection(self) -> sqlite3.Connection:
         """The one connection, opened again after a failure."""
-        if self._connection is None:
-            self._connection = self._open()
-            self.counters.reopened += 1
-        return self._connection
+        return self._connection.get()
 
     async def write(self, operation: Operation[T], *, frames: int = 0, urgent: bool = False) -> T:
         """See Writer."""
@@ -65,10 +56,8 @@ class InlineWriter:
         except sqlite3.Error as error:
             if is_own_fault(error):
                 raise
-            raise self._failed(error) from error
-        self.counters.commits += 1
-        self.counters.frames += frames
-        self.counters.last_commit_ms = time.monotonic_ns() // 1_000_000
+            raise self._connection.failed(error) from error
+        self._connection.committed(frames)
         return result
 
     async def maintain(self, operation: Operation[T]) -> T:
@@ -76,7 +65,7 @@ class InlineWriter:
         try:
             return operation(self.connection)
         except sqlite3.Error as error:
-            raise self._failed(error) from error
+            raise self._connection.failed(error) from error
 
     async def read(self, operation: Operation[T]) -> T:
         """See Writer."""
@@ -84,16 +73,4 @@ class InlineWriter:
 
     async def close(self) -> None:
         """See Writer."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _failed(self, error: sqlite3.Error) -> WriteFailed:
-        if is_sync_failure(error):
-            self._fatal(error)
-        self.counters.failures += 1
-        self.counters.last_failure = str(error)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            close_quietly(connection)
-        return WriteFailed(str(error))
+        self._connection.close()

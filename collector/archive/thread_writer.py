@@ -20,11 +20,10 @@ from collector.archive.writer import (
     Operation,
     T,
     WriteFailed,
-    WriterCounters,
+    WritingConnection,
     close_quietly,
     end_process,
     is_own_fault,
-    is_sync_failure,
 )
 
 GROUP_INTERVAL_S = 1.0
@@ -102,16 +101,14 @@ class ThreadWriter:
         fatal: Fatal = end_process,
         after_commit: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
-        self.counters = WriterCounters()
-        self._open = open_connection
+        self._connection = WritingConnection(open_connection, fatal)
+        self.counters = self._connection.counters
         self._open_reader = open_reader
         self._interval_s = interval_s
         self._frames_max = frames_max
-        self._fatal = fatal
         self._after_commit = after_commit
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(WAITING_MAX)
-        self._connection: sqlite3.Connection | None = open_connection()
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="archive-reader")
         self._closed = False
@@ -176,8 +173,7 @@ class ThreadWriter:
                 ending = self._gather(group)
             if group.jobs:
                 self._commit(group)
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
 
     def _gather(self, group: _Group) -> bool:
         """Adds what arrives until the group is due; True when the writer is to end."""
@@ -198,21 +194,17 @@ class ThreadWriter:
     def _commit(self, group: _Group) -> None:
         failure: BaseException | None = None
         try:
-            if self._connection is None:
-                self._connection = self._open()
-                self.counters.reopened += 1
-            run_group(self._connection, [job for job in group.jobs if not job.alone])
+            connection = self._connection.get()
+            run_group(connection, [job for job in group.jobs if not job.alone])
             for job in group.jobs:
                 if job.alone:
-                    run_alone(self._connection, job)
+                    run_alone(connection, job)
         except sqlite3.Error as error:
-            failure = self._failed(error)
+            failure = self._connection.failed(error)
         except OSError as error:
-            failure = self._failed(sqlite3.OperationalError(str(error)))
+            failure = self._connection.failed(sqlite3.OperationalError(str(error)))
         else:
-            self.counters.commits += 1
-            self.counters.frames += group.frames
-            self.counters.last_commit_ms = time.monotonic_ns() // 1_000_000
+            self._connection.committed(group.frames)
         by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
         for job in group.jobs:
             by_loop.setdefault(job.loop, []).append(job)
@@ -222,26 +214,10 @@ class ThreadWriter:
             except RuntimeError:
                 continue  # that loop has ended; nobody waits there any more
         if failure is None and self._after_commit is not None:
-            self._checkpoint()
-
-    def _checkpoint(self) -> None:
-        assert self._connection is not None
-        assert self._after_commit is not None
-        try:
-            self._after_commit(self._connection)
-        except sqlite3.Error as error:
-            self._failed(error)
-
-    def _failed(self, error: sqlite3.Error) -> BaseException:
-        """Gives up the connection, with whatever it still had in its transaction."""
-        if is_sync_failure(error):
-            self._fatal(error)
-        self.counters.failures += 1
-        self.counters.last_failure = str(error)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            close_quietly(connection)
-        return WriteFailed(str(error))
+            try:
+                self._after_commit(self._connection.get())
+            except sqlite3.Error as error:
+                self._connection.failed(error)
 
 
 def _resolve(jobs: list[_Job], failure: BaseException | None) -> None:

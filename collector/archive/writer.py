@@ -6,6 +6,7 @@ holds its work.
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,6 +85,48 @@ class WriterCounters:
     reopened: int = 0
     last_commit_ms: int = 0
     last_failure: str = ""
+
+
+class WritingConnection:
+    """The one connection that writes: given up when the storage fails, and then opened again."""
+
+    def __init__(
+        self, open_connection: Open, fatal: Fatal, connection: sqlite3.Connection | None = None
+    ) -> None:
+        self.counters = WriterCounters()
+        self._open = open_connection
+        self._fatal = fatal
+        self._connection: sqlite3.Connection | None = connection or open_connection()
+
+    def get(self) -> sqlite3.Connection:
+        """The connection; sqlite3.Error when it cannot be opened again."""
+        if self._connection is None:
+            self._connection = self._open()
+            self.counters.reopened += 1
+        return self._connection
+
+    def committed(self, frames: int) -> None:
+        """Counts a commit."""
+        self.counters.commits += 1
+        self.counters.frames += frames
+        self.counters.last_commit_ms = time.monotonic_ns() // 1_000_000
+
+    def failed(self, error: sqlite3.Error) -> WriteFailed:
+        """Gives up the connection, with whatever it still had in its transaction."""
+        if is_sync_failure(error):
+            self._fatal(error)
+        self.counters.failures += 1
+        self.counters.last_failure = str(error)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            close_quietly(connection)
+        return WriteFailed(str(error))
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def close_quietly(connection: sqlite3.Connection) -> None:
