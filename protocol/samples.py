@@ -205,22 +205,17 @@ class Batch(Rows):
         """Write a column's codes; without a builder sum them up. The index of its first value."""
         coding = self._coding[column]
         k = self._rice[column]
-        if self._fields[_FIELDS * column + 3]:
-            return self._walk_vector(builder, column, 0 if builder and coding > _K_MAX else rows, k)
-        first = self._starts[column] + self._first
-        if not builder:
-            self._sum_scalar(first, rows)
-        elif coding <= _K_MAX:
-            self._write_scalar(builder, first, rows, k)
-        elif coding == _SPARSE:
-            self._write_sparse(builder, first, rows, k)
-        return first
-
-    def _walk_vector(self, builder: "FrameBuilder | None", column: int, rows: int, k: int) -> int:
-        """The same for a column with bands."""
-        values = self._values
         width = stride = self._fields[_FIELDS * column + 3]
-        first = self._starts[column] + self._first * stride
+        first = self._starts[column] + self._first * (width or 1)
+        if builder and coding == _CONSTANT:
+            return first
+        if not width:
+            if builder and coding != _SPARSE:
+                self._write_scalar(builder, first, rows, k)
+            else:
+                self._walk_scalar(builder, first, rows, k)
+            return first
+        values = self._values
         if column == self._column and self._part:
             first += self._band
             width = self._part
@@ -249,10 +244,13 @@ class Batch(Rows):
         self._total = total
         return first
 
-    def _sum_scalar(self, first: int, rows: int) -> None:
-        """Sum up the codes of a column without bands, whose values lie from first on."""
+    def _walk_scalar(self, builder: "FrameBuilder | None", first: int, rows: int, k: int) -> None:
+        """Write the steps of a column without bands, and the gaps between; or sum up its codes.
+
+        Its values lie from first on.
+        """
         values = self._values
-        total = steps = 0
+        total = steps = gap = 0
         left = values[first]
         for index in range(first + 1, first + rows):
             rise = values[index]
@@ -263,8 +261,15 @@ class Batch(Rows):
                     # Modulo 2**32, as signed.
                     code = (code + 0x80000000) % 0x100000000 - 0x80000000
                 code = code << 1 if code > 0 else (-code << 1) - 1
-                steps += 1
-                total += code if code < _CODE_CAP else _CODE_CAP
+                if builder:
+                    self._put(builder, gap, _GAP_K)
+                    self._put(builder, code - 1, k)
+                    gap = 0
+                else:
+                    steps += 1
+                    total += code if code < _CODE_CAP else _CODE_CAP
+            else:
+                gap += 1
         self._width = 1
         self._steps = steps
         self._total = total
@@ -309,25 +314,6 @@ class Batch(Rows):
         builder.pos = at
         self._bits = bits
         self._pending = pending
-
-    def _write_sparse(self, builder: FrameBuilder, first: int, rows: int, k: int) -> None:
-        """Write the steps of a column without bands, and how far they are apart."""
-        values = self._values
-        gap = 0
-        left = values[first]
-        for index in range(first + 1, first + rows):
-            rise = values[index]
-            code = rise - left
-            if code:
-                left = rise
-                if code > _SMALL or code < -_SMALL:
-                    # Modulo 2**32, as signed.
-                    code = (code + 0x80000000) % 0x100000000 - 0x80000000
-                self._put(builder, gap, _GAP_K)
-                self._put(builder, (code << 1) - 1 if code > 0 else (-code << 1) - 2, k)
-                gap = 0
-            else:
-                gap += 1
 
     def _put(self, builder: FrameBuilder, code: int, k: int) -> None:
         """Write one Rice code; up to 7 bits stay pending."""
