@@ -2,10 +2,15 @@
 
 from hashlib import sha256
 
+from protocol import const
+
 UP = b"up"
 DOWN = b"dn"
 CLAIM = b"claim"
-_BLOCK = 64
+_BLOCK = const(64)
+_INNER = const(0x36)
+# The outer pad is kept nowhere: a board has less room than time.
+_INNER_TO_OUTER = const(0x36 ^ 0x5C)
 
 
 class Mac:
@@ -15,14 +20,13 @@ class Mac:
         if len(key) > _BLOCK:
             key = sha256(key).digest()
         key += bytes(_BLOCK - len(key))
-        self._inner = bytes([byte ^ 0x36 for byte in key])
-        self._outer = bytes([byte ^ 0x5C for byte in key])
+        self._inner = bytes([byte ^ _INNER for byte in key])
 
     def tag(self, view: "bytes | bytearray | memoryview") -> bytes:
         """HMAC-SHA256 of view, 32 B; a frame's trailer is its first 8."""
         inner = sha256(self._inner)
         inner.update(view)
-        outer = sha256(self._outer)
+        outer = sha256(bytes([byte ^ _INNER_TO_OUTER for byte in self._inner]))
         outer.update(inner.digest())
         digest: bytes = outer.digest()
         return digest
