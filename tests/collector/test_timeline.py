@@ -9,6 +9,7 @@ import pytest
 from collector.archive import knot_table
 from collector.archive import timeline as timelines
 from collector.archive.archive import open_archive
+from collector.archive.recovery import observe_clocks
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import (
     GPS,
@@ -23,7 +24,7 @@ from collector.archive.timeline_fit import (
     fit,
 )
 from protocol import wire
-from protocol.compose import clock_section
+from protocol.compose import clock_section, compose
 from protocol.sections import ClockSet
 from tests.collector.core import BOOT, NODE, START_MS, Bench, Board
 
@@ -389,3 +390,14 @@ def test_a_timeline_that_remembers_says_what_one_that_has_forgotten_reads(
     running.observe_live(NODE, BOOT, 290 * HOUR_MS, START_MS + 290 * HOUR_MS)
     assert running.time_of(NODE, BOOT, 290 * HOUR_MS) is not None
     assert len(asked) <= 1
+
+
+def test_no_clock_is_believed_of_a_frame_that_must_stay_undecoded() -> None:
+    clock = clock_section(ClockSet(60_000, START_MS, 120, wire.CLOCK_GPS))
+    damaged = (wire.S_SAMPLES, bytes(9))
+    foreign = (0xBF, b"of a later version")
+    for sections, dated in (([clock, damaged], False), ([clock, foreign], False), ([clock], True)):
+        raw = compose(wire.T_DATA, NODE, BOOT, 1, sections, bytes(32))
+        timeline = Timeline()
+        observe_clocks(timeline, NODE, BOOT, raw, START_MS)
+        assert (timeline.time_of(NODE, BOOT, 60_000) is not None) is dated

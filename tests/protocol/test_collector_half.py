@@ -3,7 +3,7 @@
 import pytest
 
 from protocol import compose, wire
-from protocol.decoder import decode, open_frame
+from protocol.decoder import Samples, decode, open_frame
 from protocol.explain import explain
 from protocol.mac import UP, derive
 from protocol.reading import readings
@@ -74,6 +74,14 @@ def test_a_frame_names_its_sections() -> None:
     empty = frames["DATA without sections"]
     assert empty.text is None
     assert empty.state is empty.info is empty.ack is empty.time is empty.update is None
+
+
+def test_without_samples_a_frame_has_all_its_other_sections() -> None:
+    for _, raw, _ in all_frames():
+        whole, rest = decode(raw), decode(raw, with_samples=False)
+        assert rest.samples == ()
+        others = tuple(part for part in whole.sections if not isinstance(part, Samples))
+        assert rest.sections == others
 
 
 def test_decode_does_not_claim_what_it_did_not_check() -> None:

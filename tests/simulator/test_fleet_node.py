@@ -14,7 +14,7 @@ from simulator import provision
 from simulator.buses import Bare
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles
-from simulator.fleet_node import Feed, PatientNode
+from simulator.fleet_node import FEED_CHANNELS, Feed, PatientNode, feed_columns, feed_values
 from simulator.hosted import HostedNode
 from simulator.hosted_board import HostedBoard
 from simulator.hosted_hal import HostedHal
@@ -116,3 +116,13 @@ def test_a_patient_node_sends_what_any_other_sends(
     assert [frame for _, _, frame in patient] == [frame for _, _, frame in usual]
     assert max(abs(a[0] - b[0]) for a, b in zip(patient, usual, strict=True)) <= 1
     assert seldom < often
+
+
+def test_a_stretch_of_a_feed_is_its_instants_side_by_side() -> None:
+    random = Random(3)
+    for _ in range(50):
+        seed, first = random.randrange(2_000), random.randrange(100_000)
+        count = random.randrange(1, 256)
+        rows = [feed_values(seed, first + index) for index in range(count)]
+        columns = [[row[column] for row in rows] for column in range(len(FEED_CHANNELS))]
+        assert [list(column) for column in feed_columns(seed, first, count)] == columns
