@@ -19,7 +19,7 @@ from simulator.world import DAY_MS, HOUR_MS, MINUTE_MS, Event, Place, PlaceStimu
 MONDAY_MS = 1_769_990_400_000
 FOUND_MAX = 5_000
 AIR_WINDOW_MS = range(-12_000, 3_001, 3_000)
-SOUND_WINDOW_MS = range(-12_000, 3_001, 1_000)
+SOUND_WINDOW_MS = range(-12_000, 3_001, 250)
 """Around an instant: between these moments a sensor may have looked, or heard."""
 
 KINDS = ("fireworks", "fog", "inversion", "rain", "roadworks", "siren")

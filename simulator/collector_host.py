@@ -39,7 +39,8 @@ class CollectorPlan:
     """What a collector is made of, each time that it starts.
 
     durable False leaves out what only a power cut of the machine would need. earliest_ms is the
-    earliest date that the collector believes.
+    earliest date that the collector believes. on_started is told of each collector before its
+    forwarders begin.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class CollectorPlan:
     earliest_ms: int = 0
     commit_interval_s: float = 1.0
     free_bytes: Callable[[], int | None] | None = None
+    on_started: Callable[[Collector], None] = lambda collector: None
 
 
 class CollectorHost:
@@ -64,6 +66,7 @@ class CollectorHost:
         self.past_alarms: list[Alarm] = []
         self.starts = 0
         self._task: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._transports: Sequence[Transport] = ()
         plan.folder.mkdir(parents=True, exist_ok=True)
 
@@ -128,6 +131,7 @@ class CollectorHost:
             chance=random.Random(f"{plan.seed}/{self.starts}"),
         )
         self._task = asyncio.create_task(self.collector.run())
+        self._telling = asyncio.create_task(self._tell(self.collector))
 
     def crash(self) -> None:
         """End as by SIGKILL: nothing more is written, what was not committed is gone."""
@@ -173,7 +177,14 @@ class CollectorHost:
             leftover.unlink()
         shutil.copyfile(folder / "archive.db", self.archive)
 
+    async def _tell(self, collector: Collector) -> None:
+        """Forwarders are there, and have not begun yet."""
+        await collector.started.wait()
+        self.plan.on_started(collector)
+
     def _forget(self) -> None:
         assert self.collector is not None
+        if self._telling is not None:
+            self._telling.cancel()
         self.past_alarms = (self.past_alarms + self.collector.alarms)[-ALARMS_MAX:]
         self.collector = None

@@ -13,6 +13,8 @@ from simulator.virtual_loop import VirtualLoop
 
 SETTLE_MAX_S = 4 * 3600.0
 SETTLE_STEP_S = 60.0
+SLEEPING_STEP_S = 7.3
+"""No multiple of an interval, so that no look always meets the same board awake."""
 AFTER_MENDING_S = 200
 UPLINK_REST_MS = 30_000
 REST_CHECK_S = 60
@@ -72,11 +74,11 @@ class Settling:
             await self._pass(3 * self._report_s)
         else:
             self._fall_quiet()
-        calm_steps = 3 if self._report_s is None else 1
+        step_s, calm_steps = (SETTLE_STEP_S, 3) if self._report_s is None else (SLEEPING_STEP_S, 1)
         end_s = self._loop.time() + SETTLE_MAX_S
         calm = 0
         while self._loop.time() < end_s and calm < calm_steps:
-            await self._pass(SETTLE_STEP_S)
+            await self._pass(step_s)
             self._host.check()
             calm = calm + 1 if self._is_calm() else 0
 

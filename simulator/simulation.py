@@ -24,6 +24,7 @@ from simulator.network import Network, SimulatedTransport
 from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms, name_of
 from simulator.scenario import Scenario
 from simulator.settling import Settling, pass_time
+from simulator.statements import Statements
 from simulator.truth import Truth
 from simulator.updates import MARK, Updates
 from simulator.upstream_model import ModelSink, Upstream
@@ -89,6 +90,7 @@ class Simulation:
         ]
         self.truth = Truth()
         self.allowed = Allowed(duplicates=bool(scenario.sink.get("idempotent", False)))
+        self.statements = Statements()
         self.upstream = Upstream(Random(f"upstream {options.seed}"))
         self.oracle = Oracle(self.truth, self.upstream, self.allowed)
         self.instants = Instants(setting(scenario, "sample_interval_s") * 1000)
@@ -156,6 +158,7 @@ class Simulation:
             make_sinks=lambda: {"model": ModelSink("model", self.upstream, reads_back=reads_back)},
             seed=self.seed,
             free_bytes=lambda: 0 if self.collector_faults.disk_full else None,
+            on_started=self.statements.watch,
         )
 
     @property
@@ -169,7 +172,8 @@ class Simulation:
             return 0
         uptime_ms = observation.time_ms - boot.began_unix_ms
         stamp = self.host.storage.timeline.time_of(frame.node, frame.boot, uptime_ms)
-        return stamp.error_ms if stamp else 0
+        frozen_ms = self.statements.error_ms((frame.node, frame.boot, frame.seq))
+        return max(frozen_ms, stamp.error_ms if stamp else 0)
 
     def _plan(self) -> None:
         """Schedule what goes wrong; the order decides which fault draws which number."""

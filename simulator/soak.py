@@ -87,11 +87,15 @@ def perform(job: Job) -> Result:
 
 
 def corpus() -> list[Job]:
-    """Runs that once failed and must never fail again: SCENARIO SEED on a line."""
+    """Runs that once failed and must never fail again: SCENARIO SEED [HOURS] on a line."""
     if not CORPUS.exists():
         return []
     lines = (line.split("#")[0].split() for line in CORPUS.read_text("utf-8").splitlines())
-    return [Job(words[0], int(words[1])) for words in lines if len(words) == 2]
+    return [
+        Job(words[0], int(words[1]), float(words[2]) if len(words) > 2 else None)
+        for words in lines
+        if len(words) >= 2
+    ]
 
 
 def results(jobs: list[Job], processes: int) -> Iterator[Result]:
