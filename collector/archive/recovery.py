@@ -32,7 +32,8 @@ def take_back(ledger: Ledger, hours: HourIndex, timeline: Timeline, rows: Iterab
     frames = 0
     for frame_id, node, boot, seq, state, received, first_ms, last_ms, raw in rows:
         known = ledger.replay(frame_id, node, boot, seq, state == CONFLICT, last_ms, raw)
-        observe_clocks(timeline, node, boot, raw, received)
+        seen = outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES])
+        observe_clocks(timeline, node, boot, seen.clocks, received)
         anchor_ms = known.anchor_ms
         if anchor_ms is None:
             anchor_ms = choose_anchor(known, timeline, received, last_ms)
@@ -54,14 +55,15 @@ def choose_anchor(boot: BootLedger, timeline: Timeline, received: int, last_ms: 
     return anchor_ms
 
 
-def observe_clocks(timeline: Timeline, node: int, boot: int, raw: bytes, received: int) -> None:
-    """Gives the timeline what a stored frame says of its board's clock."""
-    seen = outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES])
-    for data in seen.clocks if seen.decodable else ():
-        try:
-            clock = parse_clock(data)
-        except FrameError:
-            return
+def observe_clocks(
+    timeline: Timeline, node: int, boot: int, sections: Iterable[bytes], received: int
+) -> None:
+    """Gives the timeline what a stored frame's CLOCK sections say; nothing if one is damaged."""
+    try:
+        clocks = [parse_clock(data) for data in sections]
+    except FrameError:
+        return
+    for clock in clocks:
         if clock.source in SOURCES and clock.source != LIVE:
             offset_ms = clock.unix_ms - clock.uptime_ms
             knot = Knot(clock.uptime_ms, offset_ms, clock.error_ms, clock.source)

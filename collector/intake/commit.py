@@ -30,7 +30,7 @@ class Waiting:
 
     frame: StoredFrame
     boot: BootLedger
-    has_clock: bool
+    clocks: tuple[bytes, ...]
     source: Source
 
 
@@ -105,9 +105,9 @@ class GroupCommit:
                 boot.commit_conflict(frame.seq, tag)
             else:
                 boot.commit(frame.seq, tag, frame.last_ms)
-            if waiting.has_clock:
+            if waiting.clocks:
                 recovery.observe_clocks(
-                    self._timeline, frame.node, frame.boot, frame.raw, frame.received_ms
+                    self._timeline, frame.node, frame.boot, waiting.clocks, frame.received_ms
                 )
             anchor_ms = boot.anchor_ms
             if anchor_ms is None:

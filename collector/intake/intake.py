@@ -231,7 +231,7 @@ class Intake:
             boot.waiting_conflicts.add((head.seq, tag))
         else:
             boot.wait(head.seq, tag)
-        self._waiting.append(Waiting(frame, boot, seen.has_clock, source))
+        self._waiting.append(Waiting(frame, boot, seen.clocks, source))
         if len(self._waiting) >= self.limits.group_frames:
             self._full.set()
         self._wake.set()

@@ -18,7 +18,7 @@ _TIME_RESIDUAL = 0
 class Outline(NamedTuple):
     """Uptimes of a frame's first and last sample (0, 0 without any), and what sections it has.
 
-    clocks holds the content of each CLOCK section.
+    clocks holds the content of each CLOCK section, none of a frame that must stay undecoded.
     """
 
     first_ms: int
@@ -26,11 +26,6 @@ class Outline(NamedTuple):
     decodable: bool
     irregular: bool
     clocks: tuple[bytes, ...]
-
-    @property
-    def has_clock(self) -> bool:
-        """Whether the frame says what its board's clock is."""
-        return bool(self.clocks)
 
 
 _UNDECODABLE = Outline(0, 0, False, False, ())
@@ -66,7 +61,7 @@ def outline(body: bytes | memoryview) -> Outline:
         elif tag & _CRITICAL and tag not in _KNOWN_CRITICAL:
             decodable = False
         position += length
-    return Outline(first_ms, last_ms, decodable, irregular, tuple(clocks))
+    return Outline(first_ms, last_ms, decodable, irregular, tuple(clocks) if decodable else ())
 
 
 def _samples(body: bytes | memoryview, start: int, end: int) -> tuple[int, int, bool] | None:
@@ -100,7 +95,7 @@ def exact(raw: bytes, seen: Outline) -> Outline:
     try:
         times = [samples.times_ms for samples in decode(raw).samples]
     except FrameError:
-        return seen._replace(decodable=False)
+        return seen._replace(decodable=False, clocks=())
     return seen._replace(
         first_ms=min(part[0] for part in times), last_ms=max(part[-1] for part in times)
     )

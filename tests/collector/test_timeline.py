@@ -23,6 +23,7 @@ from collector.archive.timeline_fit import (
     drift_ms,
     fit,
 )
+from collector.intake.outline import outline
 from protocol import wire
 from protocol.compose import clock_section, compose
 from protocol.sections import ClockSet
@@ -399,5 +400,6 @@ def test_no_clock_is_believed_of_a_frame_that_must_stay_undecoded() -> None:
     for sections, dated in (([clock, damaged], False), ([clock, foreign], False), ([clock], True)):
         raw = compose(wire.T_DATA, NODE, BOOT, 1, sections, bytes(32))
         timeline = Timeline()
-        observe_clocks(timeline, NODE, BOOT, raw, START_MS)
+        seen = outline(raw[wire.HEADER : -wire.TAG_BYTES])
+        observe_clocks(timeline, NODE, BOOT, seen.clocks, START_MS)
         assert (timeline.time_of(NODE, BOOT, 60_000) is not None) is dated
