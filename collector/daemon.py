@@ -28,6 +28,7 @@ EXIT_FAILED = 1
 EXIT_CONFIG = 78
 HEARTBEAT_KEY = "heartbeat"
 BEATS_PER_WATCHDOG = 3
+READY_WITHIN_S = 10.0
 
 
 def run_daemon(config: Config) -> int:
@@ -96,7 +97,8 @@ async def _run(config: Config) -> int:
 async def _serve_manager(collector: Collector) -> None:
     """Tells the service manager that we are ready, and that commits go on happening."""
     await collector.started.wait()
-    notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=receiving")
+    ready = partial(notify, within_s=READY_WITHIN_S)
+    await asyncio.to_thread(ready, "READY=1", f"MAINPID={os.getpid()}", "STATUS=receiving")
     interval_s = watchdog_interval_s()
     if interval_s is None:
         return

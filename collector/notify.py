@@ -7,14 +7,15 @@ import os
 import socket
 
 
-def notify(*lines: str) -> bool:
-    """Sends lines such as READY=1; True when somebody listens."""
+def notify(*lines: str, within_s: float = 0) -> bool:
+    """Sends lines such as READY=1; False when nobody listens or has room for them `within_s`."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.settimeout(within_s)
         try:
             channel.sendto("\n".join(lines).encode(), address)
         except OSError:
