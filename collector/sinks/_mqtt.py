@@ -24,6 +24,7 @@ from collector.sinks.base import (
 )
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
+from collector.transports.prompt_loop import watch_promptly
 
 AT_ONCE = 100
 DENIED_CODES = frozenset((4, 5, 134, 135))
@@ -141,6 +142,20 @@ class MqttClient:
     async def _open(self) -> aiomqtt.Client:
         if self._client is not None:
             return self._client
+        client = self._made()
+        try:
+            await client.__aenter__()
+        except aiomqtt.MqttCodeError as error:
+            code = getattr(error.rc, "value", error.rc)
+            if code in DENIED_CODES:
+                raise AccessDenied("the broker refuses user or password") from None
+            raise NotSent(f"the broker refuses the connection: code {code}") from None
+        except (aiomqtt.MqttError, TimeoutError, OSError) as error:
+            raise NotSent(f"cannot connect: {type(error).__name__}") from None
+        self._client = client
+        return client
+
+    def _made(self) -> aiomqtt.Client:
         given = self._settings
         client = aiomqtt.Client(
             given.host,
@@ -155,16 +170,7 @@ class MqttClient:
             timeout=given.timeout_s,
             max_inflight_messages=AT_ONCE,
         )
-        try:
-            await client.__aenter__()
-        except aiomqtt.MqttCodeError as error:
-            code = getattr(error.rc, "value", error.rc)
-            if code in DENIED_CODES:
-                raise AccessDenied("the broker refuses user or password") from None
-            raise NotSent(f"the broker refuses the connection: code {code}") from None
-        except (aiomqtt.MqttError, TimeoutError, OSError) as error:
-            raise NotSent(f"cannot connect: {type(error).__name__}") from None
-        self._client = client
+        watch_promptly(client)
         return client
 
 

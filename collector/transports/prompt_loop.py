@@ -1,0 +1,46 @@
+"""An event loop that does at once what aiomqtt would have it do in the next turn.
+
+aiomqtt defers each watch of its socket, because paho connects in another thread. Between the turns
+paho may have closed the socket or have nothing left to write: the watch then fails, is set on
+another connection that got the same number, or wakes the loop again and again.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import aiomqtt
+
+CLOSED = (OSError, ValueError, RuntimeError)
+"""What a loop raises for a number that is no open socket any more, or another transport's."""
+
+
+class PromptLoop:
+    """Stands for the running loop; all but `call_soon_threadsafe` is the loop's own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Calls now in the loop's own thread, in the next turn from any other."""
+        if threading.get_ident() == self._thread:
+            _call(callback, *arguments)
+        else:
+            self._loop.call_soon_threadsafe(_call, callback, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
+def _call(callback: Callable[..., object], *arguments: Any) -> None:
+    with suppress(*CLOSED):
+        callback(*arguments)
+
+
+def watch_promptly(client: aiomqtt.Client) -> None:
+    """Lets a client that is not connected yet watch its socket without delay."""
+    inner: Any = client
+    inner._loop = PromptLoop(asyncio.get_running_loop())
