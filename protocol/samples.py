@@ -25,8 +25,6 @@ _QUALITY = const(0x40)
 _EXPONENT = const(0x80)
 _REGISTRY = const(0x7F)
 _FIELDS = const(5)
-# From here on a difference may wrap, and a small integer of a 32-bit board may overflow.
-_SMALL = const(0x1FFFFFFF)
 # Larger codes are escaped whatever k is; the cap keeps their sum a small integer.
 _CODE_CAP = const(0x7FFF)
 
@@ -107,17 +105,21 @@ class Batch(Rows):
         row = self._first
         period = self._period_ms
         strays = 0
+        before = times[row]
         for index in range(row + 1, row + rows):
-            if times[index] - times[index - 1] != period:
+            now = times[index]
+            if now - before != period:
                 strays += 1
-        if strays * 2 >= rows > 1:
-            # Most intervals differ from the nominal one: their mean leaves the least residuals.
-            period = (times[row + rows - 1] - times[row]) // (rows - 1)
-        for index in range(rows):
-            residual = times[row + index] - times[row] - index * period
-            self._values[row + index] = residual
-            if residual:
-                first = 0
+            before = now
+        if strays:
+            if strays * 2 >= rows:
+                # Most intervals differ from the nominal one: their mean leaves the least residuals.
+                period = (times[row + rows - 1] - times[row]) // (rows - 1)
+            for index in range(rows):
+                residual = times[row + index] - times[row] - index * period
+                self._values[row + index] = residual
+                if residual:
+                    first = 0
         builder.open(_SAMPLES)
         low = self._low + times[row]
         builder.number(low, 3)
@@ -227,10 +229,9 @@ class Batch(Rows):
                 rise = values[index] - values[index - stride] if row else values[index]
                 code = rise - left
                 left = rise
-                if code > _SMALL or code < -_SMALL:
-                    # Modulo 2**32, as signed.
-                    code = (code + 0x80000000) % 0x100000000 - 0x80000000
-                code = code << 1 if code >= 0 else (-code << 1) - 1
+                code = code << 1 if code >= 0 else ~(code << 1)
+                if code >= _CODE_CAP:
+                    code = self._wrapped(code)
                 if index == first:
                     pass
                 elif builder:
@@ -254,22 +255,21 @@ class Batch(Rows):
         left = values[first]
         for index in range(first + 1, first + rows):
             rise = values[index]
-            code = rise - left
-            if code:
-                left = rise
-                if code > _SMALL or code < -_SMALL:
-                    # Modulo 2**32, as signed.
-                    code = (code + 0x80000000) % 0x100000000 - 0x80000000
-                code = code << 1 if code > 0 else (-code << 1) - 1
-                if builder:
-                    self._put(builder, gap, _GAP_K)
-                    self._put(builder, code - 1, k)
-                    gap = 0
-                else:
-                    steps += 1
-                    total += code if code < _CODE_CAP else _CODE_CAP
-            else:
+            if rise == left:
                 gap += 1
+                continue
+            code = rise - left
+            left = rise
+            code = code << 1 if code > 0 else ~(code << 1)
+            if code >= _CODE_CAP:
+                code = self._wrapped(code)
+            if builder:
+                self._put(builder, gap, _GAP_K)
+                self._put(builder, code - 1, k)
+                gap = 0
+            else:
+                steps += 1
+                total += code if code < _CODE_CAP else _CODE_CAP
         self._width = 1
         self._steps = steps
         self._total = total
@@ -283,37 +283,46 @@ class Batch(Rows):
         bits = self._bits
         pending = self._pending
         low = (1 << k) - 1
+        base = 2 << k
+        usual = min(_UNARY_MAX, _AT_ONCE_MAX - k) << k
         left = values[first]
         for index in range(first + 1, first + rows):
             rise = values[index]
             code = rise - left
             left = rise
-            if code > _SMALL or code < -_SMALL:
-                # Modulo 2**32, as signed.
-                code = (code + 0x80000000) % 0x100000000 - 0x80000000
-            code = code << 1 if code >= 0 else (-code << 1) - 1
-            ones = code >> k
-            count = ones + k + 1
-            if ones < _UNARY_MAX and count <= _AT_ONCE_MAX:
+            code = code << 1 if code >= 0 else ~(code << 1)
+            if code < usual:
+                count = (code >> k) + k + 1
                 pending += count
-                bits = bits << count | (2 << ones) - 2 << k | code & low
-                while pending >= 8:
-                    pending -= 8
-                    if at < limit:
-                        buf[at] = bits >> pending & 255
-                    at += 1
-                bits &= (1 << pending) - 1
+                # So many ones, a zero, the low bits: 2**count - 2**(k + 1) + low.
+                bits = (bits + 1 << count) - base + (code & low)
+                if pending >= 8:
+                    while pending >= 8:
+                        pending -= 8
+                        if at < limit:
+                            buf[at] = bits >> pending & 255
+                        at += 1
+                    bits &= (1 << pending) - 1
             else:
                 builder.pos = at
                 self._bits = bits
                 self._pending = pending
-                self._put(builder, code, k)
+                self._put(builder, self._wrapped(code), k)
                 at = builder.pos
                 bits = self._bits
                 pending = self._pending
         builder.pos = at
         self._bits = bits
         self._pending = pending
+
+    @staticmethod
+    def _wrapped(code: int) -> int:
+        """A code whose difference is taken modulo 2**32, as signed."""
+        if code >= 0x100000000:
+            step = code >> 1 ^ -(code & 1)
+            step = (step + 0x80000000) % 0x100000000 - 0x80000000
+            code = step << 1 if step >= 0 else ~(step << 1)
+        return code
 
     def _put(self, builder: FrameBuilder, code: int, k: int) -> None:
         """Write one Rice code; up to 7 bits stay pending."""
