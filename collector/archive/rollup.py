@@ -60,6 +60,11 @@ def aggregate(how: str, values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values)
 
 
+def open_hour(unix_ms: int) -> int:
+    """The first hour whose means have to wait: the one that goes on, or may still get frames."""
+    return (unix_ms - GRACE_MS) // HOUR_MS
+
+
 def hours_touched(
     timeline: Timeline, key: Key, anchor_ms: int | None, shift_ms: int = 0
 ) -> set[int]:
@@ -129,11 +134,11 @@ class Rollup:
 
     async def once(self) -> int:
         """Computes at most 500 (hour, node); returns how many there were."""
-        closed = (self._clock.unix_ms() - GRACE_MS) // HOUR_MS
+        open_from = open_hour(self._clock.unix_ms())
         todo: list[tuple[int, int, int]] = await self._writer.read(
             lambda connection: connection.execute(
                 "SELECT hour, node, marked FROM dirty WHERE hour < ? ORDER BY hour, node LIMIT ?",
-                (closed, HOURS_PER_PASS),
+                (open_from, HOURS_PER_PASS),
             ).fetchall()
         )
         rows: list[HourlyRow] = []

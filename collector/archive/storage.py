@@ -31,6 +31,8 @@ from collector.ledger.ledger_boot import BootLedger
 log = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 600.0
+SNAPSHOT_FRAMES = 32
+"""With fewer new frames a snapshot waits until an hour has to be computed."""
 
 
 @dataclass(slots=True)
@@ -44,15 +46,19 @@ class Storage:
     hours: HourIndex
     quarantine: Quarantine
     start: int
+    _clock: Clock
     replayed: int = 0
     restored: bool = False
     snapshots: int = 0
+    _snapshot_id: int = 0
+    _snapshot_hour: int | None = None
     _near: "_Near | None" = None
     _witness: Witness | None = None
     _closed: bool = field(default=False)
 
     async def snapshot(self, *, everything: bool = False) -> bool:
         """Writes ledger, hour index and knots; False when that failed and will be tried again."""
+        hour = rollup.open_hour(self._clock.unix_ms())
         taken = ledger_store.take(self.ledger)
         rows = self.hours.take()
         knots = self.timeline.take_rows(closed_only=not everything)
@@ -77,6 +83,7 @@ class Storage:
             log.error("snapshot of the ledger failed, tried again later: %s", error)
             return False
         self.snapshots += 1
+        self._snapshot_id, self._snapshot_hour = taken.newest_id, hour
         if self._witness is not None:
             self._witness.write(self.ledger.collector, taken.newest_id)
         return True
@@ -91,7 +98,7 @@ class Storage:
             return []
 
     async def run(self) -> None:
-        """Snapshots every ten minutes, the quarantine as its write rate allows; for ever."""
+        """Snapshots as they are due, the quarantine as its write rate allows; for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.quarantine.run())
             group.create_task(self._keep_snapshots())
@@ -99,7 +106,16 @@ class Storage:
     async def _keep_snapshots(self) -> None:
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL_S)
-            await self.snapshot()
+            if self.snapshot_is_due():
+                await self.snapshot()
+
+    def snapshot_is_due(self) -> bool:
+        """Whether there is much to write, or the means of an hour wait for what there is."""
+        return (
+            self.ledger.newest_id - self._snapshot_id >= SNAPSHOT_FRAMES
+            or rollup.open_hour(self._clock.unix_ms()) != self._snapshot_hour
+            or bool(self.timeline.moved)
+        )
 
     async def close(self) -> None:
         """Writes a last snapshot and closes the files."""
@@ -165,6 +181,7 @@ def open_storage(
         start=start,
         replayed=replayed,
         restored=restored,
+        _clock=clock,
         _near=near,
         _witness=witness,
     )

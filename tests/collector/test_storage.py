@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive import archive
+from collector.archive import archive, rollup
+from collector.archive.hour_index import HOUR_MS
 from collector.archive.schema import SchemaError
-from collector.archive.storage import open_storage
+from collector.archive.storage import SNAPSHOT_FRAMES, open_storage
 from collector.archive.writer import WriteFailed
 from collector.clock import SteadyClock, SystemClock, kernel_synchronised
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
@@ -163,3 +164,35 @@ def test_a_slow_drift_is_no_step() -> None:
         clock.step_ms(30)  # 500 ppm, the most that ntpd slews
         assert steady.synchronised()
     assert steady.steps == 0
+
+
+async def test_few_frames_wait_for_the_hour_and_many_do_not(tmp_path: Path) -> None:
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    storage = bench.storage
+    bench.clock.pass_ms(HOUR_MS - bench.clock.unix_ms() % HOUR_MS + rollup.GRACE_MS)
+    bench.receive(board.live(600_000, []))
+    await bench.take(board.data(1))
+    assert storage.snapshot_is_due()
+    assert await storage.snapshot()
+    await bench.take(*(board.data(seq) for seq in range(2, SNAPSHOT_FRAMES + 1)))
+    assert not storage.snapshot_is_due()
+    await bench.take(board.data(SNAPSHOT_FRAMES + 1))
+    assert storage.snapshot_is_due()
+    assert await storage.snapshot()
+    bench.clock.pass_ms(HOUR_MS - 1)
+    assert not storage.snapshot_is_due()
+    bench.clock.pass_ms(1)
+    assert storage.snapshot_is_due()
+
+
+async def test_a_snapshot_that_failed_is_due_again(tmp_path: Path) -> None:
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    await bench.take(board.data(1))
+    bench.inline.connection.execute("ALTER TABLE hour RENAME TO away")
+    assert not await bench.storage.snapshot()
+    assert bench.storage.snapshot_is_due()
+    bench.inline.connection.execute("ALTER TABLE away RENAME TO hour")
+    assert await bench.storage.snapshot()
+    assert not bench.storage.snapshot_is_due()
