@@ -1,6 +1,7 @@
 """An asyncio event loop whose time jumps to the next thing that is scheduled."""
 
 import asyncio
+import gc
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -12,6 +13,8 @@ T = TypeVar("T")
 
 RESOLUTION_S = 1e-6
 SWEEP_MIN = 100
+COLLECT_AFTER = 50_000
+"""Objects between two looks for cycles: next to nothing here makes any."""
 
 
 class Stalled(RuntimeError):
@@ -192,5 +195,10 @@ def run(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
     async def started() -> T:
         return await main(loop)
 
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(started())
+    thresholds = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *thresholds[1:])
+    try:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(started())
+    finally:
+        gc.set_threshold(*thresholds)
