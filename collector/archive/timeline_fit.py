@@ -8,8 +8,6 @@ the intersection of all these cones. Between knots the offset is interpolated, o
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
-from operator import add, sub
 from typing import NamedTuple
 
 DRIFT_PPM = 50
@@ -29,6 +27,8 @@ SOURCES = {LIVE: "live", TIME: "time", RTC: "rtc", GPS: "gps", NTP: "ntp"}
 
 _OUTLIERS_IN = 10
 _PARTS = 1_000_000
+_NOTHING = 1 << 53
+"""Above every offset: the value of a knot that shall not count."""
 
 
 class Knot(NamedTuple):
@@ -198,15 +198,18 @@ def _agreeing(clocks: list[Knot], live: list[Knot], ppm: int) -> list[Knot]:
     """The clocks that agree with every LIVE; both are ordered by uptime."""
     if not live:
         return clocks
-    uptimes = [knot.uptime_ms for knot in clocks]
-    highs = _grown_to(uptimes, [(knot.uptime_ms, knot.offset_ms) for knot in live], ppm)
-    lows = _grown_to(
-        uptimes, [(knot.uptime_ms, knot.error_ms - knot.offset_ms) for knot in live], ppm
-    )
+    ordered = sorted(live + clocks)
+    uptimes = [knot.uptime_ms for knot in ordered]
+    lates = [offset if source == LIVE else _NOTHING for _, offset, _, source in ordered]
+    earlies = [
+        error - offset if source == LIVE else _NOTHING for _, offset, error, source in ordered
+    ]
+    highs = _propagated(uptimes, lates, ppm)
+    lows = _propagated(uptimes, earlies, ppm)
     return [
         knot
-        for knot, high, minus_low in zip(clocks, highs, lows, strict=True)
-        if knot.low_ms <= high and knot.high_ms >= -minus_low
+        for knot, high, minus_low in zip(ordered, highs, lows, strict=True)
+        if knot.source != LIVE and knot.low_ms <= high and knot.high_ms >= -minus_low
     ]
 
 
@@ -220,20 +223,21 @@ def _agrees(knot: Knot, others: Sequence[Knot], ppm: int) -> bool:
 
 def _bounds(knots: list[Knot], ppm: int, within_ms: tuple[int, int] | None) -> Fit:
     uptimes = [knot.uptime_ms for knot in knots]
-    highs = _propagated(uptimes, [knot.high_ms for knot in knots], ppm)
-    lows = _propagated(uptimes, [knot.error_ms - knot.offset_ms for knot in knots], ppm)
+    lates = [offset if source == LIVE else offset + error for _, offset, error, source in knots]
+    highs = _propagated(uptimes, lates, ppm)
+    lows = _propagated(uptimes, [error - offset for _, offset, error, _ in knots], ppm)
     found: list[tuple[int, int, int, int]] = []
     for index in _around(uptimes, within_ms):
-        knot = knots[index]
+        uptime_ms, offset_ms, _, source = knots[index]
         high = highs[index]
         low = min(-lows[index], high)
-        offset_ms = max(low, min(high, knot.offset_ms))
+        offset_ms = max(low, min(high, offset_ms))
         error_ms = max(high - offset_ms, offset_ms - low)
-        if found and found[-1][0] == knot.uptime_ms:
+        if found and found[-1][0] == uptime_ms:
             if error_ms >= found[-1][2]:
                 continue
             found.pop()
-        found.append((knot.uptime_ms, offset_ms, error_ms, knot.source))
+        found.append((uptime_ms, offset_ms, error_ms, source))
     return Fit(
         array("q", [uptime_ms for uptime_ms, _, _, _ in found]),
         array("q", [offset_ms for _, offset_ms, _, _ in found]),
@@ -260,41 +264,22 @@ def _propagated(uptimes: list[int], values: list[int], ppm: int) -> list[int]:
     """For each uptime, in order: the smallest of all values, each grown by the drift to here."""
     if not uptimes:
         return []
-    start, base = uptimes[0], values[0]  # small numbers are quicker
-    drifts = [(uptime - start) * ppm for uptime in uptimes]
-    scaled = [(value - base) * _PARTS for value in values]
-    earlier = accumulate(map(sub, scaled, drifts), min)
-    later = list(accumulate(map(add, reversed(scaled), reversed(drifts)), min))
-    later.reverse()
-    return [
-        base - (-(before + drift if before + drift < after - drift else after - drift) // _PARTS)
-        for before, after, drift in zip(earlier, later, drifts, strict=True)
-    ]
-
-
-def _grown_to(uptimes: list[int], points: list[tuple[int, int]], ppm: int) -> list[int]:
-    """At each uptime the smallest of all values, each grown by the drift from its own uptime.
-
-    Both are ordered by uptime; points must not be empty unless uptimes is. Values that come from
-    earlier grow with the uptime and those that come from later shrink, so that a running minimum
-    of each is enough.
-    """
-    earlier = list(accumulate((value * _PARTS - at * ppm for at, value in points), min))
-    later = list(accumulate((value * _PARTS + at * ppm for at, value in reversed(points)), min))
-    later.reverse()
-    starts = [at for at, _ in points]
-    end = len(points)
-    grown = []
-    after = 0
-    for uptime in uptimes:
-        while after < end and starts[after] <= uptime:
-            after += 1
-        drifted = uptime * ppm
-        if after == 0:
-            best = later[0] - drifted
-        elif after == end:
-            best = earlier[-1] + drifted
-        else:
-            best = min(earlier[after - 1] + drifted, later[after] - drifted)
-        grown.append(-(-best // _PARTS))
-    return grown
+    base = values[0]  # small numbers are quicker
+    best, before = 0, uptimes[0]
+    forward = []
+    for uptime, value in zip(uptimes, values, strict=True):
+        best += (uptime - before) * ppm
+        before = uptime
+        scaled = (value - base) * _PARTS
+        if scaled < best:
+            best = scaled
+        forward.append(best)
+    backward = []
+    for uptime, value in zip(reversed(uptimes), reversed(forward), strict=True):
+        best += (before - uptime) * ppm
+        before = uptime
+        if value < best:
+            best = value
+        backward.append(base - (-best // _PARTS))
+    backward.reverse()
+    return backward

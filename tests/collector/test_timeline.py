@@ -19,7 +19,7 @@ from collector.archive.timeline_fit import (
     Knot,
     _agreeing,
     _agrees,
-    _grown_to,
+    _propagated,
     drift_ms,
     fit,
 )
@@ -291,20 +291,19 @@ def test_the_fit_of_no_knots_has_no_time() -> None:
     assert fit([Knot(0, START_MS, 100, LIVE)]).at(0) is not None
 
 
-def test_grown_values_are_the_smallest_of_all_pairs() -> None:
+def test_propagated_values_are_the_smallest_of_all_pairs() -> None:
     chance = random.Random(4)
     for _ in range(300):
         points = sorted(
             (chance.randrange(2_000_000), chance.randrange(-200, 200))
             for _ in range(chance.randint(1, 12))
         )
-        uptimes = sorted(chance.randrange(2_000_000) for _ in range(8))
         ppm = chance.choice((50, 20_000))
-        assert _grown_to(uptimes, points, ppm) == [
+        assert _propagated([at for at, _ in points], [value for _, value in points], ppm) == [
             min(value + drift_ms(abs(uptime - at), ppm) for at, value in points)
-            for uptime in uptimes
+            for uptime, _ in points
         ]
-    assert _grown_to([], [], 50) == []
+    assert _propagated([], [], 50) == []
 
 
 def test_agreeing_clocks_are_those_that_agree_with_every_live() -> None:
