@@ -9,8 +9,6 @@ DOWN = b"dn"
 CLAIM = b"claim"
 _BLOCK = const(64)
 _INNER = const(0x36)
-# The outer pad is kept nowhere: a board has less room than time.
-_INNER_TO_OUTER = const(0x36 ^ 0x5C)
 
 
 class Mac:
@@ -26,7 +24,9 @@ class Mac:
         """HMAC-SHA256 of view, 32 B; a frame's trailer is its first 8."""
         inner = sha256(self._inner)
         inner.update(view)
-        outer = sha256(bytes([byte ^ _INNER_TO_OUTER for byte in self._inner]))
+        # The outer pad (0x36 ^ 0x5C = 0x6A) is kept nowhere: a board has less room than time.
+        flipped = int.from_bytes(self._inner, "big") ^ int.from_bytes(b"j" * _BLOCK, "big")
+        outer = sha256(flipped.to_bytes(_BLOCK, "big"))
         outer.update(inner.digest())
         digest: bytes = outer.digest()
         return digest

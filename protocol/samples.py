@@ -189,10 +189,12 @@ class Batch(Rows):
         """How many quality runs there are up to the last that is not ok; write them."""
         quality = self._quality
         index = column * self._rows_max + self._first
-        end = index + rows if column else index
         runs = 0
-        while end > index and not quality[end - 1]:
-            end -= 1
+        for end in range(index + rows, index, -1):
+            if quality[end - 1]:
+                break
+        else:
+            return 0
         while index < end:
             start = index
             while index < end and quality[index] == quality[start]:

@@ -163,14 +163,19 @@ class Feed:
 
     def _degrade(self, batch: Batch, row: int, first: int, count: int) -> None:
         """Give rows from the first instant on the feed's qualities; what is missing repeats."""
-        for instant in range(first, first + count):
-            if (instant // QUALITY_RUN + self._seed) % QUALITY_RUNS_APART == 0:
+        end = first + count
+        stretch = first // QUALITY_RUN
+        stretch += -(stretch + self._seed) % QUALITY_RUNS_APART
+        while stretch * QUALITY_RUN < end:
+            begin = stretch * QUALITY_RUN
+            for instant in range(max(first, begin), min(end, begin + QUALITY_RUN)):
                 for column in range(len(FEED_CHANNELS)):
                     at = (column + 1) * batch._rows_max + row + instant - first
                     quality = feed_quality(self._seed, instant, column)
                     batch._quality[at] = quality
                     if quality == Q_MISSING:
                         batch._values[at] = batch._values[at - 1] if row + instant > first else 0
+            stretch += QUALITY_RUNS_APART
 
 
 class PatientNode(Node):
