@@ -68,8 +68,11 @@ cross: develop
 
 bench: bench-protocol bench-firmware bench-noise bench-collector bench-simulator bench-sinks bench-board ## all benchmarks
 
-bench-protocol bench-firmware bench-noise bench-collector bench-simulator bench-sinks bench-board: bench-%: develop
+bench-protocol bench-firmware bench-noise bench-collector bench-sinks bench-board: bench-%: develop
 	$(BIN)/python -m benchmarks.$*
+
+bench-simulator: develop
+	$(BIN)/python -m simulator.compiled benchmarks.simulator
 
 fuzz: develop ## coverage-guided fuzz of the decoder
 	$(BIN)/python -m tests.protocol.fuzz

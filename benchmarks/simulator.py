@@ -27,6 +27,7 @@ from collector.nodes import NodeInfo
 from firmware.node import Node
 from firmware.settings import Settings
 from hardware import boardfile
+from protocol import samples
 from simulator import provision
 from simulator.buses import Bare, Buses
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
@@ -187,6 +188,7 @@ def main() -> None:
     given = parser.parse_args()
     parts = given.part or PARTS
     figures: dict[str, float] = {}
+    print(f"the encoder is {'interpreted' if samples.__file__.endswith('.py') else 'compiled'}")
     if "above" in parts:
         figures |= above(given.nodes, given.hours)
     if "drivers" in parts:
