@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 
 from collector.archive.archive import CONFLICT
 from collector.archive.hour_index import HourIndex
+from collector.archive.outline import outline
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import LIVE, SOURCES, Knot
-from collector.intake.outline import outline
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from protocol import wire

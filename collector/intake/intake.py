@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
 from collector.archive.hour_index import HourIndex
+from collector.archive.outline import exact, outline
 from collector.archive.timeline import Timeline
 from collector.archive.writer import Writer
 from collector.boards.downlink import Answers, Downlink
@@ -36,7 +37,6 @@ from collector.intake.flood import Flood
 from collector.intake.identity import Identity
 from collector.intake.live import LiveReports
 from collector.intake.opening import Head
-from collector.intake.outline import exact, outline
 from collector.intake.quarantine import Quarantine
 from collector.intake.receipts import Receipts
 from collector.intake.resends import Compared, UnsureResends

@@ -8,9 +8,9 @@ import sqlite3
 from typing import NamedTuple
 
 from collector.archive import hour_index, lookup
+from collector.archive.outline import outline
 from collector.archive.writer import Writer
 from collector.intake.opening import Head
-from collector.intake.outline import outline
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.transports.base import Source

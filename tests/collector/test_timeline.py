@@ -9,6 +9,7 @@ import pytest
 from collector.archive import knot_table
 from collector.archive import timeline as timelines
 from collector.archive.archive import open_archive
+from collector.archive.outline import outline
 from collector.archive.recovery import observe_clocks
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import (
@@ -23,7 +24,6 @@ from collector.archive.timeline_fit import (
     drift_ms,
     fit,
 )
-from collector.intake.outline import outline
 from protocol import wire
 from protocol.compose import clock_section, compose
 from protocol.sections import ClockSet
