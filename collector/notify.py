@@ -8,7 +8,7 @@ import socket
 
 
 def notify(*lines: str, within_s: float = 0) -> bool:
-    """Sends lines such as READY=1; False when nobody listens or has room for them `within_s`."""
+    """Sends lines such as READY=1; False when nobody listens, or takes them within `within_s`."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False

@@ -25,7 +25,7 @@ class Mac:
         inner = sha256(self._inner)
         inner.update(view)
         # The outer pad (0x36 ^ 0x5C = 0x6A) is kept nowhere: a board has less room than time.
-        flipped = int.from_bytes(self._inner, "big") ^ int.from_bytes(b"j" * _BLOCK, "big")
+        flipped = int.from_bytes(self._inner, "big") ^ int.from_bytes(b"\x6a" * _BLOCK, "big")
         outer = sha256(flipped.to_bytes(_BLOCK, "big"))
         outer.update(inner.digest())
         digest: bytes = outer.digest()

@@ -24,6 +24,7 @@ MODULES = (
 """Where a simulation spends most of its time, and where there is little but numbers."""
 
 KEPT = Path(sys.prefix) / "osn-compiled"
+_UNFINISHED = "unfinished-"
 
 
 class NotCompiled(RuntimeError):
@@ -39,15 +40,23 @@ def folder() -> Path:
     if not made.is_dir():
         try:
             KEPT.mkdir(exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=KEPT) as work:
-                _compile(Path(work))
-                for older in KEPT.iterdir():
-                    if older != Path(work):
-                        shutil.rmtree(older, ignore_errors=True)
-                shutil.copytree(work, made)
+            work = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=KEPT))
+            try:
+                _compile(work)
+                _forget_older()
+                work.rename(made)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
         except OSError as error:
-            raise NotCompiled(str(error)) from None
+            if not made.is_dir():  # else another process was quicker
+                raise NotCompiled(str(error)) from None
     return made
+
+
+def _forget_older() -> None:
+    for older in KEPT.iterdir():
+        if not older.name.startswith(_UNFINISHED):
+            shutil.rmtree(older, ignore_errors=True)
 
 
 def environment(made: Path) -> dict[str, str]:
