@@ -200,12 +200,12 @@ def _agreeing(clocks: list[Knot], live: list[Knot], ppm: int) -> list[Knot]:
         return clocks
     ordered = sorted(live + clocks)
     uptimes = [knot.uptime_ms for knot in ordered]
-    lates = [offset if source == LIVE else _NOTHING for _, offset, _, source in ordered]
-    earlies = [
-        error - offset if source == LIVE else _NOTHING for _, offset, error, source in ordered
-    ]
-    highs = _propagated(uptimes, lates, ppm)
-    lows = _propagated(uptimes, earlies, ppm)
+    highs = _propagated(
+        uptimes, [knot.high_ms if knot.source == LIVE else _NOTHING for knot in ordered], ppm
+    )
+    lows = _propagated(
+        uptimes, [-knot.low_ms if knot.source == LIVE else _NOTHING for knot in ordered], ppm
+    )
     return [
         knot
         for knot, high, minus_low in zip(ordered, highs, lows, strict=True)
@@ -223,9 +223,8 @@ def _agrees(knot: Knot, others: Sequence[Knot], ppm: int) -> bool:
 
 def _bounds(knots: list[Knot], ppm: int, within_ms: tuple[int, int] | None) -> Fit:
     uptimes = [knot.uptime_ms for knot in knots]
-    lates = [offset if source == LIVE else offset + error for _, offset, error, source in knots]
-    highs = _propagated(uptimes, lates, ppm)
-    lows = _propagated(uptimes, [error - offset for _, offset, error, _ in knots], ppm)
+    highs = _propagated(uptimes, [knot.high_ms for knot in knots], ppm)
+    lows = _propagated(uptimes, [-knot.low_ms for knot in knots], ppm)
     found: list[tuple[int, int, int, int]] = []
     for index in _around(uptimes, within_ms):
         uptime_ms, offset_ms, _, source = knots[index]
