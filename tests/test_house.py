@@ -75,6 +75,16 @@ def test_the_daemon_never_imports_sqlite_utils() -> None:
     assert users <= {"collector/archive/migrations.py", "collector/sqlite_utils_plugin.py"}
 
 
+def test_mqtt_is_spoken_by_one_client() -> None:
+    made = {
+        path.relative_to(ROOT).as_posix()
+        for room in ("collector", "simulator", "hardware")
+        for path in modules(room)
+        if "aiomqtt.Client(" in path.read_text(encoding="utf-8")
+    }
+    assert not made, "use collector.transports.prompt_client"
+
+
 def plugins(folder: str, not_plugins: set[str]) -> list[str]:
     names = [path.stem for path in (ROOT / folder).glob("*.py")]
     return sorted(n for n in names if not n.startswith("_") and n not in not_plugins)

@@ -24,7 +24,7 @@ from collector.sinks.base import (
 )
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
-from collector.transports.prompt_loop import watch_promptly
+from collector.transports.prompt_client import PromptClient
 
 AT_ONCE = 100
 DENIED_CODES = frozenset((4, 5, 134, 135))
@@ -157,7 +157,7 @@ class MqttClient:
 
     def _made(self) -> aiomqtt.Client:
         given = self._settings
-        client = aiomqtt.Client(
+        return PromptClient(
             given.host,
             given.port or (8883 if given.uses_tls else 1883),
             username=given.user,
@@ -170,8 +170,6 @@ class MqttClient:
             timeout=given.timeout_s,
             max_inflight_messages=AT_ONCE,
         )
-        watch_promptly(client)
-        return client
 
 
 def _context(settings: MqttSettings) -> ssl.SSLContext:

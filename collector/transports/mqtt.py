@@ -18,7 +18,7 @@ from collector.forward.backoff import delays_s
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Deliver, LinkState, Source
 from collector.transports.buffered_socket import read_ahead
-from collector.transports.prompt_loop import watch_promptly
+from collector.transports.prompt_client import PromptClient
 
 logger = logging.getLogger(__name__)
 
@@ -95,13 +95,12 @@ class MqttTransport:
         def inbox(maxsize: int = 0) -> "_Inbox":
             return _Inbox(self, deliver)
 
-        client = aiomqtt.Client(
+        client = PromptClient(
             **_options(self._settings),
             # aiomqtt makes one queue of this type and puts each message in it
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", inbox),
         )
         read_ahead(client)
-        watch_promptly(client)
         return client
 
     async def _publish(self, client: aiomqtt.Client) -> None:
@@ -201,14 +200,8 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
 
 async def reach(settings: MqttSettings) -> None:
     """Enters a broker and leaves it again; raises one of UNREACHED when it does not let us in."""
-    async with _probe(settings):
+    async with PromptClient(**_options(settings), timeout=TRY_S):
         pass
-
-
-def _probe(settings: MqttSettings) -> aiomqtt.Client:
-    client = aiomqtt.Client(**_options(settings), timeout=TRY_S)
-    watch_promptly(client)
-    return client
 
 
 def _options(settings: MqttSettings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collector.settings import MqttSettings
 from collector.sinks import _mqtt as sink_mqtt
 from collector.transports import mqtt as transport_mqtt
 from collector.transports.mqtt import MqttTransport
+from collector.transports.prompt_client import PromptClient
 
 TURNS = 5
 
@@ -48,7 +49,8 @@ def sinks_client() -> aiomqtt.Client:
 
 
 def probing_client() -> aiomqtt.Client:
-    return transport_mqtt._probe(MqttSettings())
+    """What `reach` enters."""
+    return PromptClient(**transport_mqtt._options(MqttSettings()))
 
 
 CLIENTS = pytest.mark.parametrize("make", [transports_client, sinks_client, probing_client])

@@ -1,4 +1,4 @@
-"""An event loop that does at once what aiomqtt would have it do in the next turn.
+"""An MQTT client that watches its socket at once; every part of ours that speaks MQTT uses it.
 
 aiomqtt defers each watch of its socket, because paho connects in another thread. Between the turns
 paho may have closed the socket or have nothing left to write: the watch then fails, is set on
@@ -17,7 +17,7 @@ CLOSED = (OSError, ValueError, RuntimeError)
 """What a loop raises for a number that is no open socket any more, or another transport's."""
 
 
-class PromptLoop:
+class _PromptLoop:
     """Stands for the running loop; all but `call_soon_threadsafe` is the loop's own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -40,7 +40,10 @@ def _call(callback: Callable[..., object], *arguments: Any) -> None:
         callback(*arguments)
 
 
-def watch_promptly(client: aiomqtt.Client) -> None:
-    """Lets a client that is not connected yet watch its socket without delay."""
-    inner: Any = client
-    inner._loop = PromptLoop(asyncio.get_running_loop())
+class PromptClient(aiomqtt.Client):
+    """aiomqtt's client, made in a running loop; takes what that takes."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        inner: Any = self
+        inner._loop = _PromptLoop(self._loop)
