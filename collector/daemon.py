@@ -13,6 +13,7 @@ from collector.archive.schema import SchemaError
 from collector.archive.storage import Storage, open_storage
 from collector.archive.writer import WriteFailed
 from collector.clock import SteadyClock, SystemClock
+from collector.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.notify import notify, watchdog_interval_s
@@ -24,29 +25,43 @@ from collector.single import AlreadyRunning, FolderLock
 
 log = logging.getLogger(__name__)
 
-EXIT_FAILED = 1
-EXIT_CONFIG = 78
 HEARTBEAT_KEY = "heartbeat"
 BEATS_PER_WATCHDOG = 3
 READY_WITHIN_S = 10.0
+NEEDS_A_PERSON = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 def run_daemon(config: Config) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     try:
         return asyncio.run(_run(config))
-    except (PrivateFileError, SchemaError, AlreadyRunning) as error:
+    except (PrivateFileError, SchemaError, AlreadyRunning, OSError, sqlite3.Error) as error:
         log.error("%s", error)
-        return EXIT_CONFIG
-    except (OSError, sqlite3.Error) as error:
-        log.error("%s", error)
+        return exit_code_of(error)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """78 for what only a person can mend, so that systemd does not try it again for ever."""
+    if isinstance(error, AlreadyRunning):
+        return EXIT_BUSY
+    cause = error.__cause__ if isinstance(error, PrivateFileError) else error
+    if isinstance(cause, OSError) and not isinstance(cause, NEEDS_A_PERSON):
         return EXIT_FAILED
+    return EXIT_FAILED if isinstance(error, sqlite3.Error) else EXIT_CONFIG
 
 
 async def _run(config: Config) -> int:
     settings = config.collector
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock = FolderLock(settings.data)
+    try:
+        return await _receive(config)
+    finally:
+        lock.release()
+
+
+async def _receive(config: Config) -> int:
+    settings = config.collector
     clock = SteadyClock(SystemClock(settings.clock))
     nodes = NodeRegistry(settings.nodes)
     keys = KeyRing(settings.keys)
@@ -89,7 +104,6 @@ async def _run(config: Config) -> int:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await collector.close()
-        lock.release()
     log.info("stopped")
     return 0
 

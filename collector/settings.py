@@ -5,6 +5,7 @@ configured, TLS is asked for as soon as a broker is not on this machine.
 """
 
 import ipaddress
+import re
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Annotated, Any
 from collector.clock import Trust
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
+
+_LABEL = re.compile(r"(?![-])[\w-]{1,63}(?<!-)")
 
 Port = Annotated[int, Range(1, 65_535)]
 Name = Annotated[str, Length(1, 64)]
@@ -84,6 +87,8 @@ class MqttSettings:
     queue_down: Annotated[int, Range(10, 100_000)] = 5_000
 
     def __post_init__(self) -> None:
+        if fault := host_fault(self.host):
+            raise KeyFault("host", fault)
         if not self.uses_tls and not is_local(self.host) and not self.plain:
             raise KeyFault(
                 "tls",
@@ -139,6 +144,10 @@ class WebSettings:
     enabled: bool = True
     host: Annotated[str, Length(1, 253)] = "127.0.0.1"
     port: Annotated[int, Range(0, 65_535)] = 9464
+
+    def __post_init__(self) -> None:
+        if fault := host_fault(self.host):
+            raise KeyFault("host", fault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +212,26 @@ class Config:
     corrections: tuple[CorrectionSettings, ...] = ()
     web: WebSettings = field(default_factory=WebSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+
+
+def host_fault(host: str) -> str:
+    """What is wrong with a host name or address, "" when it can be one."""
+    try:
+        ipaddress.ip_address(host)
+        return ""
+    except ValueError:
+        pass
+    name, colon, port = host.rpartition(":")
+    if "://" in host or "/" in host:
+        return f"{host!r} is an address of the web; give the host's name alone"
+    if colon and port.isdigit() and ":" not in name:
+        return f"{host!r} holds a port; give host {name!r}, and {port} as the port of its own"
+    labels = host.removesuffix(".").split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        return f"{host!r} is not a host name such as mqtt.example, or an address such as 192.0.2.7"
+    if labels[-1].isdigit():
+        return f"{host!r} is not an address: four numbers from 0 to 255, such as 192.0.2.7"
+    return ""
 
 
 def is_local(host: str) -> bool:

@@ -1,7 +1,7 @@
 """The archive as the commands read it: beside a running daemon, without changing anything."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,16 +65,32 @@ class ArchiveView:
         """Nodes that the archive has heard."""
         return sorted(self.ledger.nodes)
 
-    def between(self, node: int, first_ms: int, last_ms: int) -> Iterator[StoredFrame]:
-        """Frames of a node with samples between two Unix times, boot by boot."""
+    def between(
+        self, node: int, first_ms: int | None, last_ms: int | None
+    ) -> Iterator[StoredFrame]:
+        """Frames of a node with samples between two Unix times, boot by boot; None is open."""
         for boot in self.boots(node):
-            first = self.timeline.uptime_at(node, boot.boot, first_ms)
-            last = self.timeline.uptime_at(node, boot.boot, last_ms)
-            if first is None or last is None or boot.anchor_ms is None or last < 0:
+            ran = self._ran(node, boot)
+            if ran is None or boot.anchor_ms is None:
+                continue
+            first: int | None = 0
+            last: int | None = _newest_ms(boot)
+            if first_ms is not None and first_ms > ran[0]:
+                first = self.timeline.uptime_at(node, boot.boot, first_ms)
+            if last_ms is not None and last_ms < ran[1]:
+                last = self.timeline.uptime_at(node, boot.boot, last_ms)
+            if first is None or last is None or last < 0:
                 continue
             yield from lookup.by_uptime(
                 self.connection, node, boot.boot, boot.anchor_ms, max(0, first), last
             )
+
+    def span(self, nodes: Iterable[int]) -> tuple[int, int] | None:
+        """Unix ms of the first start and of the last sign of these nodes; None when undated."""
+        ran = [
+            times for node in nodes for boot in self.boots(node) if (times := self._ran(node, boot))
+        ]
+        return (min(start for start, _ in ran), max(end for _, end in ran)) if ran else None
 
     def undated(self, node: int) -> list[UndatedBoot]:
         """Boots of a node that nothing dates, each with what its neighbours say of its time."""
@@ -95,6 +111,12 @@ class ArchiveView:
             found.append(UndatedBoot(boot.boot, frames, earliest_ms, latest_ms))
         return found
 
+    def _ran(self, node: int, boot: BootLedger) -> tuple[int, int] | None:
+        """Unix ms of a boot's start and of its last sign of life; None for an undated boot."""
+        start = self.timeline.time_of(node, boot.boot, 0)
+        end = self.timeline.time_of(node, boot.boot, _newest_ms(boot))
+        return None if start is None or end is None else (start.unix_ms, end.unix_ms)
+
     def _find_boot(self, node: int, boot: int) -> BootLedger | None:
         return ledger_store.find_boot(self.connection, node, boot)
 
@@ -104,6 +126,10 @@ class ArchiveView:
 
     def _knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
         return knot_table.load(self.connection, node, boot, first_hour, last_hour)
+
+
+def _newest_ms(boot: BootLedger) -> int:
+    return max(boot.last_ms, boot.live_ms, 0)
 
 
 @contextmanager

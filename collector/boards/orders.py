@@ -21,6 +21,7 @@ from protocol import names, wire
 from protocol.compose import arguments, compose_command, compose_config
 from protocol.decoder import decode
 from protocol.sections import Outcome
+from protocol.setting_names import BY_KEY, fault_of
 from protocol.wire import FrameError
 
 State = Literal["waiting", "sent", "done", "failed", "expired"]
@@ -92,6 +93,9 @@ class Orders:
         order = Order(self._new_id(node), node, wire.T_CONFIG, entries=tuple(entries))
         if not order.entries:
             raise OrderError("no settings are given")
+        for key, value in order.entries:
+            if fault := fault_of(key, value):
+                raise OrderError(f"setting {BY_KEY.get(key, key)} {fault}")
         self._compose(order, b"", 0, 0)
         return self._add(order)
 

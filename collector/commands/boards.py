@@ -12,14 +12,13 @@ import click
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.tables import show_table
+from collector.exit_codes import EXIT_ALARM, EXIT_UNANSWERED
 from collector.nodes import NodeRegistry, node_text
 from collector.operate.control import ControlError, NotRunning, ask
 from collector.settings import Config
 from protocol import names
-from protocol.setting_names import SETTINGS
+from protocol.setting_names import BY_KEY, SETTINGS, fault_of
 
-EXIT_UNANSWERED = 4
-EXIT_STOPPED = 3
 BUNDLE_BYTES_MAX = 1_000_000
 DANGEROUS = ("drop-spool", "other-slot", "safe-mode")
 COMMANDS = [name.replace(" ", "-") for name in names.COMMANDS.values()]
@@ -129,7 +128,7 @@ def update(
     else:
         _show_rollout(found, registry)
     rollout = found["rollout"]
-    sys.exit(EXIT_STOPPED if rollout is not None and rollout["stopped"] else 0)
+    sys.exit(EXIT_ALARM if rollout is not None and rollout["stopped"] else 0)
 
 
 def _show_rollout(found: dict[str, Any], registry: NodeRegistry) -> None:
@@ -172,19 +171,27 @@ def _setting(text: str) -> tuple[int, int | str]:
     name, equals, value = text.partition("=")
     if not equals:
         fail(f"{text!r} is not NAME=VALUE; docs/settings.md has the names")
-    if name.isdigit():
-        return int(name), int(value) if value.lstrip("-").isdigit() else value
+    if name.isascii() and name.isdigit():
+        key = int(name)
+        given = value if key in BY_KEY and SETTINGS[BY_KEY[key]].is_text else _number(value)
+        if fault := fault_of(key, given):
+            fail(f"{BY_KEY.get(key, f'setting {key}')} {fault}, not {value!r}")
+        return key, given
     setting = SETTINGS.get(name)
     if setting is None:
         close = difflib.get_close_matches(name, SETTINGS, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         fail(f"{name!r} is not a setting that can be sent{hint}")
-    if setting.is_text:
-        return setting.key, value
-    try:
-        return setting.key, int(value)
-    except ValueError:
-        fail(f"{name} takes a whole number, not {value!r}")
+    given = value if setting.is_text else _number(value)
+    if fault := setting.fault(given):
+        fail(f"{name} {fault}, not {value!r}")
+    return setting.key, given
+
+
+def _number(text: str) -> int | str:
+    """The whole number that a text is, else the text."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() else text
 
 
 def _address(config: Config, node: str) -> str:

@@ -26,7 +26,7 @@ def config_option(function: F) -> F:
     )(function)
 
 
-def load_config(file: Path) -> Config:
+def load_config(file: Path, code: int = 1) -> Config:
     """Loads a configuration or ends the command with every fault listed."""
     from collector.config import load
 
@@ -36,7 +36,7 @@ def load_config(file: Path) -> Config:
         for fault in error.faults:
             click.echo(str(fault), err=True)
         count = len(error.faults)
-        fail(f"{file}: {count} fault{'s' if count != 1 else ''}")
+        fail(f"{file}: {count} fault{'s' if count != 1 else ''}", code)
 
 
 class Failure(click.ClickException):

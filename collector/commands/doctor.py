@@ -12,10 +12,9 @@ from collector.commands.tables import progress_bar
 from collector.doctor.checkup import examine
 from collector.doctor.salvage import log_fault, page_faults, replace_quarantine
 from collector.doctor.salvage import repair as save
+from collector.exit_codes import EXIT_ALARM
 from collector.settings import Config
 from collector.single import AlreadyRunning
-
-EXIT_ALARM = 3
 
 
 @click.command()

@@ -8,11 +8,10 @@ import click
 from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
-from collector.commands.output import format_option, kind_of, write
+from collector.commands.output import format_option, kind_of, range_of, require_overlap, write
 from collector.commands.tables import progress_bar
 from collector.operate.export import SHAPE, Choice, Exporter, Values
 from collector.operate.row_files import ExportError
-from collector.operate.times import parse_time
 from collector.readings.corrections import NodeCorrections, bind
 from protocol.registry import by_name
 
@@ -75,22 +74,22 @@ def export(
     if file is None:
         fail("give a file, or - for standard output")
     kind = kind_of(file, kind)
+    from_ms, to_ms = range_of(start, end)
     try:
         choice = Choice(
             nodes=frozenset(find_node(registry, text) for text in nodes),
             quantities=frozenset(by_name(name).id for name in quantities),
-            from_ms=None if start is None else parse_time(start),
-            to_ms=None if end is None else parse_time(end),
+            from_ms=from_ms,
+            to_ms=to_ms,
             values=cast(Values, values),
             grid_m=grid_m,
         )
     except KeyError as error:
         fail(f"{error.args[0]!r} is not a quantity of the registry")
-    except ValueError as error:
-        fail(str(error))
     corrections = NodeCorrections([bind(each) for each in config.corrections], registry)
     try:
         with open_view(config) as view, progress_bar("exporting") as advance:
+            require_overlap(view, choice.nodes, from_ms, to_ms)
             rows = Exporter(view, registry, corrections, choice).rows(advance)
             written = write(rows, SHAPE, kind, file)
     except (NoArchive, ExportError) as error:

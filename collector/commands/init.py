@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from collector.commands.common import config_option, fail, load_config
+from collector.commands.broker import COPY, MOSQUITTO
+from collector.commands.common import DEFAULT_CONFIG, config_option, fail, load_config
 from collector.operate.setup import (
     Answers,
     SetupError,
@@ -20,7 +21,6 @@ from collector.operate.setup import (
 )
 from collector.private_file import write_bytes
 
-MOSQUITTO = Path("/etc/mosquitto/conf.d")
 SYSTEMD = Path("/run/systemd/system")
 ZONE_FILE = Path("/etc/timezone")
 SERVICE = "osn-collector.service"
@@ -96,9 +96,14 @@ def _zone_here() -> str:
         return "UTC"
 
 
+def _is_the_services(config_file: Path) -> bool:
+    """Whether the machine's own service reads this file: only then its broker is ours to set."""
+    return config_file.absolute() == DEFAULT_CONFIG
+
+
 def _broker(context: click.Context, config_file: Path, records: Path | None) -> None:
     from collector.commands.broker import broker_config
-    from collector.operate.broker_config import make_folder
+    from collector.operate.broker_config import CONFIGURATION, make_folder
 
     folder = config_file.parent / "broker"
     make_folder(folder)
@@ -108,13 +113,15 @@ def _broker(context: click.Context, config_file: Path, records: Path | None) -> 
     if records is not None:
         _import(context, config_file, records)
     context.invoke(
-        broker_config, folder=folder, hosts=(), tls_port=8883, local_port=1883,
+        broker_config, folder=folder, hosts=(), tls_port=None, local_port=None,
         config_file=config_file,
     )  # fmt: skip
-    link = MOSQUITTO / "osn.conf"
-    if MOSQUITTO.is_dir() and not link.exists() and os.access(MOSQUITTO, os.W_OK):
-        shutil.copy(folder / "mosquitto.conf", link)
-        click.echo(f"{link} written; restart mosquitto")
+    copy = MOSQUITTO / COPY
+    if not _is_the_services(config_file):
+        click.echo(f"mosquitto needs {folder / CONFIGURATION}: include it in its configuration")
+    elif MOSQUITTO.is_dir() and not copy.exists() and os.access(MOSQUITTO, os.W_OK):
+        shutil.copy(folder / CONFIGURATION, copy)
+        click.echo(f"{copy} written, broker-config keeps it up to date; restart mosquitto")
 
 
 def _import(context: click.Context, config_file: Path, records: Path) -> None:
@@ -130,7 +137,12 @@ def _what_next(answers: Answers, config_file: Path, records: Path | None) -> lis
         lines.append("  osn-collector nodes import FILE    boards that osn-board has provisioned")
     if answers.broker == "here":
         lines.append(f"  boards need {config_file.parent / 'broker' / 'ca.crt'} for TLS")
-    if SYSTEMD.is_dir() and shutil.which("systemctl") and os.geteuid() == 0:
+    if (
+        _is_the_services(config_file)
+        and SYSTEMD.is_dir()
+        and shutil.which("systemctl")
+        and os.geteuid() == 0
+    ):
         done = subprocess.run(["systemctl", "enable", "--now", SERVICE], check=False)
         if done.returncode == 0:
             return [*lines, f"  {SERVICE} is running: osn-collector status"]

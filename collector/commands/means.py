@@ -9,12 +9,18 @@ import click
 from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
-from collector.commands.output import file_argument, format_option, kind_of, write
+from collector.commands.output import (
+    file_argument,
+    format_option,
+    kind_of,
+    range_of,
+    require_overlap,
+    write,
+)
 from collector.commands.tables import progress_bar
 from collector.nodes import NodeRegistry
 from collector.operate.export_means import LEVEL_SHAPE, MEAN_SHAPE, MeansChoice, MeansExporter
 from collector.operate.row_files import ExportError
-from collector.operate.times import parse_time
 from collector.readings.corrections import NodeCorrections, bind
 from collector.settings import Config
 from protocol.registry import by_name
@@ -75,6 +81,7 @@ def means(
     corrections = NodeCorrections([bind(each) for each in config.corrections], registry)
     try:
         with open_view(config) as view, progress_bar("averaging") as advance:
+            require_overlap(view, choice.nodes, choice.from_ms, choice.to_ms)
             exporter = MeansExporter(view, registry, corrections, choice)
             rows = exporter.means("day" if period == "day" else "hour", advance)
             written = write(rows, MEAN_SHAPE, kind, file)
@@ -115,6 +122,7 @@ def levels(
     choice = _choice(config, registry, nodes, (), start, end, zone)
     try:
         with open_view(config) as view, progress_bar("averaging") as advance:
+            require_overlap(view, choice.nodes, choice.from_ms, choice.to_ms)
             exporter = MeansExporter(view, registry, NodeCorrections([], registry), choice)
             written = write(exporter.levels(advance), LEVEL_SHAPE, kind, file)
     except (NoArchive, ExportError) as error:
@@ -131,17 +139,16 @@ def _choice(
     end: str | None,
     zone: str | None,
 ) -> MeansChoice:
+    from_ms, to_ms = range_of(start, end)
     try:
         return MeansChoice(
             zone=zoneinfo.ZoneInfo(zone or config.collector.zone),
             nodes=frozenset(find_node(registry, text) for text in nodes),
             quantities=frozenset(by_name(name).id for name in quantities),
-            from_ms=None if start is None else parse_time(start),
-            to_ms=None if end is None else parse_time(end),
+            from_ms=from_ms,
+            to_ms=to_ms,
         )
-    except zoneinfo.ZoneInfoNotFoundError:
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         fail(f"{zone!r} is not a time zone such as Europe/Madrid")
     except KeyError as error:
         fail(f"{error.args[0]!r} is not a quantity of the registry")
-    except ValueError as error:
-        fail(str(error))

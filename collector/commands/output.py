@@ -1,13 +1,15 @@
 """Where exports go: a new file, or standard output."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import click
 
+from collector.archive.archive_view import ArchiveView
 from collector.commands.common import fail
 from collector.operate.row_files import FORMATS, Row, RowShape, write_file, write_stream
+from collector.operate.times import parse_range, show_time
 
 file_argument = click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
@@ -30,6 +32,38 @@ def kind_of(file: Path, kind: str | None) -> str:
     if found is None:
         fail(f"{file}: say --format, or end the name in {', '.join(FORMATS)}")
     return found
+
+
+def range_of(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """What --from and --to say, in Unix ms; ends the command when they cannot be meant."""
+    try:
+        return parse_range(start, end)
+    except ValueError as error:
+        fail(str(error))
+
+
+def require_overlap(
+    view: ArchiveView, nodes: Collection[int], from_ms: int | None, to_ms: int | None
+) -> None:
+    """Ends the command when nothing of the nodes (none: of all) can lie in the chosen time.
+
+    What has no time cannot be chosen by time; it is counted on the standard error stream.
+    """
+    if from_ms is None and to_ms is None:
+        return
+    chosen = sorted(nodes) or view.nodes()
+    undated = sum(boot.frames for node in chosen for boot in view.undated(node))
+    if undated:
+        click.echo(f"{undated} frames have no time yet and are left out", err=True)
+    span = view.span(chosen)
+    if span is None:
+        fail("nothing here has a time yet, so nothing can be chosen by time")
+    first_ms, last_ms = span
+    if (to_ms is not None and to_ms <= first_ms) or (from_ms is not None and from_ms > last_ms):
+        fail(
+            f"nothing was measured then: the archive holds "
+            f"{show_time(first_ms)} to {show_time(last_ms)}"
+        )
 
 
 def write(rows: Iterator[Row], shape: RowShape, kind: str, file: Path) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from collector.commands.common import config_option, load_config
+from collector.exit_codes import EXIT_CONFIG
 
 
 @click.command()
@@ -19,7 +20,7 @@ def run(config_file: Path, log_level: str) -> None:
     Example:
       osn-collector run --config /etc/osn-collector/collector.toml
     """
-    config = load_config(config_file)
+    config = load_config(config_file, EXIT_CONFIG)
     logging.basicConfig(
         level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )

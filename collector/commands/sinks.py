@@ -8,10 +8,10 @@ import click
 from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import open_nodes
+from collector.commands.output import range_of
 from collector.commands.tables import show_table
 from collector.nodes import NodeRegistry
 from collector.operate.control import ControlError, NotRunning, ask
-from collector.operate.times import parse_time
 from collector.readings.observation import PublicNode
 from collector.readings.privacy import SinkAudience
 from collector.settings import Config, SinkEntry
@@ -89,16 +89,17 @@ def replay(name: str, start: str, end: str, config_file: Path) -> None:
     """
     config = load_config(config_file)
     _chosen(config, name)
+    from_ms, to_ms = range_of(start, end)
     try:
         with open_view(config) as view:
             first, last = view.connection.execute(
                 "SELECT min(id), max(id) FROM frame WHERE received >= ? AND received < ?",
-                (parse_time(start), parse_time(end)),
+                (from_ms, to_ms),
             ).fetchone()
         if first is None:
             fail("nothing was received then")
         answer = ask(config.collector.data, "replay", sink=name, first=first, last=last)
-    except (ValueError, NoArchive, NotRunning, ControlError) as error:
+    except (NoArchive, NotRunning, ControlError) as error:
         fail(str(error))
     click.echo(f"{answer['frames']} frames go out again")
 

@@ -14,6 +14,7 @@ from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.tables import progress_bar, show_table
+from collector.exit_codes import EXIT_ALARM
 from collector.ledger.accounts import NodeAccount, accounts
 from collector.nodes import NodeRegistry
 from collector.operate.control import ControlError, NotRunning, ask
@@ -21,7 +22,6 @@ from collector.operate.status import DROP_REASONS, Status, of_archive
 from collector.operate.times import show_age
 from collector.settings import Config
 
-EXIT_ALARM = 3
 READINGS_SHOWN = 6
 
 

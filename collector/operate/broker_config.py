@@ -11,16 +11,21 @@ import grp
 import hashlib
 import hmac
 import os
+import re
 import secrets
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from collector.keys import KeyRing, broker_password
 from collector.nodes import NodeRegistry
-from collector.operate.certificates import renew_certificates
+from collector.operate.certificates import names_held, renew_certificates
 from collector.private_file import write_bytes
+from collector.settings import host_fault
 
 COLLECTOR_USER = "osn-collector"
+CONFIGURATION = "mosquitto.conf"
 BROKER_GROUP = "mosquitto"
 BROKER_READS = ("passwords", "access", "server.key")
 HASH_ITERATIONS = 1_000
@@ -28,14 +33,63 @@ HASH_ITERATIONS = 1_000
 SALT_BYTES = 12
 
 
+TLS_PORT, LOCAL_PORT = 8883, 1883
+_LISTENERS = re.compile(r"^listener (\d+)", re.MULTILINE)
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerPlan:
     """Where the broker listens and which names its certificate holds."""
 
     hosts: tuple[str, ...]
-    tls_port: int = 8883
-    local_port: int = 1883
+    tls_port: int = TLS_PORT
+    local_port: int = LOCAL_PORT
     prefix: str = "osn"
+
+
+def plan_for(
+    folder: Path,
+    hosts: Sequence[str],
+    tls_port: int | None,
+    local_port: int | None,
+    prefix: str,
+) -> BrokerPlan:
+    """What is asked for, and where nothing is, what the folder holds from before.
+
+    Names are never taken away: boards out there may use any of them. ValueError for a host that
+    can be none.
+    """
+    for host in hosts:
+        if fault := host_fault(host):
+            raise ValueError(fault)
+    own = socket.gethostname()
+    held = names_held(folder)
+    default = () if hosts or held else (own, f"{own}.local", "127.0.0.1")
+    try:
+        ports = [int(port) for port in _LISTENERS.findall((folder / CONFIGURATION).read_text())]
+    except FileNotFoundError:
+        ports = []
+    was_tls, was_local = ports if len(ports) == 2 else (TLS_PORT, LOCAL_PORT)
+    return BrokerPlan(
+        tuple(dict.fromkeys((*held, *hosts, *default))),
+        was_tls if tls_port is None else tls_port,
+        was_local if local_port is None else local_port,
+        prefix,
+    )
+
+
+def refresh_copy(folder: Path, copy: Path) -> bool:
+    """Brings a copy of this folder's configuration up to date; True when it was not."""
+    text = (folder / CONFIGURATION).read_text()
+    try:
+        held = copy.read_text()
+    except OSError:
+        return False
+    ours = f"password_file {folder.resolve()}/passwords" in held.splitlines()
+    if not ours or held == text or copy.is_symlink():
+        return False
+    write_bytes(copy, text.encode(), 0o644)
+    return True
 
 
 def write_broker_config(
@@ -48,7 +102,7 @@ def write_broker_config(
     for name, content, mode in (
         ("passwords", password_lines(registry, keys, password), 0o640),
         ("access", access_list(plan.prefix), 0o640),
-        ("mosquitto.conf", configuration(folder.resolve(), plan), 0o644),
+        (CONFIGURATION, configuration(folder.resolve(), plan), 0o644),
     ):
         if _differs(folder / name, content):
             write_bytes(folder / name, content.encode(), mode)

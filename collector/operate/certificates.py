@@ -41,12 +41,22 @@ def renew_certificates(folder: Path, hosts: Iterable[str]) -> list[str]:
 def alternative_names(hosts: Iterable[str]) -> Names:
     """Host names and addresses as certificates hold them."""
     names: list[x509.DNSName | x509.IPAddress] = []
-    for host in hosts:
+    for host in dict.fromkeys(hosts):
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(host)))
         except ValueError:
             names.append(x509.DNSName(host))
     return names
+
+
+def names_held(folder: Path) -> tuple[str, ...]:
+    """Host names and addresses of the server certificate in a folder; () without one."""
+    try:
+        certificate = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
+    except FileNotFoundError:
+        return ()
+    held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return tuple(str(name.value) for name in held)
 
 
 def is_stale(path: Path, names: Names) -> bool:

@@ -92,9 +92,8 @@ class Exporter:
     def _frames(self, newest: int) -> Iterator[StoredFrame]:
         choice = self._choice
         if choice.from_ms is not None or choice.to_ms is not None:
-            last_ms = choice.to_ms if choice.to_ms is not None else 1 << 46
             for node in sorted(choice.nodes) or self._view.nodes():
-                yield from self._view.between(node, choice.from_ms or 0, last_ms)
+                yield from self._view.between(node, choice.from_ms, choice.to_ms)
             return
         last = 0
         while last < newest:

@@ -149,8 +149,11 @@ class MeansExporter:
             last = self._view.timeline.time_of(node, boot.boot, max(boot.last_ms, boot.live_ms))
             if first is None or last is None:
                 continue
-            first_ms = max(first.unix_ms, choice.from_ms or 0)
-            last_ms = min(last.unix_ms, (choice.to_ms or 1 << 46) - 1)
+            first_ms, last_ms = first.unix_ms, last.unix_ms
+            if choice.from_ms is not None:
+                first_ms = max(first_ms, choice.from_ms)
+            if choice.to_ms is not None:
+                last_ms = min(last_ms, choice.to_ms - 1)
             if last_ms < first_ms:
                 continue
             start = datetime.fromtimestamp(first_ms / 1000, zone).date()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from collector.private_file import write_bytes
+from collector.settings import SerialSettings, host_fault
+from collector.structure import KeyFault
 
 EXAMPLE_SINK = """
 # Nothing is published until a network stands here. Each has a page in docs/sinks/.
@@ -58,6 +60,18 @@ def make_answers(given: Mapping[str, object], source: str) -> Answers:
     zone = given.get("zone", "UTC")
     if zone not in zoneinfo.available_timezones():
         raise SetupError(f"{source}: {zone!r} is not a time zone such as Europe/Madrid")
+    for key in ("name", "data", "broker"):
+        if not str(given.get(key, "x")).strip():
+            raise SetupError(f"{source}: {key} must not be empty")
+    broker = str(given.get("broker", "here"))
+    if broker not in ("here", "none") and (fault := host_fault(broker)):
+        raise SetupError(f"{source}: broker: {fault}; its port can be set in the configuration")
+    serial = str(given.get("serial", ""))
+    if serial:
+        try:
+            SerialSettings(port=serial)
+        except KeyFault as fault:
+            raise SetupError(f"{source}: serial {fault}") from fault
     return Answers(**{key: str(value) for key, value in given.items()})
 
 

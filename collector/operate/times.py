@@ -16,6 +16,20 @@ def parse_time(text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def parse_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """Unix ms of a range's first moment and of the first one after it; None where it is open.
+
+    ValueError for a time that is none, and for a range that holds no moment.
+    """
+    from_ms = None if start is None else parse_time(start)
+    to_ms = None if end is None else parse_time(end)
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise ValueError(
+            f"--from {start} is not before --to {end}; --to is the first moment that is left out"
+        )
+    return from_ms, to_ms
+
+
 def show_time(unix_ms: int) -> str:
     """ISO 8601 in UTC with milliseconds."""
     moment = datetime.fromtimestamp(unix_ms / 1000, UTC)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import aiomqtt
 
-from collector.settings import is_local
+from collector.settings import host_fault, is_local
 from collector.sinks.base import (
     ACCEPTED,
     AccessDenied,
@@ -47,6 +47,8 @@ class MqttSettings:
     timeout_s: Annotated[float, Range(1, 600)] = 30.0
 
     def __post_init__(self) -> None:
+        if fault := host_fault(self.host):
+            raise KeyFault("host", fault)
         if not self.uses_tls and not is_local(self.host) and not self.plain:
             raise KeyFault(
                 "tls",

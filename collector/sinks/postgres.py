@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from collector.readings.observation import Channel, Observation, PublicNode
-from collector.settings import is_local
+from collector.settings import host_fault, is_local
 from collector.sinks._times import iso_ms
 from collector.sinks.base import (
     ACCEPTED,
@@ -88,6 +88,8 @@ class Config(SinkConfig):
     timeout_s: Annotated[int, Range(1, 600)] = 60
 
     def __post_init__(self) -> None:
+        if not self.host.startswith("/") and (fault := host_fault(self.host)):
+            raise KeyFault("host", fault)
         if self.plain and self.ca_file is not None:
             raise KeyFault("ca_file", "plain = true and ca_file exclude each other")
 

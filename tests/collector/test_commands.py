@@ -168,7 +168,24 @@ def test_trace_never_hands_out_a_mobile_nodes_frame(house: House) -> None:
         (("decode", "xyz"), "not hex digits"),
         (("configure", "Plaza", "2"), "'2' is not NAME=VALUE"),
         (("configure", "Plaza", "sample_intervall_s=9"), "did you mean sample_interval_s?"),
-        (("configure", "Plaza", "window=wide"), "window takes a whole number, not 'wide'"),
+        (("configure", "Plaza", "window=wide"), "whole number from 1 to 32, not 'wide'"),
+        (("configure", "Plaza", "window=33"), "window takes a whole number from 1 to 32"),
+        (("configure", "Plaza", "9=33"), "window takes a whole number from 1 to 32"),
+        (("configure", "Plaza", "9=²"), "window takes a whole number"),
+        (("configure", "Plaza", f"wifi_ssid={'é' * 17}"), "a text of at most 32 bytes"),
+        (("configure", "Plaza", "64=secret"), "setting 64 may only be set over USB"),
+        (("export", "-", "--from", "2026-03-02", "--to", "2026-03-01"), "is not before --to"),
+        (("means", "-", "--from", "2026-03-01", "--to", "2026-03-01"), "is not before --to"),
+        (("levels", "-", "--from", "2026-03-02", "--to", "2026-03-01"), "is not before --to"),
+        (("sinks", "replay", "file", "--from", "2027", "--to", "2026", "--yes"), "is not a time"),
+        (
+            ("sinks", "replay", "file", "--from", "2026-03-02", "--to", "2026-03-01", "--yes"),
+            "is not before --to",
+        ),
+        (("export", "-", "--to", "2026-01-01"), "the archive holds 2026-03-01T12:00:00.000Z to"),
+        (("export", "-", "--from", "2030-01-01"), "nothing was measured then"),
+        (("means", "-", "--to", "2010-01-01"), "nothing was measured then"),
+        (("levels", "-", "--from", "2030-01-01"), "nothing was measured then"),
         (("configure", "Plaza", "wifi_password=x"), "is not a setting that can be sent"),
         (("configure", "Plaza", "window=4"), "no collector runs"),
         (("nodes", "resolve", "Plaza", "--yes"), "no collector runs"),
@@ -202,6 +219,51 @@ def test_export_chooses_nodes_quantities_and_times(house: House, tmp_path: Path)
     assert all("2026-03-01T12:1" in row["time"] for row in rows)
     assert "exists" in house.call("export", str(target), code=1)
     assert not list(tmp_path.glob("*.unfinished"))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("--to", "2026-04-01"),
+        ("--to", "9999-12-31"),
+        ("--from", "2010-01-01"),
+        ("--from", "1970-01-01"),
+        ("--from", "0001-01-01"),
+        ("--from", "2010-01-01", "--to", "2040-01-01"),
+        ("--from", "2026-03-01T12:00:00Z"),
+    ],
+)
+def test_a_range_around_the_archive_holds_all_of_it(house: House, chosen: tuple[str, ...]) -> None:
+    _, *everything = table(house.call("export", "-"))
+    _, *rows = table(house.call("export", "-", *chosen))
+    assert sorted(rows) == sorted(everything)
+    assert house.call("means", "-", *chosen) == house.call("means", "-")
+    assert house.call("levels", "-", *chosen) == house.call("levels", "-")
+
+
+def test_open_ranges_that_meet_hold_everything_once(house: House) -> None:
+    _, *everything = table(house.call("export", "-"))
+    for moment in ("2026-03-01T12:25:00Z", "2026-03-01T12:30:00Z", "2026-03-01T12:59:00Z"):
+        _, *before = table(house.call("export", "-", "--to", moment))
+        _, *after = table(house.call("export", "-", "--from", moment))
+        assert before
+        assert after
+        assert sorted(before + after) == sorted(everything)
+
+
+def test_readings_without_a_time_are_counted_where_a_time_is_chosen(house: House) -> None:
+    key = derive(KEYS[STREET], b"up")
+    lost = compose_data(key, STREET, BOOT + 1, 1, [Channel(by_name("pm2_5").id)], [[70]], 0, 1)
+
+    async def a_boot_without_live(transport: Script, collector: Collector) -> None:
+        transport.receive(STREET, lost)
+        await asyncio.sleep(5)
+
+    house.live(a_boot_without_live, at_ms=START_MS + 7_200_000)
+    done = house.run("export", "-", "--from", "2026-03-01")
+    assert done.exit_code == 0
+    assert "1 frames have no time yet and are left out" in done.stderr
+    assert "left out" not in house.run("export", "-").stderr
 
 
 def test_export_of_corrected_values_keeps_raw_beside(house: House) -> None:

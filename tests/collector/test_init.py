@@ -11,8 +11,10 @@ from tests.collector.house import RECORDS, House
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    monkeypatch.setattr("collector.commands.init.MOSQUITTO", tmp_path / "no-mosquitto")
-    monkeypatch.setattr("collector.commands.init.SYSTEMD", tmp_path / "no-systemd")
+    """A machine with mosquitto and systemd, whose folders are the test's."""
+    for folder, module in (("conf.d", "init.MOSQUITTO"), ("systemd", "init.SYSTEMD")):
+        (tmp_path / folder).mkdir()
+        monkeypatch.setattr(f"collector.commands.{module}", tmp_path / folder)
     return House(tmp_path)
 
 
@@ -55,6 +57,21 @@ def test_a_broker_elsewhere_is_reached_by_tls(empty: House) -> None:
     assert (broker.host, broker.port_used, broker.uses_tls) == ("mq.example", 8883, True)
 
 
+def test_the_machines_broker_is_set_for_the_services_configuration_alone(
+    empty: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty.folder / "a.toml").write_text(f'data = "{empty.folder}/d"\n')
+    answers = ("init", "--answers", str(empty.folder / "a.toml"))
+    assert "include it in its configuration" in empty.call(*answers)
+    assert not list((empty.folder / "conf.d").iterdir())
+    empty.config.unlink()
+    monkeypatch.setattr("collector.commands.init.DEFAULT_CONFIG", empty.config)
+    monkeypatch.setattr("collector.commands.init.SYSTEMD", empty.folder / "none")
+    assert "keeps it up to date; restart mosquitto" in empty.call(*answers)
+    copy, original = empty.folder / "conf.d" / "osn.conf", empty.folder / "broker/mosquitto.conf"
+    assert copy.read_text() == original.read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -62,6 +79,14 @@ def test_a_broker_elsewhere_is_reached_by_tls(empty: House) -> None:
         ("name = 3", "name must be a text"),
         ("zone = 'Madrid'", "is not a time zone"),
         ("=", "a.toml"),
+        ("broker = '127.0.0.1:1883'", "holds a port"),
+        ("broker = 'mqtt://pi.local'", "give the host's name alone"),
+        ("broker = '[::1]:8883'", "is not a host name"),
+        ("broker = 'my broker'", "is not a host name"),
+        ("broker = '192.168.1.256'", "is not an address"),
+        ("broker = ''", "broker must not be empty"),
+        ("data = ' '", "data must not be empty"),
+        ("serial = 'ttyUSB0'", "must be a whole path"),
     ],
 )
 def test_wrong_answers_are_named(empty: House, text: str, words: str) -> None:

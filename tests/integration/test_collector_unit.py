@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from collector.exit_codes import EXIT_BUSY
 from tests.integration.street import ROWS, WITHIN_S, Board, Daemon, check_delivery, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -169,7 +170,7 @@ async def test_a_second_collector_on_the_same_folder_is_refused(
         timeout=300,
         check=False,
     )
-    assert shown.returncode == 78
+    assert shown.returncode == EXIT_BUSY
     assert "another collector" in shown.stderr
     daemon.kill()
     daemon.start()
