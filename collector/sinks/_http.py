@@ -1,8 +1,8 @@
 """One HTTP connection for a sink: verified, bounded, and clear about what may have arrived.
 
 Redirects are never followed, for they would carry credentials elsewhere. An answer is read up to a
-limit. Errors become the sinks' outcomes: NotSent when nothing can have arrived, NoAnswer when it
-may have.
+limit, which holds for what a compressed one becomes, too. Errors become the sinks' outcomes:
+NotSent when nothing can have arrived, NoAnswer when it may have.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from collector.settings import is_local
+from collector.sinks._compression import CannotDecompress, Decompressor
 from collector.sinks.base import (
     AccessDenied,
     Failed,
@@ -82,9 +83,13 @@ class Answer:
     body: bytes
     hidden: tuple[str, ...] = ()
     """Credentials of the request, which some servers quote in their explanations."""
+    unreadable: str = ""
+    """Why the body could not be read although the status could."""
 
     def json(self) -> Any:
         """The body as JSON; NoAnswer when it is none, for then nobody knows what was done."""
+        if self.unreadable:
+            raise NoAnswer(f"status {self.status} with {self.unreadable}")
         try:
             return json.loads(self.body)
         except ValueError:
@@ -92,6 +97,8 @@ class Answer:
 
     def explanation(self) -> str:
         """The beginning of the body on one line, for reasons."""
+        if self.unreadable:
+            return self.unreadable
         text = self.body[:EXPLAINING_BYTES].decode(errors="replace")
         for secret in self.hidden:
             text = text.replace(secret, "***")
@@ -104,7 +111,7 @@ class HttpClient:
     def __init__(self, base_url: str, http: HttpSettings, headers: Mapping[str, str]) -> None:
         self._base = base_url.rstrip("/")
         self._settings = http
-        self._headers = {"User-Agent": USER_AGENT, **headers}
+        self._headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
@@ -137,9 +144,13 @@ class HttpClient:
                 headers=sent,
                 allow_redirects=False,
             ) as response:
-                content = await _bounded(response)
                 hidden = _credentials({**self._headers, **sent})
-                return Answer(response.status, response.headers, content, hidden)
+                try:
+                    content, unreadable = await _bounded(response), ""
+                except CannotDecompress as fault:
+                    response.close()
+                    content, unreadable = b"", str(fault)
+                return Answer(response.status, response.headers, content, hidden, unreadable)
         except aiohttp.ClientConnectorCertificateError as error:
             raise AccessDenied(f"certificate: {_plain(error)}") from None
         except aiohttp.ClientConnectorError as error:
@@ -233,14 +244,23 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body, decompressed; the limit holds before and after. Raises CannotDecompress."""
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    unpacked = Decompressor(coding) if coding not in ("", "identity") else None
     parts: list[bytes] = []
-    size = 0
+    size = received = 0
     async for part in response.content.iter_chunked(1 << 16):
-        size += len(part)
-        if size > ANSWER_BYTES_MAX:
-            response.close()
-            raise NoAnswer(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
-        parts.append(part)
+        received += len(part)
+        for piece in unpacked.pieces(part) if unpacked else (part,):
+            size += len(piece)
+            if max(size, received) > ANSWER_BYTES_MAX:
+                response.close()
+                raise NoAnswer(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+            parts.append(piece)
+            if unpacked:
+                await asyncio.sleep(0)
+    if unpacked:
+        unpacked.finish()
     await asyncio.sleep(0)
     return b"".join(parts)
 

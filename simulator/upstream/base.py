@@ -21,9 +21,10 @@ HTTP_FAULTS = (
     "drop_before",
     "drop_after",
     "slow",
+    "compressed",
 )
 """Answers 429 and 503 with Retry-After, 500, 502 after storing; a connection cut before and after
-the request was carried out; an answer that takes a while."""
+the request was carried out; an answer that takes a while; one that is compressed unasked."""
 
 SLOW_S = 0.2
 BODY_BYTES_MAX = 64 << 20
@@ -33,7 +34,8 @@ class Upstream:
     """A fake network over HTTP. Subclasses add routes and note what they hold in `stored`.
 
     `faults` gives each fault's share of requests (0 to 1); faults beyond HTTP_FAULTS are the
-    subclass's own. Only requests of `faulty_methods` fail.
+    subclass's own. Only requests of `faulty_methods` fail. Whoever accepts gzip gets it, as from
+    servers behind a usual proxy.
     """
 
     name = ""
@@ -77,6 +79,13 @@ class Upstream:
     @web.middleware
     async def _troubles(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.requests[request.method] += 1
+        answer = await self._troubled(request, handler)
+        asked = "gzip" in request.headers.get("Accept-Encoding", "")
+        if (asked or self.happens("compressed")) and isinstance(answer, web.Response):
+            answer.enable_compression(web.ContentCoding.gzip)
+        return answer
+
+    async def _troubled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method not in self.faulty_methods:
             return await handler(request)
         if self.happens("busy"):

@@ -1,7 +1,9 @@
 """HTTP as sinks use it: verified, no redirects, bounded, no secret in any message."""
 
+import gzip
 import ssl
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ class Odd(Upstream):
         router.add_post("/status/{status}", self._status)
         router.add_post("/redirect", self._redirect)
         router.add_post("/long", self._long)
+        router.add_post("/packed/{coding}", self._packed)
 
     async def _status(self, request: web.Request) -> web.Response:
         return web.Response(status=int(request.match_info["status"]), text="why not")
@@ -29,6 +32,12 @@ class Odd(Upstream):
     async def _redirect(self, request: web.Request) -> web.Response:
         self.stored[request.headers.get("Authorization"),] += 1
         return web.Response(status=307, headers={"Location": "/status/200"})
+
+    async def _packed(self, request: web.Request) -> web.Response:
+        """Gives back what it was sent, under the coding that the path names."""
+        assert "gzip" not in request.headers.get("Accept-Encoding", "gzip")
+        coding = request.match_info["coding"]
+        return web.Response(body=await request.read(), headers={"Content-Encoding": coding})
 
     async def _long(self, request: web.Request) -> web.Response:
         return web.Response(body=b"x" * 2000)
@@ -68,6 +77,75 @@ async def test_an_answer_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(NoAnswer, match="more than"):
             await client.request("POST", "/long", document={})
         await client.close()
+
+
+TEXT = b'{"id":"ok","message":"' + b"taken " * 100_000 + b'"}'
+
+
+def raw_deflate(text: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(text) + packer.flush()
+
+
+async def packed(coding: str, body: bytes) -> _http.Answer:
+    async with Odd().serving() as url:
+        client = HttpClient(url, HttpSettings(), {})
+        try:
+            return await client.request("POST", f"/packed/{coding}", body=body)
+        finally:
+            await client.close()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(TEXT)),
+        ("X-GZIP", gzip.compress(TEXT)),
+        ("gzip", gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:])),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", raw_deflate(TEXT)),
+        ("identity", TEXT),
+    ],
+    ids=["gzip", "old name", "two members", "deflate", "deflate without its head", "as it is"],
+)
+async def test_what_is_compressed_all_the_same_is_read(coding: str, body: bytes) -> None:
+    assert (await packed(coding, body)).body == TEXT
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "words"),
+    [
+        ("br", b"\x0b\x02\x80{}\x03", "'br', which was not asked for"),
+        ("zstd", b"(\xb5/\xfd\x04\x00\x11", "'zstd'"),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"{}")), "'gzip, gzip'"),
+        ("gzip", b"{}", "not compressed as its head says"),
+        ("deflate", b"\xff" * 4, "not compressed as its head says"),
+        ("gzip", gzip.compress(TEXT)[:-9], "ends too early"),
+        ("gzip", gzip.compress(TEXT)[:1], "ends too early"),
+        ("gzip", gzip.compress(b"") * 100, "more than one"),
+        ("deflate", zlib.compress(b"{}") * 2, "more than one"),
+    ],
+)
+async def test_an_answer_whose_body_cannot_be_read_keeps_its_status(
+    coding: str, body: bytes, words: str
+) -> None:
+    answer = await packed(coding, body)
+    assert (answer.status, answer.body) == (200, b"")
+    assert words in answer.explanation()
+    with pytest.raises(NoAnswer, match="status 200 with"):
+        answer.json()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_small_answer_does_not_become_a_large_one(
+    coding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_http, "ANSWER_BYTES_MAX", 1 << 20)
+    bomb = b"\0" * (8 << 20)
+    body = gzip.compress(bomb) if coding == "gzip" else zlib.compress(bomb)
+    assert len(body) < 10_000
+    with pytest.raises(NoAnswer, match="more than"):
+        await packed(coding, body)
 
 
 @pytest.fixture
