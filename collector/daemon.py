@@ -19,6 +19,7 @@ from collector.nodes import NodeRegistry
 from collector.notify import notify, watchdog_interval_s
 from collector.operate.control import ControlServer
 from collector.operate.operations import Operations
+from collector.ownership import become_owner, make_data_folder
 from collector.private_file import PrivateFileError
 from collector.settings import Config
 from collector.single import AlreadyRunning, FolderLock
@@ -52,7 +53,9 @@ def exit_code_of(error: BaseException) -> int:
 
 async def _run(config: Config) -> int:
     settings = config.collector
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    make_data_folder(settings.data, config.file)
+    if (owner := become_owner(settings.data)) is not None:
+        log.warning("started as root: going on as %s, who owns %s", owner.name, settings.data)
     lock = FolderLock(settings.data)
     try:
         return await _receive(config)

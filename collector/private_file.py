@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from collector.ownership import make_folders, owner_of
+
 JSON_BYTES_MAX = 64 * 1024 * 1024
 
 Document = dict[str, Any]
@@ -51,7 +53,7 @@ def read_json(path: Path, *, private: bool = False) -> Document | None:
 
 def write_bytes(path: Path, content: bytes, mode: int) -> None:
     """Replaces the file atomically and durably; it is never readable beyond `mode`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
@@ -71,8 +73,7 @@ def write_bytes(path: Path, content: bytes, mode: int) -> None:
 def _give_to_folder_owner(handle: int, folder: Path) -> None:
     """What root writes into the daemon's folder belongs to the daemon."""
     if os.geteuid() == 0:
-        owner = folder.stat()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
+        os.fchown(handle, *owner_of(folder))
 
 
 def sync_folder(folder: Path) -> None:
@@ -87,7 +88,7 @@ def sync_folder(folder: Path) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock that belongs to `path`; waits for another holder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _give_to_folder_owner(handle, path.parent)

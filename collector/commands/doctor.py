@@ -13,6 +13,7 @@ from collector.doctor.checkup import examine
 from collector.doctor.salvage import log_fault, page_faults, replace_quarantine
 from collector.doctor.salvage import repair as save
 from collector.exit_codes import EXIT_ALARM
+from collector.ownership import acting_as_owner, give_back, owner_of
 from collector.settings import Config
 from collector.single import AlreadyRunning
 
@@ -35,7 +36,10 @@ def doctor(repair: bool, as_json: bool, config_file: Path) -> None:
     config = load_config(config_file)
     if repair:
         try:
-            _repair(config)
+            for path in give_back(config.collector.data):
+                click.echo(f"{path} given to {owner_of(config.collector.data).name}")
+            with acting_as_owner(config.collector.data):
+                _repair(config)
         except (AlreadyRunning, sqlite3.Error, OSError) as error:
             fail(f"{error}; stop the collector first, and keep the file as it is")
     well = True

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from collector.commands.broker import COPY, MOSQUITTO
-from collector.commands.common import DEFAULT_CONFIG, config_option, fail, load_config
+from collector.commands.common import DEFAULT_CONFIG, config_option, fail
 from collector.operate.setup import (
     Answers,
     SetupError,
@@ -63,8 +63,6 @@ def init(
         _broker(context, config_file, records)
     elif records is not None:
         _import(context, config_file, records)
-    config = load_config(config_file)
-    config.collector.data.mkdir(parents=True, exist_ok=True, mode=0o750)
     for line in _what_next(answers, config_file, records):
         click.echo(line)
 

@@ -13,6 +13,7 @@ import click
 from collector.commands.common import config_option, fail, load_config
 from collector.keys import KeyRing, parse_key
 from collector.nodes import NodeError, NodeInfo, NodeRegistry, as_record, node_text, parse_record
+from collector.ownership import make_data_folder
 from collector.private_file import PrivateFileError
 from collector.settings import Config
 
@@ -23,6 +24,15 @@ RECORDS_MAX = 10_000
 @click.group()
 def nodes() -> None:
     """List, import, adopt, set, revoke, rotate, resolve and erase nodes."""
+
+
+def nodes_to_change(config: Config) -> tuple[NodeRegistry, KeyRing]:
+    """The same for a command that adds the first nodes, perhaps before the first start."""
+    try:
+        make_data_folder(config.collector.data, config.file)
+    except OSError as error:
+        fail(f"{config.collector.data}: {error.strerror}")
+    return open_nodes(config)
 
 
 def open_nodes(config: Config) -> tuple[NodeRegistry, KeyRing]:
@@ -80,7 +90,7 @@ def import_nodes(file: Any, config_file: Path) -> None:
     Example:
       osn-collector nodes import tray-7.jsonl
     """
-    registry, keys = open_nodes(load_config(config_file))
+    registry, keys = nodes_to_change(load_config(config_file))
     records = [_parse_line(number, line) for number, line in enumerate(file, 1) if line.strip()]
     if len(records) > RECORDS_MAX:
         fail(f"{len(records)} records; at most {RECORDS_MAX} at once")
@@ -128,7 +138,7 @@ def adopt(
         --uuid 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --latitude 41.38 --longitude 2.17
     """
     config = load_config(config_file)
-    registry, keys = open_nodes(config)
+    registry, keys = nodes_to_change(config)
     if (latitude is None) != (longitude is None):
         fail("--latitude and --longitude go together")
     text = (

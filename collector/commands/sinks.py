@@ -12,6 +12,7 @@ from collector.commands.output import range_of
 from collector.commands.tables import show_table
 from collector.nodes import NodeRegistry
 from collector.operate.control import ControlError, NotRunning, ask
+from collector.ownership import acting_as_owner
 from collector.readings.observation import PublicNode
 from collector.readings.privacy import SinkAudience
 from collector.settings import Config, SinkEntry
@@ -66,9 +67,10 @@ def provision(name: str, config_file: Path, dry_run: bool) -> None:
     registry, _ = open_nodes(config)
     (entry,) = _chosen(config, name)
     try:
-        lines = asyncio.run(
-            provision_sink(config, entry, public_nodes(entry, registry), dry_run=dry_run)
-        )
+        with acting_as_owner(config.collector.data):
+            lines = asyncio.run(
+                provision_sink(config, entry, public_nodes(entry, registry), dry_run=dry_run)
+            )
     except (SinkError, NoArchive) as error:
         fail(f"{name}: {error}")
     for line in lines:

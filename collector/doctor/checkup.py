@@ -15,6 +15,7 @@ from collector.doctor.salvage import FAULTS_SHOWN, log_fault, page_faults
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.operate.control import ControlError, NotRunning, ask
+from collector.ownership import owner_of, strangers
 from collector.private_file import PrivateFileError
 from collector.settings import Config, MqttSettings
 
@@ -34,12 +35,28 @@ class Finding(NamedTuple):
 
 def examine(config: Config) -> Iterator[Finding]:
     """Everything, one finding after another; changes nothing."""
+    yield from _owner(config)
     yield from _files(config)
     yield from _archive(config)
     yield from _quarantine(config)
     yield from _machine(config)
     yield from _collector(config)
     yield from _links(config)
+
+
+def _owner(config: Config) -> Iterator[Finding]:
+    """Files that the service cannot open, because another user made them."""
+    folder = config.collector.data
+    with suppress(OSError):
+        found = [path.name for path in strangers(folder)]
+        if found:
+            owner = owner_of(folder)
+            yield Finding(
+                False,
+                "owner",
+                f"{', '.join(found[:FAULTS_SHOWN])} of {folder} do not belong to {owner.name}, "
+                f"as whom the collector runs: sudo osn-collector doctor --repair",
+            )
 
 
 def _files(config: Config) -> Iterator[Finding]:

@@ -20,7 +20,9 @@ from typing import Any
 
 from collector.archive import archive, schema
 from collector.operate.backup_log import note_backup
+from collector.operate.broker_config import BROKER_READS, let_broker_read
 from collector.operate.sealing import seal, unseal
+from collector.ownership import acting_as_owner, give_back, make_data_folder, make_folders
 from collector.private_file import write_bytes
 from collector.settings import Config
 from collector.single import AlreadyRunning, FolderLock
@@ -28,6 +30,12 @@ from collector.single import AlreadyRunning, FolderLock
 MANIFEST, ARCHIVE, SEALED = "manifest.json", "archive.db", "private.sealed"
 FORMAT = 1
 ASIDE = ".before-"
+FOLDER_MODE = 0o751
+USUAL_MODES = {
+    **dict.fromkeys(("collector.toml", *BROKER_READS), 0o640),
+    **dict.fromkeys(("mosquitto.conf", "ca.crt", "server.crt"), 0o644),
+}
+"""For backups that do not say; all else is for its owner alone."""
 FILES_MAX = 200
 FILE_BYTES_MAX = 1_000_000
 PAGES_AT_ONCE = 2_000
@@ -93,10 +101,13 @@ def restore_backup(
             config_text = base64.b64decode(private["config"]["collector.toml"])
             data = _data_folder(config_text, config_file)
             _check_free(config_file, config_text, data, replace=replace)
-            data.mkdir(parents=True, exist_ok=True, mode=0o750)
-            lock = FolderLock(data)
+            make_folders(config_file.absolute().parent)
+            make_data_folder(data, config_file)
+            give_back(data)
             fresh = data / "archive.db.restoring"
-            _unpack_archive(tar, fresh)
+            with acting_as_owner(data):
+                lock = FolderLock(data)
+                _unpack_archive(tar, fresh)
     except (OSError, tarfile.TarError, KeyError, ValueError, sqlite3.Error) as error:
         raise BackupError(f"{file}: {error}") from error
     except AlreadyRunning as error:
@@ -112,22 +123,36 @@ def _put(
 ) -> Restored:
     """Sets aside what is there and puts the backup's files in its place."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    files = _put_config(private["config"], config_file, stamp)
+    files = _put_config(private, config_file, stamp)
+    with acting_as_owner(data):
+        files += _put_data(private["data"], data, stamp)
+        frames = _put_archive(fresh, data, stamp)
+    if frames is not None:
+        files.append(data / "archive.db")
+    nodes = json.loads(base64.b64decode(private["data"].get("nodes.json", "e30="))).get("nodes", [])
+    return Restored(manifest["made_ms"], frames or 0, len(nodes), files)
+
+
+def _put_data(files: dict[str, str], data: Path, stamp: str) -> list[Path]:
+    written = []
     for name in ("nodes.json", "keys.json"):
         _set_aside(data / name, stamp)
-        if name in private["data"]:
-            write_bytes(data / name, base64.b64decode(private["data"][name]), 0o600)
-            files.append(data / name)
+        if name in files:
+            write_bytes(data / name, base64.b64decode(files[name]), 0o600)
+            written.append(data / name)
+    return written
+
+
+def _put_archive(fresh: Path, data: Path, stamp: str) -> int | None:
+    """How many frames the archive holds that is in place now; None when there is none."""
     for leftover in sorted(data.glob("archive.db*")):
         if leftover != fresh and ASIDE not in leftover.name:
             _set_aside(leftover, stamp)
-    frames = 0
-    if fresh.exists():
-        frames = _renew(fresh)
-        fresh.replace(data / "archive.db")
-        files.append(data / "archive.db")
-    nodes = json.loads(base64.b64decode(private["data"].get("nodes.json", "e30="))).get("nodes", [])
-    return Restored(manifest["made_ms"], frames, len(nodes), files)
+    if not fresh.exists():
+        return None
+    frames = _renew(fresh)
+    fresh.replace(data / "archive.db")
+    return frames
 
 
 @contextmanager
@@ -159,6 +184,7 @@ def _copy_archive(source: Path, copy: Path, progress: Progress | None) -> int:
 def _private_files(config: Config) -> bytes:
     folder = config.file.parent
     found: dict[str, str] = {"collector.toml": _base64(config.file)}
+    modes: dict[str, int] = {"collector.toml": _mode(config.file)}
     for path in sorted(folder.rglob("*")):
         inside = path.is_file() and not path.is_symlink()
         ours = config.collector.data in path.parents or path.name.startswith(".")
@@ -168,13 +194,18 @@ def _private_files(config: Config) -> bytes:
             raise BackupError(
                 f"{folder}: more than {FILES_MAX} files; is this a folder of its own?"
             )
-        found[str(path.relative_to(folder))] = _base64(path)
+        name = str(path.relative_to(folder))
+        found[name], modes[name] = _base64(path), _mode(path)
     data = {
         path.name: _base64(path)
         for path in (config.collector.nodes, config.collector.keys)
         if path.exists()
     }
-    return json.dumps({"config": found, "data": data}).encode()
+    return json.dumps({"config": found, "modes": modes, "data": data}).encode()
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
 
 
 def _base64(path: Path) -> str:
@@ -230,9 +261,10 @@ def _unpack_archive(tar: tarfile.TarFile, fresh: Path) -> None:
             raise BackupError("it was made by a newer version of this program; install that one")
 
 
-def _put_config(files: dict[str, str], config_file: Path, stamp: str) -> list[Path]:
+def _put_config(private: dict[str, Any], config_file: Path, stamp: str) -> list[Path]:
     written = []
-    for name, text in files.items():
+    modes = private.get("modes", {})
+    for name, text in private["config"].items():
         relative = Path(name)
         if relative.is_absolute() or ".." in relative.parts:
             raise BackupError(f"{name}: a backup names files within its folder only")
@@ -241,8 +273,11 @@ def _put_config(files: dict[str, str], config_file: Path, stamp: str) -> list[Pa
         if path.exists() and path.read_bytes() == content:
             continue
         _set_aside(path, stamp)
-        write_bytes(path, content, 0o640)
+        make_folders(path.parent, FOLDER_MODE)
+        write_bytes(path, content, int(modes.get(name, USUAL_MODES.get(path.name, 0o600))) & 0o644)
         written.append(path)
+    for folder in {path.parent for path in written if path.name in BROKER_READS}:
+        let_broker_read(folder)
     return written
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from collector.keys import KeyRing, broker_password
 from collector.nodes import NodeRegistry
 from collector.operate.certificates import names_held, renew_certificates
+from collector.ownership import make_folders, owner_of
 from collector.private_file import write_bytes
 from collector.settings import host_fault
 
@@ -107,20 +108,19 @@ def write_broker_config(
         if _differs(folder / name, content):
             write_bytes(folder / name, content.encode(), mode)
             changed.append(name)
-    _let_broker_read(folder)
+    let_broker_read(folder)
     return changed
 
 
 def make_folder(folder: Path) -> None:
     """Makes the folder, owned as its parent is: root and the collector both write here."""
-    folder.mkdir(mode=0o751, parents=True, exist_ok=True)
+    make_folders(folder, 0o751)
     if os.geteuid() == 0:
-        owner = folder.parent.stat()
-        os.chown(folder, owner.st_uid, owner.st_gid)
+        os.chown(folder, *owner_of(folder.parent))
         folder.chmod(0o751)
 
 
-def _let_broker_read(folder: Path) -> None:
+def let_broker_read(folder: Path) -> None:
     """Gives what mosquitto must read to its group, where root runs this and the group is there."""
     if os.geteuid() != 0:
         return
@@ -129,7 +129,8 @@ def _let_broker_read(folder: Path) -> None:
     except KeyError:
         return
     for name in BROKER_READS:
-        os.chown(folder / name, -1, group)
+        if (folder / name).exists():
+            os.chown(folder / name, -1, group)
 
 
 def configuration(folder: Path, plan: BrokerPlan) -> str:

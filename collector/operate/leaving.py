@@ -15,6 +15,7 @@ from collector.nodes import NodeError, NodeRegistry, node_text
 from collector.operate.backup_log import backups_made
 from collector.operate.control import ControlError, NotRunning, ask
 from collector.operate.status_books import book_counts
+from collector.ownership import acting_as_owner
 from collector.settings import Config
 from collector.single import AlreadyRunning, FolderLock
 
@@ -88,10 +89,6 @@ def erase_in_files(config: Config, node: int) -> tuple[int, int]:
     settings = config.collector
     if not settings.archive.exists():
         return 0, 0
-    try:
-        lock = FolderLock(settings.data)
-    except AlreadyRunning as error:
-        raise NodeError(f"{error}; try again in a moment") from error
 
     async def erase() -> tuple[int, int]:
         storage = open_storage(
@@ -102,10 +99,15 @@ def erase_in_files(config: Config, node: int) -> tuple[int, int]:
         finally:
             await storage.close()
 
-    try:
-        return asyncio.run(erase())
-    finally:
-        lock.release()
+    with acting_as_owner(settings.data):
+        try:
+            lock = FolderLock(settings.data)
+        except AlreadyRunning as error:
+            raise NodeError(f"{error}; try again in a moment") from error
+        try:
+            return asyncio.run(erase())
+        finally:
+            lock.release()
 
 
 def _backups(config: Config) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from collector.ownership import make_data_folder
 from collector.private_file import write_bytes
 from collector.settings import SerialSettings, host_fault
 from collector.structure import KeyFault
@@ -114,6 +115,7 @@ def write_configuration(file: Path, answers: Answers) -> None:
     if file.exists():
         raise SetupError(f"{file} exists; edit it, or move it away first")
     write_bytes(file, configuration(answers).encode(), 0o640)
+    make_data_folder(file.parent / Path(answers.data), file)
     if answers.broker not in ("here", "none"):
         secret = file.parent / "broker.password"
         if not secret.exists():
