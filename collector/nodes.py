@@ -7,7 +7,7 @@ through `privacy.py`.
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -163,8 +163,25 @@ class NodeRegistry:
         return True
 
     def put(self, *infos: NodeInfo) -> None:
-        """Adds or replaces nodes."""
-        self._change(lambda nodes: nodes.update({info.node: info for info in infos}))
+        """Adds or replaces nodes; NodeError when one would take another's UUID."""
+
+        def change(nodes: dict[int, NodeInfo]) -> None:
+            _check_identities(nodes, infos)
+            nodes.update({info.node: info for info in infos})
+
+        self._change(change)
+
+    def check(self, *infos: NodeInfo) -> None:
+        """NodeError when `put` would refuse these."""
+        _check_identities(self._nodes, infos)
+
+    def twins(self) -> list[list[NodeInfo]]:
+        """Nodes that a file gives one UUID; networks take them for one."""
+        by_uuid: dict[str, list[NodeInfo]] = {}
+        for info in self:
+            if info.state != "erased":
+                by_uuid.setdefault(info.uuid, []).append(info)
+        return [several for several in by_uuid.values() if len(several) > 1]
 
     def set_state(self, node: int, state: NodeState) -> None:
         """Marks a node; NodeError when it is unknown."""
@@ -195,6 +212,21 @@ class NodeRegistry:
 
         update_json(path, rewrite, mode=0o600)
         self.reload()
+
+
+def _check_identities(nodes: Mapping[int, NodeInfo], infos: Iterable[NodeInfo]) -> None:
+    """NodeError when these would take a UUID that another node has; who has one keeps it."""
+    owners = {info.uuid: info.node for info in nodes.values() if info.state != "erased"}
+    for info in infos:
+        known = nodes.get(info.node)
+        if known is not None and known.uuid == info.uuid and known.state != "erased":
+            continue
+        owner = owners.setdefault(info.uuid, info.node)
+        if owner != info.node:
+            raise NodeError(
+                f"nodes {node_text(owner)} and {info.id} have one UUID ({info.uuid}): networks "
+                "would take them for one; provision one of the boards again"
+            )
 
 
 def _parse_document(document: dict[str, Any], path: Path) -> dict[int, NodeInfo]:

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +97,8 @@ def import_nodes(file: Any, config_file: Path) -> None:
     with faults_end_it():
         for info, secret in records:
             _check_new(registry, keys, info, secret)
+        _check_together(records)
+        registry.check(*(info for info, _ in records))
         for info, secret in records:
             keys.add(info.node, secret)
         registry.put(*(_keep_choices(registry, info) for info, _ in records))
@@ -161,6 +163,7 @@ def adopt(
         info = parse_record(record)
         secret = parse_key(text.strip())
         _check_new(registry, keys, info, secret)
+        registry.check(info)
         keys.add(info.node, secret)
         registry.put(info)
     click.echo(f"node {info.id} adopted; a running collector looks at what it held of it")
@@ -341,6 +344,14 @@ def _check_new(registry: NodeRegistry, keys: KeyRing, info: NodeInfo, secret: by
         raise NodeError(
             f"node {info.id} has another key; use `osn-collector nodes rotate {info.id}`"
         )
+
+
+def _check_together(records: Sequence[tuple[NodeInfo, bytes]]) -> None:
+    """NodeError when a file has two different records of one address."""
+    seen: dict[int, tuple[str, bytes]] = {}
+    for info, secret in records:
+        if seen.setdefault(info.node, (info.uuid, secret)) != (info.uuid, secret):
+            raise NodeError(f"node {info.id} is there twice, with different UUIDs or keys")
 
 
 def _keep_choices(registry: NodeRegistry, info: NodeInfo) -> NodeInfo:

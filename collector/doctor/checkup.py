@@ -66,6 +66,14 @@ def _files(config: Config) -> Iterator[Finding]:
     except PrivateFileError as error:
         yield Finding(False, "keys and nodes", str(error))
         return
+    for twins in registry.twins():
+        named = " and ".join(f"{info.name} ({info.id})" for info in twins[:FAULTS_SHOWN])
+        yield Finding(
+            False,
+            "nodes",
+            f"{named} have one UUID: networks take them for one. Provision one of the boards "
+            "again, then: osn-collector nodes erase ADDRESS, and import its new record",
+        )
     keyless = [info.name for info in registry if info.state == "active" and info.node not in keys]
     if keyless:
         yield Finding(False, "keys", f"no key for {', '.join(keyless[:FAULTS_SHOWN])}")

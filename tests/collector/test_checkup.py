@@ -44,6 +44,19 @@ def test_a_missing_key_is_named(house: House) -> None:
     assert findings(house)["keys"] == (False, "no key for Bike, Plaza")
 
 
+def test_nodes_with_one_identity_are_named(house: House) -> None:
+    path = house.folder / "data" / "nodes.json"
+    document = json.loads(path.read_text())
+    for record in document["nodes"]:
+        record["uuid"] = document["nodes"][0]["uuid"]
+    path.write_text(json.dumps(document))
+    well, text = findings(house)["nodes"]
+    assert not well
+    assert "Bike" in text
+    assert "Plaza" in text
+    assert "nodes erase" in text
+
+
 def damage(path: Path) -> None:
     """Overwrites the page that begins the frame table's own, as a dying card does."""
     with sqlite3.connect(path) as connection:

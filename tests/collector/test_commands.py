@@ -13,6 +13,7 @@ import pytest
 
 from collector.app import Collector
 from collector.cli import _COMMANDS, main
+from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.readings.observation import Place
 from collector.readings.privacy import cell_centre
@@ -377,10 +378,13 @@ def test_an_import_is_all_or_nothing(bare_house: House, tmp_path: Path) -> None:
         (json.dumps({**good, "key": "00"}), "line 2: key must be 64 hex digits"),
         (json.dumps({**RECORDS[0], "key": "00" * 32}), "another key"),
         (json.dumps({**RECORDS[0], "uuid": good["uuid"]}), "is already Plaza"),
+        (json.dumps({**good, "node": "0000000a"}), "00000009 and 0000000a have one UUID"),
+        (json.dumps({**good, "key": "11" * 32}), "node 00000009 is there twice"),
     ]:
         file.write_text(json.dumps(good) + "\n" + line + "\n")
         assert words in bare_house.call("nodes", "import", str(file), code=1)
         assert len(NodeRegistry(bare_house.folder / "data" / "nodes.json")) == 2
+        assert 9 not in KeyRing(bare_house.folder / "data" / "keys.json")
 
 
 def test_a_node_that_leaves_is_gone_and_its_resends_are_only_acknowledged(house: House) -> None:

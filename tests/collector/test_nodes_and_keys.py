@@ -21,7 +21,8 @@ RECORD = {"node": "a1b2c3d4", "uuid": UUID, "name": "Plaza", "board": "street", 
 
 
 def info(node: int = NODE, **changes: object) -> NodeInfo:
-    return parse_record({**RECORD, "node": f"{node:08x}", **changes})
+    own = UUID if node == NODE else f"6f9619ff-8b86-4d01-b42d-0000{node:08x}"
+    return parse_record({**RECORD, "node": f"{node:08x}", "uuid": own, **changes})
 
 
 def up(secret: bytes) -> bytes:
@@ -67,6 +68,33 @@ def test_nodes_are_found_by_address_name_and_identity(tmp_path: Path) -> None:
         registry.find("Pier")
     with pytest.raises(NodeError, match="no node 'Quay'"):
         registry.find("Quay")
+
+
+def test_an_identity_belongs_to_one_node(tmp_path: Path) -> None:
+    registry = NodeRegistry(tmp_path / "nodes.json")
+    registry.put(info(), info(7, name="Pier"))
+    for twice in ([info(8, uuid=UUID.upper(), name="Quay")], [info(8), info(9, uuid=info(8).uuid)]):
+        with pytest.raises(NodeError, match=r"have one UUID.*provision one of the boards again"):
+            registry.put(*twice)
+        assert len(registry) == 2
+    registry.put(info(name="Plaza 2"))
+    registry.set_state(NODE, "erased")
+    registry.put(info(8, uuid=UUID))
+    assert registry.get(8) == info(8, uuid=UUID)
+
+
+def test_a_file_with_one_identity_twice_is_read_and_its_nodes_can_be_told_apart(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "nodes.json"
+    twins = [as_record(info()), as_record(info(7, uuid=UUID, name="Pier"))]
+    path.touch(0o600)
+    path.write_text(json.dumps({"version": 1, "nodes": twins}))
+    registry = NodeRegistry(path)
+    assert [sorted(node.node for node in pair) for pair in registry.twins()] == [[7, NODE]]
+    registry.put(info(name="Square"))
+    registry.put(info(7))
+    assert registry.twins() == []
 
 
 def test_another_process_sees_a_change_and_nobody_else_reads_the_file(tmp_path: Path) -> None:
