@@ -1,13 +1,14 @@
 """InfluxDB by line protocol: the 1.x and the 2.x write API.
 
-A measurement is the quantity's kind, tags name node and channel, the field is the quantity, always
-a float. The same tags and time overwrite, so a resend is harmless; so is halving after a partial
-write, which keeps the good lines of what it refuses.
+A measurement is the quantity's kind, tags are a channel's identity and nothing that may change, the
+field is the quantity, always a float. The same tags and time overwrite, so a resend is harmless; so
+is halving after a partial write, which keeps the good lines of what it refuses. What nodes are
+called is in a measurement of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -33,6 +34,7 @@ from collector.sinks.base import (
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
+NODES = "osn_node"
 _ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 
 
@@ -71,6 +73,7 @@ class InfluxDb(Sink):
         self.capabilities = Capabilities(idempotent=True, largest_batch=config.batch)
         self._config = config
         self._http = HttpClient(config.url, config.http, _credentials(config))
+        self._flagged = any(name != "ok" for name in config.delivery.qualities or ())
 
     def upstream_name(self, channel: Channel) -> str | None:
         return f"{channel.quantity.kind} {channel.quantity.name}"
@@ -85,7 +88,19 @@ class InfluxDb(Sink):
             if answer.status != 200:
                 raise common_error(answer)
 
+    async def provision(self, channels: Sequence[Channel]) -> None:
+        nodes = dict.fromkeys(channel.node for channel in channels)
+        await self._write(map(description, nodes))
+
     async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
+        flagged = self._flagged
+        await self._write(line(observation, flagged=flagged) for observation in batch)
+        return [ACCEPTED] * len(batch)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def _write(self, lines: Iterable[str]) -> None:
         config = self._config
         if config.version == 1:
             path, query = "/write", {"db": str(config.database), "precision": "ms"}
@@ -96,30 +111,38 @@ class InfluxDb(Sink):
             "POST",
             path,
             query=query,
-            body="\n".join(map(line, batch)).encode(),
+            body="\n".join(lines).encode(),
             headers={"Content-Type": "text/plain; charset=utf-8"},
         )
         if answer.status == 404:
             raise AccessDenied(f"no such database or bucket: {answer.explanation()}")
         if answer.status != 204:
             raise common_error(answer)
-        return [ACCEPTED] * len(batch)
-
-    async def close(self) -> None:
-        await self._http.close()
 
 
-def line(observation: Observation) -> str:
-    """One point; the field is always a float, for its type is fixed by the first one written."""
-    flag = f",quality={quality_name(observation.quality)}" if observation.quality else ""
+def line(observation: Observation, *, flagged: bool = False) -> str:
+    """One point; the field is always a float, for its type is fixed by the first one written.
+
+    Where not only good readings go out, each says its quality, so that a later one replaces it.
+    """
     head, field = _fixed_parts(observation.channel)
-    return f"{head}{flag} {field}={float(observation.value)!r} {observation.time_ms}"
+    value = f"{field}={float(observation.value)!r}"
+    if flagged:
+        value += f',{field}_quality="{quality_name(observation.quality)}"'
+    return f"{head} {value} {observation.time_ms}"
+
+
+def description(node: PublicNode) -> str:
+    """What a node is called and what it is, at the server's time."""
+    fields = {"name": node.name, "board": node.board, "uuid": str(node.uuid)}
+    written = ",".join(f'{key}="{_quoted(text)}"' for key, text in fields.items())
+    return f"{NODES},node={node.hex} {written}"
 
 
 @lru_cache(maxsize=16_384)
 def _fixed_parts(channel: Channel) -> tuple[str, str]:
     node, quantity = channel.node, channel.quantity
-    tags = [("node", node.hex), ("name", node.name), ("board", node.board)]
+    tags = [("node", node.hex)]
     if channel.instance:
         tags.append(("instance", str(channel.instance)))
     if channel.band is not None:
@@ -133,6 +156,11 @@ def _fixed_parts(channel: Channel) -> tuple[str, str]:
 def _escaped(text: str) -> str:
     """A tag's value; a backslash at its end would escape what follows."""
     return text.replace("\n", " ").rstrip("\\").translate(_ESCAPES)
+
+
+def _quoted(text: str) -> str:
+    """A text field's value."""
+    return text.replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _credentials(config: Config) -> dict[str, str]:

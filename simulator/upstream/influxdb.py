@@ -16,13 +16,18 @@ from simulator.upstream.base import HTTP_FAULTS, Upstream
 
 _LINE = re.compile(
     r"(?P<key>(?:[^ ,\\]|\\.)+(?:,(?:[^ ,=\\]|\\.)+=(?:[^ ,=\\]|\\.)+)*) "
-    r"(?P<field>[A-Za-z0-9_]+)=(?P<value>[^ ]+) (?P<time>\d+)"
+    r"(?P<fields>(?:[^ \"\\]|\\.|\"(?:[^\"\\]|\\.)*\")+)(?: (?P<time>\d+))?"
 )
+_FIELD = re.compile(r"([A-Za-z0-9_]+)=(\"(?:[^\"\\]|\\.)*\"|[^,\"]+)(?:,|$)")
+_TEXT = re.compile(r"\"(?:[^\"\\]|\\.)*\"")
 _FLOAT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 class InfluxDb(Upstream):
-    """`/write` and `/api/v2/write`; `bad_point` refuses that share of points, always the same."""
+    """`/write` and `/api/v2/write`; `bad_point` refuses that share of points, always the same.
+
+    A point is named by its tags and time: other tags make another one. `texts` has the text fields.
+    """
 
     name = "influxdb"
     faults_known = (*HTTP_FAULTS, "bad_point")
@@ -39,6 +44,7 @@ class InfluxDb(Upstream):
         self.token = token
         self.databases = set(databases)
         self.overwritten: Counter[Any] = Counter()
+        self.texts: dict[tuple[str, str, str | None], str] = {}
 
     def routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/write", self._write_1)
@@ -80,19 +86,24 @@ class InfluxDb(Upstream):
         bad = []
         for line in text.splitlines():
             parts = _LINE.fullmatch(line)
-            if not parts or not _FLOAT.fullmatch(parts["value"]) or self._unlucky(parts):
+            fields = dict(_FIELD.findall(parts["fields"])) if parts else {}
+            texts = {field for field, value in fields.items() if _TEXT.fullmatch(value)}
+            numbers = fields.keys() - texts
+            keys = [(parts["key"], field, parts["time"]) for field in numbers] if parts else []
+            wrong = not all(_FLOAT.fullmatch(fields[field]) for field in numbers)
+            if not parts or not fields or wrong or any(map(self._unlucky, keys)):
                 bad.append(line[:60])
-                if parts:
-                    self.refused[parts["key"], parts["field"], parts["time"]] += 1
+                self.refused.update(keys)
             elif store_good:
-                key = (parts["key"], parts["field"], parts["time"])
-                self.overwritten[key] += key in self.stored
-                self.stored[key] = 1
+                for key in keys:
+                    self.overwritten[key] += key in self.stored
+                    self.stored[key] = 1
+                for field in texts:
+                    self.texts[parts["key"], field, parts["time"]] = fields[field]
         return bad
 
-    def _unlucky(self, parts: re.Match[str]) -> bool:
-        key = f"{parts['key']}/{parts['field']}/{parts['time']}"
-        return lot(key) < self.faults.get("bad_point", 0.0)
+    def _unlucky(self, key: tuple[str, str, str | None]) -> bool:
+        return lot("/".join(map(str, key))) < self.faults.get("bad_point", 0.0)
 
 
 def build(faults: Mapping[str, float] | None = None, seed: int = 0) -> InfluxDb:

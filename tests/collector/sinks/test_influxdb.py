@@ -1,9 +1,11 @@
 """InfluxDB: floats as floats, tags escaped, partial writes found by halving."""
 
+from dataclasses import replace
+
 import pytest
 
 from collector.sinks import influxdb
-from collector.sinks.base import AccessDenied, MemoryIds, Refused
+from collector.sinks.base import AccessDenied, DeliverySettings, MemoryIds, Refused
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault
 from simulator.upstream.base import Serving
@@ -22,12 +24,36 @@ def version_2(url: str, token: str = "t", bucket: str = "osn") -> influxdb.Influ
 
 def test_a_line(reading) -> None:
     assert influxdb.line(reading("pressure", 101325)) == (
-        "air,board=street,name=street\\ 1,node=a1b2c3d4 pressure=101325.0 1770000000000"
+        "air,node=a1b2c3d4 pressure=101325.0 1770000000000"
     )
-    spectrum = influxdb.line(reading("bands_z", 40.5, instance=1, band=17, quality=8))
+    spectrum = influxdb.line(reading("bands_z", 40.5, instance=1, band=17, quality=8), flagged=True)
     assert ",band=17," in spectrum
     assert ",instance=1," in spectrum
-    assert ",quality=suspect bands_z=40.5 " in spectrum
+    assert ' bands_z=40.5,bands_z_quality="suspect" ' in spectrum
+
+
+async def test_a_quality_that_changes_replaces_the_one_before(reading) -> None:
+    server = InfluxDb(databases=("osn",))
+    async with Serving(server) as url:
+        sink = version_1(url, delivery=DeliverySettings(qualities=("ok", "suspect")))
+        for quality in (8, 0):
+            await sink.send([reading("pm10", 7.1, quality=quality)])
+        await sink.close()
+    assert server.stored.total() == 1
+    assert list(server.texts.values()) == ['"ok"']
+
+
+async def test_what_a_node_is_called_is_told_apart_from_its_readings(reading, node) -> None:
+    server = InfluxDb(databases=("osn",))
+    odd = replace(node, name='a "b\\', uuid=node.uuid)
+    async with Serving(server) as url:
+        sink = version_1(url)
+        await sink.provision([reading("pm10", 1.0).channel, reading("laeq", 1.0).channel])
+        await sink.provision([reading("pm10", 1.0, node=odd).channel])
+        await sink.close()
+    assert server.stored.total() == 0
+    assert server.texts["osn_node,node=a1b2c3d4", "name", None] == '"a \\"b\\\\"'
+    assert server.texts["osn_node,node=a1b2c3d4", "board", None] == '"street"'
 
 
 async def test_both_versions(reading, node) -> None:

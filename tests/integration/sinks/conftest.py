@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from collector.archive import archive
 from collector.archive.inline_writer import InlineWriter
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of
+from collector.readings.observation import Channel
 from collector.sinks.base import DeliverySettings, Sink
 from simulator.upstream import _servers
 from simulator.upstream.street import START_MS, Street, frozen_times, renderer_for, street_nodes
@@ -92,6 +94,30 @@ def forward(tmp_path: Path) -> Forward:
         return frames * READINGS_A_FRAME
 
     return forward_street
+
+
+@pytest.fixture
+def renamed() -> Callable[[Sink], Sink]:
+    """Makes a sink see nodes under other names, as after `nodes set --name`."""
+
+    def rename(sink: Sink) -> Sink:
+        send, provision = sink.send, sink.provision
+        names: dict[Channel, Channel] = {}
+
+        def other(channel: Channel) -> Channel:
+            node = replace(channel.node, name=f"once {channel.node.name}", board="other")
+            return names.setdefault(channel, replace(channel, node=node))
+
+        async def sent(batch):
+            return await send([o._replace(channel=other(o.channel)) for o in batch])
+
+        async def provisioned(channels):
+            await provision([other(channel) for channel in channels])
+
+        sink.send, sink.provision = sent, provisioned
+        return sink
+
+    return rename
 
 
 @pytest.fixture

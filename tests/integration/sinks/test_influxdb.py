@@ -47,6 +47,16 @@ def count(port: int) -> int:
     return sum(sum(number or 0 for number in one["values"][0][1:]) for one in series)
 
 
+def test_a_renamed_node_is_the_same_series(server: int, forward, readings: int, renamed) -> None:
+    for name in ("first", "renamed"):
+        config = influxdb.Config(
+            url=f"http://127.0.0.1:{server}", version=1, database="osn", create_database=True
+        )
+        sink = influxdb.build(config, "influx", MemoryIds())
+        forward(sink if name == "first" else renamed(sink), name)
+        assert count(server) == readings
+
+
 def test_all_readings_once_however_often_they_are_sent(server: int, forward, readings: int) -> None:
     for name in ("first", "again"):
         config = influxdb.Config(
