@@ -2,8 +2,8 @@
 
 An entity stands for a node (and sensor instance) and shows its present state. What is newer than
 everything sent before goes there by upsert; what is older goes to the entity's history by the
-temporal API, for an upsert would put the present back. Brokers keep one value for each attribute
-and observedAt, so a resend is harmless.
+temporal API, for an upsert would put the present back. The present is one value however often it
+comes, but brokers append to the history whatever they get: what is sent again may be there twice.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class NgsiLd(Sink):
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
         self.capabilities = Capabilities(
-            idempotent=True, backlog=config.temporal, largest_batch=config.batch_instances
+            backlog=config.temporal, largest_batch=config.batch_instances
         )
         self._config = config
         headers: dict[str, str] = {}

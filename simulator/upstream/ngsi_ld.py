@@ -1,13 +1,13 @@
 """An NGSI-LD broker: present state by upsert, history by the temporal API, each with its own key.
 
 An upsert overwrites whatever is there, older or newer; it notes every value that it shows in the
-history too, as brokers do. Required attributes of the two Smart Data Models are checked.
+history too, as brokers do, and the same value twice is in the history twice (Scorpio 5). Required
+attributes of the two Smart Data Models are checked.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +43,6 @@ class NgsiLd(Upstream):
         self.token = token
         self.entities: dict[str, dict[str, Any]] = {}
         self.history: set[str] = set()
-        self.overwritten: Counter[Any] = Counter()
 
     def routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/ngsi-ld/v1/entityOperations/upsert", self._upsert)
@@ -134,8 +133,7 @@ class NgsiLd(Upstream):
                 continue
             for row in value if isinstance(value, list) else [value]:
                 key = (entity, name, row["observedAt"])
-                self.overwritten[key] += key in self.stored
-                self.stored[key] = 1
+                self.stored[key] += 1
 
 
 def _values(entity: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -154,6 +154,7 @@ NETWORKS = {
     "ngsi_ld": Network(
         lambda m, url, folder: m.Config(url=url, http=QUICK),
         HTTP | {"bad_instance": 0.002, "bad_entity": 0.002},
+        duplicates="counted",
     ),
     "sentilo": Network(
         lambda m, url, folder: m.Config(
