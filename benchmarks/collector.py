@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from statistics import quantiles
 
-from benchmarks import collector_peers, collector_reading
+from benchmarks import collector_flood, collector_peers, collector_reading
 from benchmarks.collector_load import (
     READINGS_PER_FRAME,
     Acks,
@@ -154,6 +154,15 @@ def idle(port: int, folder: Path, nodes: int) -> tuple[float, float]:
     return memory_mb, percent
 
 
+def floods(folder: Path) -> dict[str, float | None]:
+    """An honest node beside publishers as fast as they can: authentic ones, and forgers."""
+    return {
+        f"flood_{name}_{figure}": value
+        for name, authentic in (("authentic", True), ("forged", False))
+        for figure, value in collector_flood.measure(folder, authentic=authentic).items()
+    }
+
+
 def ratios(ours: dict[str, float], folder: Path) -> dict[str, float | None]:
     """The same readings through others, in the same run."""
     found: dict[str, float | None] = {}
@@ -164,7 +173,7 @@ def ratios(ours: dict[str, float], folder: Path) -> dict[str, float | None]:
     return found
 
 
-PARTS = ("burst", "latency", "wear", "idle", "reading", "peers")
+PARTS = ("burst", "latency", "flood", "wear", "idle", "reading", "peers")
 
 
 def main() -> None:
@@ -180,6 +189,8 @@ def main() -> None:
         figures |= ours
         if "latency" in parts:
             figures |= latency(port, folder)
+        if "flood" in parts:
+            figures |= floods(folder)
         if "wear" in parts:
             figures |= wear(port, folder)
         if "idle" in parts:

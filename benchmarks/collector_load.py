@@ -285,12 +285,12 @@ def until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> N
         time.sleep(0.02)
 
 
-def mosquitto(folder: Path) -> tuple[Watched, int]:
-    """Debian's broker on a free port."""
+def mosquitto(folder: Path, max_queued: int = 0) -> tuple[Watched, int]:
+    """Debian's broker on a free port; it keeps so many messages for one who reads too slowly."""
     port = free_port()
     config = folder / f"mosquitto-{port}.conf"
     config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages {max_queued}\n"
         "set_tcp_nodelay true\nlog_type error\n"
     )
     broker = start(["mosquitto", "-c", str(config)], folder / f"mosquitto-{port}.log", folder)

@@ -27,6 +27,7 @@ from collector.intake.frame_queue import FrameQueue
 from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
 from collector.ledger.ledger import Alarm
+from collector.loop_lag import LoopLag
 from collector.nodes import NodeRegistry
 from collector.private_file import PrivateFileError
 from collector.settings import Config
@@ -83,6 +84,7 @@ class Collector:
         self.forwarders: list[Forwarder] = []
         self.alarms: list[Alarm] = []
         self.unsent_downlinks = 0
+        self.loop_lag = LoopLag()
         self.started = asyncio.Event()
         self.started_ms = clock.monotonic_ms()
         self.intake = Intake(
@@ -155,6 +157,7 @@ class Collector:
             group.create_task(self._take_in())
             group.create_task(self.intake.run())
             group.create_task(self.storage.run())
+            group.create_task(self.loop_lag.run())
             if self.nodes.path is not None or self.keys.path is not None:
                 group.create_task(self._watch_files())
             if self._free_bytes is not None:

@@ -19,6 +19,7 @@ _HELP = {
     "osn_collector_info": ("gauge", "Always 1; labels say which collector."),
     "osn_clock_synchronised": ("gauge", "1 while this machine's clock can be believed."),
     "osn_accepting": ("gauge", "0 while the disk is too full to take anything in."),
+    "osn_loop_lag_seconds": ("gauge", "The longest that a due task had to wait, lately."),
     "osn_frames_received_total": ("counter", "Frames from transports."),
     "osn_frames_committed_total": ("counter", "Frames that the archive holds."),
     "osn_frames_refused_total": ("counter", "Frames refused or ignored, by reason."),
@@ -69,6 +70,7 @@ def _samples(status: Status) -> Iterator[Sample]:
     }, 1  # fmt: skip
     yield "osn_clock_synchronised", {}, head["clock_synchronised"]
     yield "osn_accepting", {}, head["accepting"]
+    yield "osn_loop_lag_seconds", {}, head["loop_lag_s"]
     yield "osn_frames_received_total", {}, intake["received"]
     yield "osn_frames_committed_total", {}, intake["committed"]
     for reason, frames in intake["refused"].items():

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ class MqttTransport:
         self._prefix = f"{settings.topic}/1/"
         self._outbox: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(settings.queue_down)
         self._reached: OrderedDict[int, None] = OrderedDict()
+        self._nodes: dict[bytes, int] = {}
 
     async def run(self, deliver: Deliver) -> None:
         """Connects, receives and sends for ever; see Transport."""
@@ -100,7 +102,7 @@ class MqttTransport:
             # aiomqtt makes one queue of this type and puts each message in it
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", inbox),
         )
-        read_ahead(client)
+        read_ahead(client, partial(self.receive, deliver))
         return client
 
     async def _publish(self, client: aiomqtt.Client) -> None:
@@ -118,33 +120,42 @@ class MqttTransport:
         async for _ in client.messages:
             pass  # the inbox has delivered it already and yields nothing
 
-    def receive(self, message: Any, deliver: Deliver) -> None:
+    def receive(self, deliver: Deliver, topic: bytes, payload: bytes, retained: bool) -> None:
         """Passes one message on, or counts why not."""
         counters = self.state.counters
-        node = self._node_of(str(message.topic))
-        if node is None or not isinstance(message.payload, bytes | bytearray):
+        node = self._nodes.get(topic)
+        if node is None:
+            node = self._node_of(topic)
+        if node is None:
             counters.foreign += 1
             return
-        if message.retain:
+        if retained:
             counters.retained += 1
             return
-        if len(message.payload) > FRAME_BYTES_MAX:
+        if len(payload) > FRAME_BYTES_MAX:
             counters.oversize += 1
             return
         counters.received += 1
-        counters.received_bytes += len(message.payload)
+        counters.received_bytes += len(payload)
         self._remember(node)
-        deliver(bytes(message.payload), Source(self.name, node))
+        deliver(payload, Source(self.name, node))
 
-    def _node_of(self, topic: str) -> int | None:
-        text = topic[len(self._prefix) : -2]
-        if not topic.startswith(self._prefix) or not topic.endswith("/u") or len(text) != 8:
+    def _node_of(self, topic: bytes) -> int | None:
+        """The node whose topic it is; None for another's."""
+        prefix = self._prefix.encode()
+        digits = topic[len(prefix) : -2]
+        if len(digits) != 8 or topic != prefix + digits + b"/u":
             return None
         try:
-            node = int(text, 16)
+            node = int(digits, 16)
         except ValueError:
             return None
-        return node if f"{node:08x}" == text else None
+        if b"%08x" % node != digits:
+            return None
+        if len(self._nodes) >= REACHED_NODES_MAX:
+            self._nodes.clear()
+        self._nodes[topic] = node
+        return node
 
     def _remember(self, node: int) -> None:
         """Downlinks for a node go where it was heard; the list is bounded by use."""
@@ -195,7 +206,8 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
         self._deliver = deliver
 
     def put_nowait(self, item: aiomqtt.Message) -> None:
-        self._transport.receive(item, self._deliver)
+        payload: Any = item.payload  # bytes, as everything that comes from a broker
+        self._transport.receive(self._deliver, str(item.topic).encode(), payload, item.retain)
 
 
 async def reach(settings: MqttSettings) -> None:

@@ -23,6 +23,8 @@ class _PromptLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._thread = threading.get_ident()
+        self._read: Callable[[], object] | None = None
+        self._reads_again = False
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Calls now in the loop's own thread, in the next turn from any other."""
@@ -30,6 +32,27 @@ class _PromptLoop:
             _call(callback, *arguments)
         else:
             self._loop.call_soon_threadsafe(_call, callback, *arguments)
+
+    def add_reader(self, number: int, callback: Callable[[], object]) -> None:
+        """The loop's own; remembers what reads the socket."""
+        self._read = callback
+        self._loop.add_reader(number, callback)
+
+    def remove_reader(self, number: int) -> bool:
+        """The loop's own; what read the socket is not called any more."""
+        self._read = None
+        return self._loop.remove_reader(number)
+
+    def read_again(self) -> None:
+        """Reads in the next turn of the loop, whether or not the network has more by then."""
+        if not self._reads_again:
+            self._reads_again = True
+            self._loop.call_soon(self._read_now)
+
+    def _read_now(self) -> None:
+        self._reads_again = False
+        if self._read is not None:
+            self._read()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
@@ -46,4 +69,8 @@ class PromptClient(aiomqtt.Client):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         inner: Any = self
-        inner._loop = _PromptLoop(self._loop)
+        inner._loop = self._prompt = _PromptLoop(self._loop)
+
+    def read_again(self) -> None:
+        """Reads what a buffer still holds in the next turn of the loop."""
+        self._prompt.read_again()
