@@ -49,8 +49,7 @@ async def _build(path: Path, folder: Path) -> int:
         storage.quarantine,
         clock,
         writer=storage.writer,
-        timeline=storage.timeline,
-        hours=storage.hours,
+        indexing=storage.indexing,
         send=lambda downlink: None,
         limits=IntakeLimits(node_burst=10_000_000),
     )

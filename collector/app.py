@@ -93,8 +93,7 @@ class Collector:
             storage.quarantine,
             clock,
             writer=storage.writer,
-            timeline=storage.timeline,
-            hours=storage.hours,
+            indexing=storage.indexing,
             send=self._send,
             start=storage.start,
             limits=IntakeLimits(

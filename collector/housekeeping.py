@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collector.archive import archive, retention
+from collector.archive.archive import StoredFrame
+from collector.archive.outline import decode_stored
 from collector.archive.rollup import Rollup
 from collector.archive.storage import Storage
 from collector.archive.writer import WriteFailed
@@ -16,7 +18,6 @@ from collector.forward import delivery
 from collector.forward.delivery import EXPIRED, Count
 from collector.ranges import Ranges
 from protocol import wire
-from protocol.decoder import decode
 from protocol.wire import FrameError
 
 log = logging.getLogger(__name__)
@@ -107,15 +108,14 @@ def _expire(connection: sqlite3.Connection, due: int, sinks: Sequence[str]) -> N
         counts: Counter[Count] = Counter()
         for frame in frames:
             if frame.type == wire.T_DATA and frame.id not in state.done:
-                open_readings = _readings(frame.raw) - state.partial.get(frame.id, 0).bit_count()
+                open_readings = _readings(frame) - state.partial.get(frame.id, 0).bit_count()
                 counts[Count(EXPIRED, RETENTION_REASON, frame.node)] += open_readings
         delivery.settle(connection, sink, delivery.Settlement(done=ids, counts=counts))
 
 
-def _readings(raw: bytes) -> int:
+def _readings(frame: StoredFrame) -> int:
     try:
-        return sum(
-            len(column.values) for samples in decode(raw).samples for column in samples.columns
-        )
+        sections = decode_stored(frame).samples
+        return sum(len(column.values) for samples in sections for column in samples.columns)
     except FrameError:
         return 1

@@ -108,6 +108,8 @@ def parse_state(data: bytes) -> State:
     boots = tuple(SpoolBoot(*_BOOT.unpack_from(data, at + i * _BOOT.size)) for i in range(count))
     if any(first.boot >= second.boot for first, second in pairwise(boots)):
         raise FrameError("state", "boots are not in rising order")
+    if any(kept.lowest == 0 or kept.lowest > kept.highest + 1 for kept in boots):
+        raise FrameError("state", "lowest kept is 0 or above highest issued + 1")
     at += count * _BOOT.size
     dropped = []
     reasons = data[at]

@@ -45,7 +45,8 @@ CONTENT: Mapping[str, str] = MappingProxyType(
         "times": "time residuals that are not the first column, have options, or go back",
         "info": "INFO ends within an entry, has a key twice, or one of the wrong length",
         "descriptors": "DESCRIPTORS ends within an entry",
-        "state": "STATE ends within a field, has more than 32 boots or boots not in rising order",
+        "state": "STATE ends within a field, has more than 32 boots, boots not in rising order, or "
+        "a lowest kept that is 0 or above highest issued + 1",
         "clock": "CLOCK has another length",
         "outcome": "OUTCOME ends within a field",
         "ack": "ACK is no whole number of entries",

@@ -180,6 +180,7 @@ STATE = Struct(
     / PrefixedArray(Int8ub, Struct("boot" / Int32ul, "lowest" / Int32ul, "highest" / Int32ul)),
     Check(lambda c: len(c.boots) <= wire.BOOTS_MAX),
     Check(lambda c: all(a.boot < b.boot for a, b in zip(c.boots, c.boots[1:], strict=False))),
+    Check(lambda c: all(1 <= kept.lowest <= kept.highest + 1 for kept in c.boots)),
     "dropped" / PrefixedArray(Int8ub, Struct("reason" / Int8ub, "frames" / UVARINT)),
 )
 CLOCK = Struct("uptime_ms" / UINT48, "unix_ms" / UINT48, "error_ms" / Int32ul, "source" / Int8ub)

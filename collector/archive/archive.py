@@ -18,7 +18,9 @@ from collector.ranges import Ranges
 OK = 0
 UNDECODED = 1
 CONFLICT = 2
-STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict"}
+FAILED = 3
+STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict", FAILED: "failed"}
+"""FAILED is undecoded too: processing the frame raised an error, so nobody tries again."""
 
 FORMER_KEY = "former_collectors"
 FORMER_MAX = 64

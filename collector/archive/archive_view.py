@@ -9,6 +9,7 @@ from typing import NamedTuple
 from collector.archive import archive, knot_table, lookup, recovery, schema
 from collector.archive.archive import StoredFrame
 from collector.archive.hour_index import HourIndex
+from collector.archive.indexing import Indexing
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import Knot
 from collector.ledger import ledger_store
@@ -46,7 +47,7 @@ class ArchiveView:
         snapshot_id = ledger_store.load(connection, self.ledger)
         self.timeline = Timeline(self._anchor, self._knots)
         rows = recovery.frames_after(connection, snapshot_id)
-        recovery.take_back(self.ledger, HourIndex(), self.timeline, rows)
+        recovery.take_back(self.ledger, Indexing(self.timeline, HourIndex()), rows)
 
     def boots(self, node: int) -> list[BootLedger]:
         """Every boot of a node that the archive knows, in order."""

@@ -5,9 +5,15 @@ Decoding a frame takes most of the time that a frame costs; a log of frames does
 
 from typing import NamedTuple
 
+from collector.archive import archive
 from protocol import wire
-from protocol.decoder import decode
+from protocol.decoder import Frame, decode
 from protocol.wire import FrameError
+
+KEPT_TYPES = frozenset({wire.T_DATA, wire.T_HELLO, wire.T_LOG, wire.T_RESULT})
+UPTIME_MAX_MS = (1 << 48) - 1
+RAISED = "failed"
+"""The reason of a frame whose processing raised: a fault of this program."""
 
 _KNOWN_CRITICAL = frozenset({wire.S_SAMPLES, wire.S_STATE, wire.S_OUTCOME})
 _CRITICAL = 0x80
@@ -18,39 +24,94 @@ _TIME_RESIDUAL = 0
 class Outline(NamedTuple):
     """Uptimes of a frame's first and last sample (0, 0 without any), and what sections it has.
 
-    clocks holds the content of each CLOCK section, none of a frame that must stay undecoded.
+    reason: why the frame must stay undecoded, "" when it need not. clocks: the content of each
+    CLOCK section, none of a frame that stays undecoded.
     """
 
     first_ms: int
     last_ms: int
-    decodable: bool
+    reason: str
     irregular: bool
     clocks: tuple[bytes, ...]
 
 
-_UNDECODABLE = Outline(0, 0, False, False, ())
+def undecoded(reason: str) -> Outline:
+    """Of a frame that may enter nothing: no times, no clocks."""
+    return Outline(0, 0, reason, False, ())
+
+
+def why_not_indexed(seen: Outline) -> str:
+    """The one place that says "this frame may not be indexed, because ..."; "" when it may.
+
+    Asked for each authentic sequenced frame, when it comes and when it is replayed. A frame with a
+    reason is archived, acknowledged, counted under it and left undecoded: it enters neither hour
+    index nor timeline, and no reader decodes it. Nothing here may depend on anything but the
+    outline, for a frame has to be recognised again after a restart. To bound something else, add
+    a test and a word here (and to docs/archive.md), and what it needs to `Outline`; keep it cheap.
+    """
+    if seen.first_ms < 0 or seen.last_ms > UPTIME_MAX_MS:
+        return "uptime"
+    return ""
+
+
+def outline_of(raw: bytes, type: int, times: tuple[int, int] | None = None) -> Outline:
+    """The outline of an authentic sequenced frame, with its reason; raises nothing.
+
+    times: first and last uptime as the archive has them, of a frame that is stored already.
+    """
+    try:
+        seen = outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES])
+        if not seen.reason and times is not None:
+            seen = seen._replace(first_ms=times[0], last_ms=times[1])
+        elif not seen.reason and seen.irregular:
+            seen = exact(raw, seen)
+        if not seen.reason and type not in KEPT_TYPES:
+            return seen._replace(reason="type", clocks=())
+        reason = "" if seen.reason else why_not_indexed(seen)
+    except Exception:
+        reason = RAISED
+    return undecoded(reason) if reason else seen
+
+
+def decode_stored(frame: archive.StoredFrame) -> Frame:
+    """A stored frame, decoded; FrameError for each that is to be treated as undecoded.
+
+    All who read readings ask here, so that a frame is undecoded for all of them or for none. What
+    was left undecoded because nobody knew how is decoded once this program does.
+    """
+    reason = why_undecoded(frame)
+    if reason:
+        raise FrameError(reason, "left undecoded")
+    return decode(frame.raw)
+
+
+def why_undecoded(frame: archive.StoredFrame) -> str:
+    """Why a stored frame was left undecoded, "" when it was not; the values are not looked at."""
+    if frame.state == archive.FAILED:
+        return RAISED
+    return outline_of(frame.raw, frame.type).reason if frame.state == archive.UNDECODED else ""
 
 
 def outline(body: bytes | memoryview) -> Outline:
-    """Walks the sections of an authentic frame's body; a damaged one is not decodable."""
+    """Walks the sections of an authentic frame's body."""
     position = 0
     end = len(body)
     first_ms = last_ms = 0
-    decodable = True
+    reason = ""
     irregular = seen = False
     clocks: list[bytes] = []
     while position < end:
         if end - position < _HEAD_BYTES:
-            return _UNDECODABLE
+            return undecoded("section")
         tag = body[position]
         length = body[position + 1] | body[position + 2] << 8
         position += _HEAD_BYTES
         if length > end - position:
-            return _UNDECODABLE
+            return undecoded("section")
         if tag == wire.S_SAMPLES:
             times = _samples(body, position, position + length)
             if times is None:
-                decodable = False
+                reason = "samples"
             else:
                 first_ms = min(first_ms, times[0]) if seen else times[0]
                 last_ms = max(last_ms, times[1])
@@ -59,9 +120,9 @@ def outline(body: bytes | memoryview) -> Outline:
         elif tag == wire.S_CLOCK:
             clocks.append(bytes(body[position : position + length]))
         elif tag & _CRITICAL and tag not in _KNOWN_CRITICAL:
-            decodable = False
+            reason = "critical"
         position += length
-    return Outline(first_ms, last_ms, decodable, irregular, tuple(clocks) if decodable else ())
+    return Outline(first_ms, last_ms, reason, irregular, () if reason else tuple(clocks))
 
 
 def _samples(body: bytes | memoryview, start: int, end: int) -> tuple[int, int, bool] | None:
@@ -94,8 +155,8 @@ def exact(raw: bytes, seen: Outline) -> Outline:
     """The same with the times that the residuals of irregular samples give; decodes the frame."""
     try:
         times = [samples.times_ms for samples in decode(raw).samples]
-    except FrameError:
-        return seen._replace(decodable=False, clocks=())
+    except FrameError as error:
+        return seen._replace(reason=error.reason, clocks=())
     return seen._replace(
         first_ms=min(part[0] for part in times), last_ms=max(part[-1] for part in times)
     )

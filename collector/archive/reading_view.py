@@ -13,11 +13,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from collector.archive import knot_table
+from collector.archive.archive import OK, StoredFrame
+from collector.archive.outline import decode_stored
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import Knot
 from collector.ledger import ledger_store
 from collector.readings.observation import quality_name
-from protocol.decoder import Frame, decode
+from protocol import wire
+from protocol.decoder import Frame
 from protocol.reading import readings
 from protocol.registry import REGISTRY
 from protocol.wire import FrameError
@@ -34,7 +37,7 @@ SELECT printf('%08x', frame.node) AS node,
        cell.value ->> 6 AS quality,
        frame.boot AS boot, frame.seq AS seq, cell.value ->> 7 AS sample,
        frame.received AS received, frame.id AS frame
-FROM frame, json_each(osn_readings(frame.raw)) AS cell
+FROM frame, json_each(osn_readings(frame.raw, frame.state)) AS cell
 WHERE frame.type = 1 AND frame.state <> 2
 """
 
@@ -51,7 +54,7 @@ FROM hourly
 def register(connection: sqlite3.Connection) -> None:
     """Adds the functions and, where there are frames, the view to a connection."""
     dates = _Dates(connection)
-    connection.create_function("osn_readings", 1, _readings_json, deterministic=True)
+    connection.create_function("osn_readings", -1, _readings_json, deterministic=True)
     connection.create_function("osn_time", 3, dates.iso)
     connection.create_function("osn_unix_ms", 3, dates.unix_ms)
     connection.create_function("osn_quantity", 1, lambda number: _names(number)[0])
@@ -72,10 +75,10 @@ def iso(unix_ms: int) -> str | None:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
 
 
-def _readings_json(raw: bytes) -> str:
+def _readings_json(raw: bytes, state: int = OK) -> str:
     """Rows (uptime, quantity, instance, band, value, unit, quality, sample) of a frame."""
     try:
-        frame = decode(bytes(raw))
+        frame = decode_stored(StoredFrame(0, 0, 0, 0, wire.T_DATA, state, 0, 0, 0, bytes(raw)))
     except FrameError:
         return "[]"
     return _encode(frame)

@@ -15,10 +15,11 @@ from itertools import pairwise
 from collector.archive import lookup
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.hour_index import HOUR_MS, Key
+from collector.archive.outline import decode_stored
 from collector.archive.timeline import Moved, Timeline
 from collector.archive.writer import Writer
 from collector.clock import Clock
-from protocol.decoder import Samples, decode
+from protocol.decoder import Samples
 from protocol.registry import REGISTRY, scaled
 from protocol.wire import FrameError
 
@@ -204,7 +205,7 @@ def _add(
     if frame.state == CONFLICT:
         return
     try:
-        decoded = decode(frame.raw)
+        decoded = decode_stored(frame)
     except FrameError:
         return
     for samples in decoded.samples:

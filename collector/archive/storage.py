@@ -14,6 +14,7 @@ from pathlib import Path
 
 from collector.archive import archive, hour_index, knot_table, recovery, rollup
 from collector.archive.hour_index import HourIndex
+from collector.archive.indexing import Indexing
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.thread_writer import ThreadWriter
 from collector.archive.timeline import Moved, Timeline
@@ -42,8 +43,7 @@ class Storage:
     writer: Writer
     quarantine_writer: Writer
     ledger: Ledger
-    timeline: Timeline
-    hours: HourIndex
+    indexing: Indexing
     quarantine: Quarantine
     start: int
     _clock: Clock
@@ -56,6 +56,16 @@ class Storage:
     _witness: Witness | None = None
     _closed: bool = field(default=False)
 
+    @property
+    def timeline(self) -> Timeline:
+        """When boots' samples were."""
+        return self.indexing.timeline
+
+    @property
+    def hours(self) -> HourIndex:
+        """Which frames fall into which hour, since the last snapshot."""
+        return self.indexing.hours
+
     async def snapshot(self, *, everything: bool = False) -> bool:
         """Writes ledger, hour index and knots; False when that failed and will be tried again."""
         hour = rollup.open_hour(self._clock.unix_ms())
@@ -64,8 +74,6 @@ class Storage:
         knots = self.timeline.take_rows(closed_only=not everything)
         moved = self.timeline.take_moved()
         marked = self.snapshots + 1
-        keys = [(key, 0) for key in rows] + await self._moved_keys(moved)
-        dirty = rollup.dirty_hours(self.timeline, self.timeline.anchor_ms, keys)
 
         def write(connection: sqlite3.Connection) -> None:
             ledger_store.write(connection, taken)
@@ -74,13 +82,18 @@ class Storage:
             rollup.mark(connection, dirty, marked)
 
         try:
+            keys = [(key, 0) for key in rows] + await self._moved_keys(moved)
+            dirty = rollup.dirty_hours(self.timeline, self.timeline.anchor_ms, keys)
             await self.writer.write(write, urgent=True)
-        except (WriteFailed, sqlite3.Error) as error:
+        except Exception as error:
             ledger_store.give_back(self.ledger, taken)
             self.hours.give_back(rows)
             self.timeline.give_back(knots)
             self.timeline.moved |= moved
-            log.error("snapshot of the ledger failed, tried again later: %s", error)
+            expected = isinstance(error, WriteFailed | sqlite3.Error)
+            log.error(
+                "snapshot of the ledger failed, tried again later: %s", error, exc_info=not expected
+            )
             return False
         self.snapshots += 1
         self._snapshot_id, self._snapshot_hour = taken.newest_id, hour
@@ -154,12 +167,12 @@ def open_storage(
         ledger, restored = _identity(connection, witness)
         ledger.find_boot = near.find_boot
         times = Timeline(near.anchor_of(ledger), near.knots, earliest_ms)
-        hours = HourIndex()
+        indexing = Indexing(times, HourIndex())
         start = archive.begin_start(connection, clock.monotonic_ms())
         archive.forget_starts(connection)
         snapshot_id = ledger_store.load(connection, ledger)
         since = recovery.frames_after(connection, snapshot_id)
-        replayed = recovery.take_back(ledger, hours, times, since)
+        replayed = recovery.take_back(ledger, indexing, since)
     except BaseException:
         connection.close()
         raise
@@ -175,8 +188,7 @@ def open_storage(
         writer=writer,
         quarantine_writer=quarantine_writer,
         ledger=ledger,
-        timeline=times,
-        hours=hours,
+        indexing=indexing,
         quarantine=Quarantine(quarantine_writer, clock),
         start=start,
         replayed=replayed,

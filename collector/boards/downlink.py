@@ -1,10 +1,12 @@
 """Frames to boards: ACK and TIME, numbered so that a board always hears them."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from collector.clock import Clock
 from collector.ledger.ledger import Ledger
+from collector.seldom import is_worth_a_line
 from collector.transports.base import Source
 from protocol import wire
 from protocol.compose import (
@@ -14,6 +16,8 @@ from protocol.compose import (
     compose_command,
     compose_time,
 )
+
+log = logging.getLogger(__name__)
 
 RESENDS_PER_LIVE = 4
 RESEND_TRIES = 3
@@ -45,6 +49,8 @@ class Answers:
         self._noted: dict[int, tuple[set[int], Source]] = {}
         self._resends: dict[tuple[int, int, int, int], int] = {}
         self.sent = 0
+        self.failed = 0
+        """ACKs that could not be composed: a fault of this program, or a damaged ledger row."""
 
     def note(self, node: int, boot: int, source: Source) -> None:
         """A frame of this boot is durable, or was before: acknowledge with the next flush."""
@@ -60,7 +66,12 @@ class Answers:
         """Sends one ACK to each noted node."""
         noted, self._noted = self._noted, {}
         for node, (boots, source) in noted.items():
-            self.ack(node, boots, source)
+            try:
+                self.ack(node, boots, source)
+            except Exception:
+                self.failed += 1
+                if is_worth_a_line(self.failed):
+                    log.exception("node %08x is not answered", node)
 
     def ack(self, node: int, boots: Iterable[int], source: Source) -> None:
         """Acknowledges what is settled in these boots; the oldest first when there are many."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from collector.archive.archive import StoredFrame
+from collector.archive.outline import decode_stored
 from collector.boards.downlink import Downlink
 from collector.clock import Clock
 from collector.ledger.ledger import Ledger
 from collector.transports.base import Source
 from protocol import names, wire
 from protocol.compose import arguments, compose_command, compose_config
-from protocol.decoder import decode
 from protocol.sections import Outcome
 from protocol.setting_names import BY_KEY, fault_of
 from protocol.wire import FrameError
@@ -115,7 +115,7 @@ class Orders:
         if frame.type != wire.T_RESULT or frame.node not in self._orders:
             return
         try:
-            outcome = decode(frame.raw).outcome
+            outcome = decode_stored(frame).outcome
         except FrameError:
             return
         for order in self._orders[frame.node]:

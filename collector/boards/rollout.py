@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.archive.archive import StoredFrame
+from collector.archive.outline import decode_stored
 from collector.boards.bundles import Bundle, read_bundle, signed_file
 from collector.boards.downlink import Downlink
 from collector.clock import Clock
@@ -21,7 +22,6 @@ from collector.private_file import write_bytes
 from collector.transports.base import Source
 from protocol import wire
 from protocol.compose import CHUNK_MAX, compose_update
-from protocol.decoder import decode
 from protocol.sections import Chunk, Offer
 from protocol.wire import FrameError
 
@@ -167,7 +167,7 @@ class Rollouts:
     def on_answer(self, frame: StoredFrame) -> None:
         """A RESULT or HELLO was stored."""
         try:
-            decoded = decode(frame.raw)
+            decoded = decode_stored(frame)
         except FrameError:
             return
         info, outcome = decoded.info, decoded.outcome

@@ -6,6 +6,7 @@ import sqlite3
 
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
+from collector.archive.outline import why_undecoded
 from collector.archive.writer import Writer
 from collector.forward.worklist import UNREADABLE, Cause
 from collector.ranges import Ranges
@@ -43,7 +44,7 @@ class FrameReader:
 
     def render(self, frame: StoredFrame) -> Rendered | Cause:
         """The frame's readings, or why there are none yet."""
-        if frame.state == archive.CONFLICT:
+        if frame.state == archive.CONFLICT or why_undecoded(frame):
             return UNREADABLE
         line = self._frozen.line(frame.node, frame.boot, frame.first_ms, frame.last_ms)
         if line is None:
@@ -60,6 +61,8 @@ class FrameReader:
 
     def count(self, frame: StoredFrame) -> int | None:
         """How many readings a frame holds, None when it cannot be decoded."""
+        if why_undecoded(frame):
+            return None
         try:
             return self._renderer.count(frame.id, frame.raw)
         except Undecodable:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from collector.archive import archive
 from collector.archive.archive_view import NoArchive, open_view
 from collector.archive.inline_writer import InlineWriter
+from collector.archive.outline import why_undecoded
 from collector.forward.feeding import ArchiveIds, decode_samples, known_ids
 from collector.forward.mapping import provision
 from collector.readings.observation import Channel, PublicNode
@@ -27,7 +28,7 @@ def channels_sent(config: Config, nodes: Sequence[PublicNode]) -> list[Channel]:
             newest = archive.newest_id(view.connection)
             first = max(1, newest - SAMPLE_FRAMES + 1)
             for frame in archive.frames(view.connection, first, newest, SAMPLE_FRAMES):
-                if frame.node not in by_link or frame.type != wire.T_DATA:
+                if frame.node not in by_link or frame.type != wire.T_DATA or why_undecoded(frame):
                     continue
                 with suppress(Undecodable):
                     for channel in channels_of(decode_samples(frame.raw), by_link[frame.node]):

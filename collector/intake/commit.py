@@ -8,12 +8,13 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from collector.archive import archive, knot_table, recovery
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.hour_index import HourIndex
-from collector.archive.timeline import Timeline
-from collector.archive.writer import WriteFailed, Writer
+from collector.archive.indexing import Indexing, mark_failed
+from collector.archive.outline import RAISED, Outline, undecoded
+from collector.archive.writer import WriteFailed, Writer, is_own_fault
 from collector.intake.receipts import Receipts
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
@@ -30,7 +31,7 @@ class Waiting:
 
     frame: StoredFrame
     boot: BootLedger
-    clocks: tuple[bytes, ...]
+    seen: Outline
     source: Source
 
 
@@ -38,65 +39,94 @@ class GroupCommit:
     """Commits groups; `doubtful` after one failed, until ledger and disk agree again."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        timeline: Timeline,
-        hours: HourIndex,
-        writer: Writer,
-        receipts: Receipts,
+        self, ledger: Ledger, indexing: Indexing, writer: Writer, receipts: Receipts
     ) -> None:
         self.doubtful = False
         self.committed = 0
         self.failed = 0
+        self.impossible = 0
+        """Frames that no commit could hold, though the storage works."""
         self._ledger = ledger
-        self._timeline = timeline
-        self._hours = hours
+        self._indexing = indexing
         self._writer = writer
         self._receipts = receipts
 
-    async def commit(self, group: Sequence[Waiting]) -> bool:
-        """Writes a group, and what first frames and contacts brought; False when that failed."""
-        knots = self._timeline.take_first_rows()
+    async def commit(self, group: Sequence[Waiting]) -> list[Waiting]:
+        """Writes a group, and what first frames and contacts brought; returns what is durable.
+
+        Nothing is, when the storage failed. A frame that no row can hold costs itself only.
+        """
+        timeline, receipts = self._indexing.timeline, self._receipts
+        knots = timeline.take_first_rows()
         contacts = ledger_store.take_first_contacts(self._ledger)
-        start, dated = self._receipts.start, self._receipts.date_to_write()
+        failed = self._indexing.take_failed()
+        start, dated = receipts.start, receipts.date_to_write()
 
         def store(connection: sqlite3.Connection) -> int:
             last_id = archive.append_many(connection, [waiting.frame for waiting in group])
             knot_table.write(connection, knots)
             ledger_store.write_first_contacts(connection, contacts)
+            mark_failed(connection, failed)
             if dated is not None:
                 archive.date_start(connection, start, dated)
             return last_id
 
         try:
             last_id = await self._writer.write(store, frames=len(group), urgent=True)
-        except (WriteFailed, sqlite3.Error) as error:
-            self._discard(group)
-            self._timeline.give_back(knots)
+        except BaseException as error:
+            timeline.give_back(knots)
             ledger_store.give_back_first_contacts(self._ledger, contacts)
-            log.error("commit failed, %d frames are not acknowledged: %s", len(group), error)
-            return False
-        except BaseException:
-            self._discard(group)
-            raise
+            self._indexing.give_back(failed)
+            if _is_of_storage(error):
+                self._discard(group)
+                log.error("commit failed, %d frames are not acknowledged: %s", len(group), error)
+                return []
+            if not isinstance(error, Exception):
+                self._discard(group)
+                raise
+            log.warning("a group cannot be stored as it is; each frame is tried alone: %r", error)
+            return await self._one_by_one(group)
         if dated is not None:
-            self._receipts.date_written()
-        if group:
-            self._enter(group, last_id - len(group) + 1)
-        return True
+            receipts.date_written()
+        self._enter(group, last_id - len(group) + 1)
+        return list(group)
+
+    async def _one_by_one(self, group: Sequence[Waiting]) -> list[Waiting]:
+        """Commits frames of which one cannot be stored as it is: that one goes in as failed."""
+        durable: list[Waiting] = []
+        for position, waiting in enumerate(group):
+            for attempt in (waiting, _as_failed(waiting)):
+                append = partial(archive.append, frame=attempt.frame)
+                try:
+                    frame_id = await self._writer.write(append, frames=1, urgent=True)
+                except BaseException as error:
+                    if _is_of_storage(error):
+                        self._discard(group[position:])
+                        log.error("commit failed, frames are not acknowledged: %s", error)
+                        return durable
+                    if not isinstance(error, Exception):
+                        self._discard(group[position:])
+                        raise
+                    log.error("node %08x: a frame cannot be stored: %r", attempt.frame.node, error)
+                else:
+                    self._enter([attempt], frame_id)
+                    durable.append(attempt)
+                    break
+            else:
+                self.impossible += 1
+                _forget(waiting)
+        return durable
 
     def _discard(self, group: Sequence[Waiting]) -> None:
         self.doubtful = True
         self.failed += 1
         for waiting in group:
-            frame = waiting.frame
-            if frame.state == CONFLICT:
-                waiting.boot.waiting_conflicts.discard((frame.seq, frame.raw[-wire.TAG_BYTES :]))
-            else:
-                waiting.boot.discard(frame.seq)
+            _forget(waiting)
 
     def _enter(self, group: Sequence[Waiting], first_id: int) -> None:
         """Takes a durable group into ledger, timeline and index."""
+        if not group:
+            return
         for frame_id, waiting in enumerate(group, first_id):
             frame = waiting.frame
             boot = waiting.boot
@@ -105,24 +135,7 @@ class GroupCommit:
                 boot.commit_conflict(frame.seq, tag)
             else:
                 boot.commit(frame.seq, tag, frame.last_ms)
-            if waiting.clocks:
-                recovery.observe_clocks(
-                    self._timeline, frame.node, frame.boot, waiting.clocks, frame.received_ms
-                )
-            anchor_ms = boot.anchor_ms
-            if anchor_ms is None:
-                anchor_ms = recovery.choose_anchor(
-                    boot, self._timeline, frame.received_ms, frame.last_ms
-                )
-            self._hours.add(
-                frame_id,
-                frame.node,
-                frame.boot,
-                frame.seq,
-                anchor_ms,
-                frame.first_ms,
-                frame.last_ms,
-            )
+            self._indexing.enter(frame_id, boot, frame.seq, frame.received_ms, waiting.seen)
         self._ledger.newest_id = max(self._ledger.newest_id, first_id + len(group) - 1)
         self.committed += len(group)
 
@@ -141,7 +154,7 @@ class GroupCommit:
         except (WriteFailed, sqlite3.Error) as error:
             log.error("the archive cannot be written: %s", error)
             return False
-        recovery.take_back(self._ledger, self._hours, self._timeline, rows)
+        recovery.take_back(self._ledger, self._indexing, rows)
         self.doubtful = False
         return True
 
@@ -149,3 +162,27 @@ class GroupCommit:
 def _touch(connection: sqlite3.Connection) -> None:
     """A write that shows whether the storage works again."""
     archive.put_meta(connection, "recovered", archive.newest_id(connection))
+
+
+def _is_of_storage(error: BaseException) -> bool:
+    """Whether the disk failed, and not what was to be written."""
+    if isinstance(error, sqlite3.Error):
+        return not is_own_fault(error)
+    return isinstance(error, WriteFailed)
+
+
+def _as_failed(waiting: Waiting) -> Waiting:
+    """The same frame as one that nothing can be made of but its bytes."""
+    frame = waiting.frame
+    state = frame.state if frame.state == CONFLICT else archive.FAILED
+    bare = frame._replace(state=state, first_ms=0, last_ms=0)
+    return Waiting(bare, waiting.boot, undecoded(RAISED), waiting.source)
+
+
+def _forget(waiting: Waiting) -> None:
+    """Its board sends it again."""
+    frame = waiting.frame
+    if frame.state == CONFLICT:
+        waiting.boot.waiting_conflicts.discard((frame.seq, frame.raw[-wire.TAG_BYTES :]))
+    else:
+        waiting.boot.discard(frame.seq)

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import ParamSpec
 
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
-from collector.archive.hour_index import HourIndex
-from collector.archive.outline import exact, outline
-from collector.archive.timeline import Timeline
+from collector.archive.indexing import Indexing
+from collector.archive.outline import RAISED, outline_of
 from collector.archive.writer import Writer
 from collector.boards.downlink import Answers, Downlink
 from collector.clock import Clock, SteadyClock
@@ -42,12 +42,13 @@ from collector.intake.receipts import Receipts
 from collector.intake.resends import Compared, UnsureResends
 from collector.ledger.ledger import Alarm, Ledger, TooManyBoots
 from collector.ledger.ledger_boot import BootLedger, Verdict
+from collector.seldom import is_worth_a_line
 from collector.transports.base import Source
 from protocol import wire
 
 log = logging.getLogger(__name__)
 
-KEPT_TYPES = (wire.T_DATA, wire.T_HELLO, wire.T_LOG, wire.T_RESULT)
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class IntakeCounters:
     bytes: int = 0
     decisions: Counter[Kind] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    unheard: int = 0
+    """Frames that somebody who listens here could not make use of: a fault of this program."""
 
     @property
     def received(self) -> int:
@@ -106,8 +109,7 @@ class Intake:
         clock: Clock,
         *,
         writer: Writer,
-        timeline: Timeline,
-        hours: HourIndex,
+        indexing: Indexing,
         send: Callable[[Downlink], None],
         start: int = 0,
         limits: IntakeLimits | None = None,
@@ -124,7 +126,8 @@ class Intake:
         self.accepting = True
         """False while the disk is nearly full: then nothing new is taken nor acknowledged."""
         self._receipts = Receipts(clock, start)
-        self.commits = GroupCommit(ledger, timeline, hours, writer, self._receipts)
+        self.commits = GroupCommit(ledger, indexing, writer, self._receipts)
+        self._indexing = indexing
         self._ledger = ledger
         self._clock = clock
         self._on_commit = on_commit
@@ -134,6 +137,7 @@ class Intake:
         self._waiting: list[Waiting] = []
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
+        self._quarantine = quarantine
         self._admission = Admission(keys, quarantine)
         self._flood = Flood(clock.monotonic_ms, limits.node_frames_per_s, limits.node_burst)
         self._unsure = UnsureResends(ledger, writer, limits.unsure_frames)
@@ -143,7 +147,7 @@ class Intake:
             keys,
             ledger,
             clock,
-            timeline,
+            indexing.timeline,
             self._answers,
             self._identity,
             on_alarm=on_alarm,
@@ -156,7 +160,10 @@ class Intake:
         return len(self._waiting)
 
     def receive(self, raw: bytes, source: Source) -> Decision:
-        """Decides about one frame; never blocks and never raises for what it holds."""
+        """Decides about one frame; never blocks and never raises.
+
+        A frame whose processing raises is refused as "failed", counted and kept in quarantine.
+        """
         counters = self.counters
         counters.bytes += len(raw)
         try:
@@ -166,16 +173,26 @@ class Intake:
             elif head.type == wire.T_LIVE:
                 decision = self._live.take(raw, head, source)
                 if decision is LIVE and self._on_live is not None:
-                    self._on_live(head.node, head.seq, source)
+                    self._told(self._on_live, head.node, head.seq, source)
             else:
                 decision = self._sequenced(raw, head, source)
         except sqlite3.Error as error:
             log.error("a frame is not taken in, its boot's ledger cannot be read: %s", error)
             decision = Decision(Kind.REFUSED, "storage")
+        except Exception:
+            decision = self._failed(raw, source)
         counters.decisions[decision.kind] += 1
         if decision.reason:
             counters.refused[decision.reason] += 1
         return decision
+
+    def _failed(self, raw: bytes, source: Source) -> Decision:
+        """A frame whose processing has just raised."""
+        if is_worth_a_line(self.counters.refused[RAISED] + 1):
+            log.exception("a frame is refused, processing it raised an error: %s", raw.hex())
+        node = int.from_bytes(raw[4:8], "little") if source.node is None else source.node
+        self._quarantine.offer(raw, node, RAISED, source.transport)
+        return Decision(Kind.REFUSED, RAISED)
 
     def _sequenced(self, raw: bytes, head: Head, source: Source) -> Decision:
         try:
@@ -209,11 +226,8 @@ class Intake:
             return Decision(Kind.REFUSED, "busy")
         if not self._flood.passes(head.node):
             return Decision(Kind.REFUSED, "flood")
-        seen = outline(memoryview(raw)[wire.HEADER : head.end])
-        if seen.irregular:
-            seen = exact(raw, seen)
-        decodable = seen.decodable and head.type in KEPT_TYPES
-        state = archive.CONFLICT if conflict else archive.OK if decodable else archive.UNDECODED
+        seen = outline_of(raw, head.type)
+        state = archive.CONFLICT if conflict else _state_of(seen.reason)
         frame = StoredFrame(
             0,
             head.node,
@@ -231,7 +245,7 @@ class Intake:
             boot.waiting_conflicts.add((head.seq, tag))
         else:
             boot.wait(head.seq, tag)
-        self._waiting.append(Waiting(frame, boot, seen.clocks, source))
+        self._waiting.append(Waiting(frame, boot, seen, source))
         if len(self._waiting) >= self.limits.group_frames:
             self._full.set()
         self._wake.set()
@@ -244,9 +258,10 @@ class Intake:
         self._wake.clear()
         await self._identity.write()
         committed = 0
-        if (group or self._ledger.first_contacts) and await self.commits.commit(group):
-            committed = len(group)
-            self._tell(group)
+        if group or self._ledger.first_contacts:
+            durable = await self.commits.commit(group)
+            committed = len(durable)
+            self._tell(durable)
         if self.commits.doubtful and not await self.commits.compare_with_disk():
             self._wake.set()
         for resend in await self._unsure.compare():
@@ -262,12 +277,21 @@ class Intake:
         for waiting in group:
             frame = waiting.frame
             if frame.state == archive.CONFLICT:
-                self._on_alarm(_conflict_alarm(frame))
+                self._told(self._on_alarm, _conflict_alarm(frame))
             if frame.type == wire.T_DATA:
                 latest[frame.node] = frame
             elif on_answer is not None:
-                on_answer(frame)
+                self._told(on_answer, frame)
             note(frame.node, frame.boot, waiting.source)
+
+    def _told(self, listener: Callable[P, None], *what: P.args, **more: P.kwargs) -> None:
+        """Tells a listener; what it raises is its own fault, and the frame stays taken in."""
+        try:
+            listener(*what, **more)
+        except Exception:
+            self.counters.unheard += 1
+            if is_worth_a_line(self.counters.unheard):
+                log.exception("%s could not make use of a frame", listener)
 
     def _compared(self, resend: Compared) -> None:
         head = resend.head
@@ -285,6 +309,12 @@ class Intake:
                 async with asyncio.timeout(self.limits.group_interval_s):
                     await self._full.wait()
             await self.flush()
+
+
+def _state_of(reason: str) -> int:
+    if reason == RAISED:
+        return archive.FAILED
+    return archive.UNDECODED if reason else archive.OK
 
 
 def _conflict_alarm(frame: StoredFrame) -> Alarm:

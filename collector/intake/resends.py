@@ -8,13 +8,12 @@ import sqlite3
 from typing import NamedTuple
 
 from collector.archive import hour_index, lookup
-from collector.archive.outline import outline
+from collector.archive.outline import outline_of
 from collector.archive.writer import Writer
 from collector.intake.opening import Head
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.transports.base import Source
-from protocol import wire
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class UnsureResends:
         ]
         try:
             found = await self._writer.read(lambda reader: lookup.trailers(reader, wanted))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             log.error("cannot compare resent frames, they are not acknowledged: %s", error)
             return []
         compared = []
@@ -72,6 +71,6 @@ class UnsureResends:
         boot = self._ledger.known_boot(head.node, head.boot)
         if boot is None or boot.anchor_ms is None:
             return None
-        seen = outline(memoryview(raw)[wire.HEADER : head.end])
+        seen = outline_of(raw, head.type)
         hours = hour_index.hours_of(boot.anchor_ms, seen.first_ms, seen.first_ms)
         return hours[0], hours[-1]

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collector.archive import archive
-from collector.archive.archive import CONFLICT, UNDECODED
+from collector.archive.archive import CONFLICT, FAILED, UNDECODED
 from collector.archive.archive_view import ArchiveView
+from collector.archive.outline import decode_stored
 from collector.forward import delivery
 from collector.ledger.ledger_boot import Account
 from collector.operate.status_books import book_counts
 from collector.ranges import Ranges
 from protocol import wire
-from protocol.decoder import decode
 from protocol.wire import FrameError
 
 FRAMES_AT_ONCE = 2_000
@@ -147,11 +147,11 @@ def _count_frame(
     states: Mapping[str, delivery.SinkState],
     settled_here: Counter[tuple[str, int]],
 ) -> None:
-    if frame.state == UNDECODED:
+    if frame.state in (UNDECODED, FAILED):
         account.undecoded += 1
     if frame.type != wire.T_DATA or frame.state == CONFLICT:
         return
-    readings = readings_in(frame.raw)
+    readings = readings_in(frame)
     account.readings += readings
     if view.timeline.time_of(frame.node, frame.boot, frame.first_ms) is None:
         account.undated += 1
@@ -164,10 +164,10 @@ def _count_frame(
             account.sinks[name].to_send += readings - settled
 
 
-def readings_in(raw: bytes) -> int:
+def readings_in(frame: archive.StoredFrame) -> int:
     """How many readings a frame holds, time residuals left out; 0 when it cannot be decoded."""
     try:
-        sections = decode(raw).samples
+        sections = decode_stored(frame).samples
     except FrameError:
         return 0
     return sum(

@@ -176,9 +176,15 @@ class Ledger:
     def _listed(
         self, owner: NodeLedger, boot: int, state: State, now_ms: int
     ) -> Iterator[tuple[BootLedger, int, int]]:
-        """Boots that the board lists; then known ones that left its spool, as wholly gone."""
+        """Boots that the board lists; then known ones that left its spool, as wholly gone.
+
+        No frame has the number 0, nor does a board keep what it has not issued: an entry that says
+        so says nothing.
+        """
         listed = {kept.boot for kept in state.boots}
         for kept in sorted(state.boots, key=lambda kept: kept.boot):
+            if not 1 <= kept.lowest <= kept.highest + 1:
+                continue
             try:
                 yield self.boot(owner.node, kept.boot, now_ms), kept.lowest, kept.highest
             except TooManyBoots:

@@ -1,14 +1,17 @@
 """The ledger's snapshot in the archive, and its return at start."""
 
 import json
+import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from collector.archive import archive
 from collector.ledger.ledger import Ledger, NodeLedger
 from collector.ledger.ledger_boot import BootLedger
 from collector.ranges import Ranges
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT_KEY = "snapshot_id"
 BOOTS_AT_START = 4
@@ -39,11 +42,19 @@ def take(ledger: Ledger) -> Snapshot:
         if owner.dirty:
             owner.dirty = False
             snapshot.nodes.append(_node_row(owner))
-        for boot in owner.boots.values():
-            if boot.dirty:
-                boot.dirty = False
-                snapshot.boots.append(boot_row(boot))
+        for row in _rows(boot for boot in owner.boots.values() if boot.dirty):
+            owner.boots[row[1]].dirty = False
+            snapshot.boots.append(row)
     return snapshot
+
+
+def _rows(boots: Iterable[BootLedger]) -> Iterator[BootRow]:
+    """Rows of these boots. One that is impossible in memory is no row's fault but its own."""
+    for boot in boots:
+        try:
+            yield boot_row(boot)
+        except ValueError:
+            log.exception("node %08x boot %d: its ledger cannot be written", boot.node, boot.boot)
 
 
 def take_first_contacts(ledger: Ledger) -> Snapshot:
@@ -52,11 +63,9 @@ def take_first_contacts(ledger: Ledger) -> Snapshot:
     for node in ledger.first_contacts:
         owner = ledger.node(node)
         snapshot.nodes.append(_node_row(owner))
-        snapshot.boots += [
-            boot_row(boot)
-            for boot in owner.boots.values()
-            if boot.before or boot.dropped or boot.lost
-        ]
+        snapshot.boots += _rows(
+            boot for boot in owner.boots.values() if boot.before or boot.dropped or boot.lost
+        )
     ledger.first_contacts.clear()
     return snapshot
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.archive_view import ArchiveView, node_name
+from collector.archive.outline import decode_stored
 from collector.nodes import NodeRegistry
 from collector.operate.row_files import RowShape, kinds_of
 from collector.operate.times import show_time
@@ -19,7 +20,6 @@ from collector.readings.observation import Place, quality_name
 from collector.readings.privacy import cell_centre
 from protocol import wire
 from protocol.columns import Samples
-from protocol.decoder import decode
 from protocol.reading import readings
 from protocol.registry import REGISTRY, by_name
 from protocol.wire import FrameError
@@ -107,7 +107,7 @@ class Exporter:
         if frame.type != wire.T_DATA or frame.state == CONFLICT:
             return
         try:
-            decoded = decode(frame.raw)
+            decoded = decode_stored(frame)
         except FrameError:
             return
         choice = self._choice

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from collector.archive.archive import CONFLICT
 from collector.archive.archive_view import ArchiveView, node_name
+from collector.archive.outline import decode_stored
 from collector.nodes import NodeRegistry
 from collector.operate.row_files import RowShape, kinds_of
 from collector.operate.times import show_time
@@ -27,7 +28,6 @@ from collector.readings.means import (
 )
 from protocol import wire
 from protocol.columns import Column, Samples
-from protocol.decoder import decode
 from protocol.registry import REGISTRY, by_name
 from protocol.wire import FrameError
 
@@ -170,7 +170,7 @@ class MeansExporter:
             if frame.type != wire.T_DATA or frame.state == CONFLICT:
                 continue
             try:
-                decoded = decode(frame.raw)
+                decoded = decode_stored(frame)
             except FrameError:
                 continue
             for samples in decoded.samples:

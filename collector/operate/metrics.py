@@ -23,6 +23,7 @@ _HELP = {
     "osn_frames_received_total": ("counter", "Frames from transports."),
     "osn_frames_committed_total": ("counter", "Frames that the archive holds."),
     "osn_frames_refused_total": ("counter", "Frames refused or ignored, by reason."),
+    "osn_frames_undecoded_total": ("counter", "Frames stored and left undecoded, by reason."),
     "osn_queue_dropped_total": ("counter", "Frames that found the queue full; boards resend."),
     "osn_commits_total": ("counter", "Commits of the archive."),
     "osn_commit_failures_total": ("counter", "Commits that failed."),
@@ -75,6 +76,8 @@ def _samples(status: Status) -> Iterator[Sample]:
     yield "osn_frames_committed_total", {}, intake["committed"]
     for reason, frames in intake["refused"].items():
         yield "osn_frames_refused_total", {"reason": reason}, frames
+    for reason, frames in intake["undecoded"].items():
+        yield "osn_frames_undecoded_total", {"reason": reason}, frames
     yield "osn_queue_dropped_total", {}, intake["queue_dropped"]
     yield "osn_commits_total", {}, storage["commits"]
     yield "osn_commit_failures_total", {}, storage["failures"]

@@ -15,6 +15,7 @@ from collector.app import Collector
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
 from collector.archive.archive_view import ArchiveView
+from collector.archive.outline import decode_stored
 from collector.archive.timeline import Timeline
 from collector.forward import delivery
 from collector.ledger.ledger import Ledger
@@ -90,6 +91,8 @@ def of_collector(
             "unsent_downlinks": collector.unsent_downlinks,
             "decisions": {kind.value: n for kind, n in intake.counters.decisions.items()},
             "refused": dict(intake.counters.refused),
+            "undecoded": dict(storage.indexing.undecoded),
+            "unheard": intake.counters.unheard,
         },
         "storage": {
             **_disk(data, collector.config.collector.archive),
@@ -192,7 +195,7 @@ def node_status(
 def _add_readings(status: Status, latest: StoredFrame, timeline: Timeline) -> None:
     try:
         newest: dict[tuple[int, int, int | None], Reading] = {}
-        for reading in readings(decode(latest.raw)):
+        for reading in readings(decode_stored(latest)):
             newest[reading.quantity, reading.instance, reading.band] = reading
     except FrameError:
         return

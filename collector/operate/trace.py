@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from collector.archive.archive import STATES, StoredFrame
 from collector.archive.archive_view import ArchiveView
+from collector.archive.outline import decode_stored
 from collector.archive.timeline import Stamp
 from collector.operate.times import show_time
 from collector.readings.frozen_time import Line, read_lines
 from collector.readings.observation import quality_name
-from protocol.decoder import decode
 from protocol.reading import Reading, readings
 from protocol.registry import REGISTRY
 from protocol.wire import FrameError
@@ -78,7 +78,7 @@ def _nearest(
 ) -> tuple[int, list[Reading]] | None:
     """Distance in time and readings of a frame's sample that is nearest to a time."""
     try:
-        decoded = list(readings(decode(frame.raw)))
+        decoded = list(readings(decode_stored(frame)))
     except FrameError:
         return None
     stamp = view.timeline.time_of(frame.node, frame.boot, frame.first_ms)

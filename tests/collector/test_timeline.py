@@ -9,8 +9,8 @@ import pytest
 from collector.archive import knot_table
 from collector.archive import timeline as timelines
 from collector.archive.archive import open_archive
+from collector.archive.indexing import observe_clocks
 from collector.archive.outline import outline
-from collector.archive.recovery import observe_clocks
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import (
     GPS,

@@ -67,6 +67,12 @@ def hello() -> Iterator[Case]:
 
 def live() -> Iterator[Case]:
     yield "LIVE of a new board", compose.compose_live(UP, NODE, BOOT, 1, 1234), UP
+    edges = [(BOOT - 2, 1, 0), (BOOT - 1, 0xFFFFFFFF, 0xFFFFFFFF), (BOOT, 8, 7)]
+    yield (
+        "LIVE that keeps nothing, and the last number",
+        compose.compose_live(UP, NODE, BOOT, 3, 5000, edges),
+        UP,
+    )
     boots = [(BOOT - 31 + each, 1 + each, 40 + each) for each in range(32)]
     yield "LIVE with 32 boots", compose.compose_live(
         UP, NODE, BOOT, 2**32 - 1, 2**48 - 1, boots, [(1, 2**32 - 1), (4, 127), (3, 128)],

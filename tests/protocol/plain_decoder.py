@@ -401,6 +401,9 @@ def state(reader: Reader) -> Fields:
     boots = [[reader.unsigned(4) for _ in range(3)] for _ in range(count)]
     if any(boots[i][0] >= boots[i + 1][0] for i in range(count - 1)):
         raise Refused("state")
+    for _, lowest, highest in boots:
+        if lowest < 1 or lowest - 1 > highest:
+            raise Refused("state")
     reasons = reader.unsigned(1)
     dropped = []
     for _ in range(reasons):

@@ -192,6 +192,14 @@ def others() -> Iterator[Case]:
         frame(3, 0x84, STATE + b"\x02" + BOOT + BOOT + b"\0"),
         KEY,
     )
+    for name, lowest, highest in (
+        ("STATE whose lowest kept is 0", 0, 0),
+        ("STATE whose lowest kept is 0 of some", 0, 7),
+        ("STATE that keeps what was never issued", 9, 7),
+        ("STATE whose lowest kept is the largest number", 0xFFFFFFFF, 0),
+    ):
+        kept = struct.pack("<III", 1764000000, lowest, highest)
+        yield name, "state", frame(3, 0x84, STATE + b"\x01" + kept + b"\0"), KEY
     yield "STATE with a reason cut off", "state", frame(3, 0x84, STATE + b"\0\x01\x01"), KEY
     yield "STATE with bytes after it", "state", frame(3, 0x84, STATE + b"\0\0\0"), KEY
     yield "CLOCK of 16 bytes", "clock", frame(1, 0x06, bytes(16)), KEY
