@@ -23,6 +23,7 @@ from collector.operate.times import show_age
 from collector.settings import Config
 
 READINGS_SHOWN = 6
+NAMES_SHOWN = 5
 
 
 @click.command()
@@ -80,6 +81,13 @@ def worries(found: Status) -> list[str]:
             said.append(f"{node['name']} lost {node['frames']['lost']} frames")
         if node["conflicts"]:
             said.append(f"{node['name']} has {node['conflicts']} conflicts: nodes resolve")
+    deaf = [node["name"] for node in found["nodes"] if node.get("deaf")]
+    if deaf:
+        more = f" and {len(deaf) - NAMES_SHOWN} more" if len(deaf) > NAMES_SHOWN else ""
+        said.append(
+            f"boards do not hear us: {', '.join(deaf[:NAMES_SHOWN])}{more} send again what was "
+            "acknowledged; see that the broker lets our user write PREFIX/1/+/d and theirs read it"
+        )
     for sink in found["sinks"]:
         if sink.get("blocked_reason"):
             said.append(f"{sink['name']} is held up: {sink['blocked_reason']}")

@@ -34,6 +34,7 @@ from collector.intake.decision import (
     Kind,
 )
 from collector.intake.flood import Flood
+from collector.intake.hearing import Hearing
 from collector.intake.identity import Identity
 from collector.intake.live import LiveReports
 from collector.intake.opening import Head
@@ -125,6 +126,7 @@ class Intake:
         """The newest DATA frame of each node, for whoever shows live values."""
         self.accepting = True
         """False while the disk is nearly full: then nothing new is taken nor acknowledged."""
+        self.hearing = Hearing(clock.monotonic_ms)
         self._receipts = Receipts(clock, start)
         self.commits = GroupCommit(ledger, indexing, writer, self._receipts)
         self._indexing = indexing
@@ -204,6 +206,7 @@ class Intake:
         if verdict is Verdict.NEW or verdict is Verdict.CONFLICT:
             return self._store(raw, head, source, boot, verdict is Verdict.CONFLICT)
         if verdict is Verdict.DUPLICATE or verdict is Verdict.ERASED:
+            self._resent(head, boot)
             self._answers.note(head.node, head.boot, source)
             self._wake.set()
             return DUPLICATE if verdict is Verdict.DUPLICATE else ERASED
@@ -293,9 +296,14 @@ class Intake:
             if is_worth_a_line(self.counters.unheard):
                 log.exception("%s could not make use of a frame", listener)
 
+    def _resent(self, head: Head, boot: BootLedger) -> None:
+        if boot.acknowledges(head.seq):
+            self.hearing.resent(head.node, head.boot, head.seq)
+
     def _compared(self, resend: Compared) -> None:
         head = resend.head
         if resend.same:
+            self._resent(head, resend.boot)
             self._answers.note(head.node, head.boot, resend.source)
         elif resend.boot.judge_different(head.seq, resend.raw[head.end :]) is Verdict.CONFLICT:
             self._store(resend.raw, head, resend.source, resend.boot, True)

@@ -273,6 +273,11 @@ class BootLedger:
             mask &= (1 << max(0, limit - first)) - 1
         return upto, mask
 
+    def acknowledges(self, seq: int) -> bool:
+        """Whether an ACK made now covers this frame."""
+        upto, mask = self.ack()
+        return seq <= upto or bool(seq >= upto + 2 and mask >> (seq - upto - 2) & 1)
+
     def account(self) -> Account:
         """Frames by what became of them."""
         stored = self.received.count()

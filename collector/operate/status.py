@@ -68,6 +68,7 @@ def of_collector(
                 intake.latest.get(node),
                 _boots_in_memory(storage.ledger, node),
             )
+            | {"deaf": intake.hearing.deaf(node)}
             for node in _all_nodes(collector.nodes, storage.ledger)
         ],
         "transports": [

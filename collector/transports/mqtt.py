@@ -72,7 +72,7 @@ class MqttTransport:
         counters = self.state.counters
         before = _cancellations()
         async with self._client(deliver) as client:
-            await client.subscribe(f"{self._prefix}+/u", qos=0)
+            await client.listen(_uplinks(self._settings))
             _obey_cancellation(before)
             self.state.connected = True
             self.state.reason = ""
@@ -93,7 +93,7 @@ class MqttTransport:
                 self.state.connected = False
                 counters.disconnects += 1
 
-    def _client(self, deliver: Deliver) -> aiomqtt.Client:
+    def _client(self, deliver: Deliver) -> PromptClient:
         def inbox(maxsize: int = 0) -> "_Inbox":
             return _Inbox(self, deliver)
 
@@ -211,9 +211,14 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
 
 
 async def reach(settings: MqttSettings) -> None:
-    """Enters a broker and leaves it again; raises one of UNREACHED when it does not let us in."""
-    async with PromptClient(**_options(settings), timeout=TRY_S):
-        pass
+    """Enters a broker, listens and leaves; raises one of UNREACHED when it does not let us."""
+    async with PromptClient(**_options(settings), timeout=TRY_S) as client:
+        await client.listen(_uplinks(settings))
+
+
+def _uplinks(settings: MqttSettings) -> str:
+    """Topic filter of what boards send."""
+    return f"{settings.topic}/1/+/u"
 
 
 def _options(settings: MqttSettings) -> dict[str, Any]:

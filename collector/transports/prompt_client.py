@@ -16,6 +16,8 @@ import aiomqtt
 CLOSED = (OSError, ValueError, RuntimeError)
 """What a loop raises for a number that is no open socket any more, or another transport's."""
 
+FAILURE_CODES_FROM = 128
+
 
 class _PromptLoop:
     """Stands for the running loop; all but `call_soon_threadsafe` is the loop's own."""
@@ -63,6 +65,10 @@ def _call(callback: Callable[..., object], *arguments: Any) -> None:
         callback(*arguments)
 
 
+class SubscriptionRefused(aiomqtt.MqttError):
+    """The broker lets us in, but not listen."""
+
+
 class PromptClient(aiomqtt.Client):
     """aiomqtt's client, made in a running loop; takes what that takes."""
 
@@ -74,3 +80,16 @@ class PromptClient(aiomqtt.Client):
     def read_again(self) -> None:
         """Reads what a buffer still holds in the next turn of the loop."""
         self._prompt.read_again()
+
+    async def listen(self, topic: str, qos: int = 0) -> None:
+        """Subscribes. Raises SubscriptionRefused with what to do when the broker does not let us.
+
+        aiomqtt takes any SUBACK for a success; a code from 128 up (MQTT 3.1.1, 3.9.3) is none.
+        """
+        for code in await self.subscribe(topic, qos=qos):
+            number = getattr(code, "value", code)
+            if number >= FAILURE_CODES_FROM:
+                raise SubscriptionRefused(
+                    f"the broker does not let us subscribe to {topic} (code {number}): "
+                    "allow this user to read it in the broker's access list"
+                )

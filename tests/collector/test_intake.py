@@ -75,6 +75,46 @@ async def test_duplicates_are_silent_while_pending_and_acknowledged_when_durable
     assert bench.stored() == [(NODE, BOOT, 1)]
 
 
+async def test_a_board_that_hears_no_answer_is_noticed(bench: Bench, board: Board) -> None:
+    deaf = bench.intake.hearing.deaf
+    frames = [board.data(seq) for seq in range(1, 5)]
+    await bench.take(*frames)
+    for wait_s in (10, 20, 40):
+        assert not deaf(NODE)
+        bench.clock.pass_ms(wait_s * 1000)
+        await bench.take(*frames)
+    assert deaf(NODE)
+    bench.clock.pass_ms(80_000)
+    assert deaf(NODE), "its next resend is not late yet"
+    await bench.take(*frames, board.data(5))
+    assert deaf(NODE)
+    bench.clock.pass_ms(230_000)
+    assert not deaf(NODE), "it stopped"
+
+
+async def test_a_board_that_hears_late_or_through_two_links_is_not_called_deaf(
+    bench: Bench, board: Board
+) -> None:
+    for seq in range(1, 50):
+        await bench.take(board.data(seq))
+        bench.clock.pass_ms(20_000)
+        await bench.take(board.data(seq), board.data(max(1, seq - 1)))
+        assert not bench.intake.hearing.deaf(NODE)
+
+
+async def test_a_frame_that_no_ack_can_cover_makes_nobody_deaf(bench: Bench, board: Board) -> None:
+    await bench.take(board.data(1), board.data(40))
+    for _ in range(5):
+        bench.clock.pass_ms(20_000)
+        await bench.take(board.data(40))
+    assert not bench.intake.hearing.deaf(NODE)
+    await bench.take(board.data(1, rows=((7, 7),)))
+    for _ in range(5):
+        bench.clock.pass_ms(20_000)
+        await bench.take(board.data(1))
+    assert not bench.intake.hearing.deaf(NODE)
+
+
 async def test_serial_and_mqtt_carry_the_same_node_and_it_is_stored_once(
     bench: Bench, board: Board
 ) -> None:

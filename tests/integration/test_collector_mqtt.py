@@ -1,16 +1,20 @@
 """The MQTT transport against a real mosquitto and the embedded amqtt."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
 
+from collector.commands.status import worries
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Source
 from collector.transports.mqtt import UNREACHED, MqttTransport, reach
+from tests.collector.core import Bench, Board
 from tests.integration.certificates import Authority
 
 WITHIN_S = 240.0
@@ -101,6 +105,48 @@ async def test_a_wrong_password_is_named_and_tried_again(mosquitto, tmp_path):
         await task
 
 
+NO_LISTENERS = {
+    "defaultACLAccess": {
+        "publishClientSend": True,
+        "publishClientReceive": True,
+        "subscribe": False,
+        "unsubscribe": True,
+    },
+    "clients": [{"username": "collector", "roles": []}],
+    "roles": [],
+    "groups": [],
+}
+
+
+@pytest.fixture
+def plugin() -> Path:
+    """mosquitto's dynamic security, the one that refuses a subscription by its SUBACK."""
+    found = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
+    if found is None:
+        pytest.skip("mosquitto has no dynamic security here")
+    return found
+
+
+async def test_a_broker_that_does_not_let_us_listen_is_named(mosquitto, tmp_path, plugin):
+    access = tmp_path / "access.json"
+    access.write_text(json.dumps(NO_LISTENERS))
+    broker = mosquitto(
+        "listener @PORT@ 127.0.0.1\nallow_anonymous true\n"
+        f"plugin {plugin}\nplugin_opt_config_file {access}\n"
+    )
+    transport = MqttTransport(MqttSettings(port=broker.port, reconnect_s=0.02))
+    task = asyncio.create_task(transport.run(lambda raw, source: None))
+    await until(lambda: transport.state.reason != "not started" or transport.state.connected)
+    assert not transport.state.connected
+    assert "does not let us subscribe to osn/1/+/u" in transport.state.reason
+    assert "access list" in transport.state.reason
+    assert transport.state.counters.connects == 0
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(UNREACHED, match="does not let us subscribe"):
+        await reach(MqttSettings(port=broker.port))
+
+
 async def test_the_doctor_enters_a_broker_and_names_what_keeps_it_out(
     mosquitto, tmp_path, free_port
 ):
@@ -173,3 +219,32 @@ async def test_the_embedded_broker_serves_as_well(unused_tcp_port):
             assert message.payload == b"ack"
     finally:
         await broker.shutdown()
+
+
+async def test_acknowledgements_that_the_broker_swallows_are_noticed(mosquitto, tmp_path):
+    access = tmp_path / "access"
+    access.write_text("topic read osn/1/+/u\ntopic write osn/1/+/u\ntopic read osn/1/+/d\n")
+    broker = mosquitto(f"listener @PORT@ 127.0.0.1\nallow_anonymous true\nacl_file {access}\n")
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    async with (
+        running(broker.port) as (transport, received),
+        aiomqtt.Client("127.0.0.1", broker.port) as node,
+    ):
+        await node.subscribe("osn/1/a1b2c3d4/d")
+        for sent, wait_s in enumerate((0, 10, 20, 40), 1):
+            bench.clock.pass_ms(1000 * wait_s)
+            await node.publish("osn/1/a1b2c3d4/u", board.data(1))
+            await until(lambda sent=sent: len(received) == sent)
+            bench.receive(received[-1][0])
+            await bench.intake.flush()
+            assert transport.send(NODE, bench.raw_down[-1].raw), "MQTT says nothing at QoS 0"
+        await until(lambda: transport.state.counters.sent == 4)
+        assert len(bench.acks()) == 4
+        assert not len(node.messages)
+    found = {"name": "Plaza", "deaf": bench.intake.hearing.deaf(NODE)}
+    found["frames"], found["conflicts"] = {"lost": 0}, 0
+    status = {"alarms": [], "running": True, "collector": {"accepting": True}, "transports": []}
+    (line,) = worries({**status, "nodes": [found], "sinks": []})
+    assert "boards do not hear us: Plaza" in line
+    assert "write PREFIX/1/+/d" in line
