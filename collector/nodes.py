@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from collector.private_file import PrivateFileError, Watched, update_json
+from protocol.node_name import NAME_CHARACTERS_MAX, legible, name_fault
 
 NodeState = Literal["active", "revoked", "erased"]
 NODES_MAX = 10_000
-NAME_LENGTH_MAX = 80
 UNSIGNED_32_MAX = 0xFFFFFFFF
 _HEX = re.compile(r"[0-9a-f]{8}")
 _STATES = ("active", "revoked", "erased")
@@ -69,8 +69,25 @@ def parse_node(text: str) -> int:
     return int(lowered, 16)
 
 
+def parse_new_record(record: Any) -> NodeInfo:
+    """NodeInfo from a record that comes in from outside; NodeError names the field at fault.
+
+    Stricter than `parse_record`, which has to read what was let in before.
+    """
+    info = parse_record(record)
+    for field, text in (("name", _text(record, "name", "")), ("board", info.board)):
+        if fault := name_fault(text):
+            raise NodeError(
+                f"node {info.id}: {field} {legible(text)[:NAME_CHARACTERS_MAX]!r} {fault}"
+            )
+    return info
+
+
 def parse_record(record: Any) -> NodeInfo:
-    """NodeInfo from one record of a file; NodeError names the field at fault."""
+    """NodeInfo from one record of the registry; NodeError names the field at fault.
+
+    A name that could not be given today is read, with what cannot be printed replaced.
+    """
     if not isinstance(record, dict):
         raise NodeError("a node record must be an object")
     node = parse_node(_text(record, "node"))
@@ -89,7 +106,7 @@ def parse_record(record: Any) -> NodeInfo:
         node=node,
         uuid=identity,
         name=_name(record, node),
-        board=_text(record, "board", ""),
+        board=legible(_text(record, "board", "")),
         site=_site(record.get("site"), label),
         mobile=_flag(record, "mobile", label),
         exact=_flag(record, "exact", label),
@@ -172,8 +189,13 @@ class NodeRegistry:
         self._change(change)
 
     def check(self, *infos: NodeInfo) -> None:
-        """NodeError when `put` would refuse these."""
+        """NodeError when `put` would refuse these, or they would take a name that is in use."""
         _check_identities(self._nodes, infos)
+        _check_names(self._nodes, infos)
+
+    def misnamed(self) -> list[NodeInfo]:
+        """Nodes of a file whose names could not be given today."""
+        return [info for info in self if info.state != "erased" and name_fault(info.name)]
 
     def twins(self) -> list[list[NodeInfo]]:
         """Nodes that a file gives one UUID; networks take them for one."""
@@ -229,6 +251,27 @@ def _check_identities(nodes: Mapping[int, NodeInfo], infos: Iterable[NodeInfo]) 
             )
 
 
+def _check_names(nodes: Mapping[int, NodeInfo], infos: Iterable[NodeInfo]) -> None:
+    """NodeError for a name by which another active node is found; who has one keeps it."""
+    owners: dict[str, int] = {}
+    for info in nodes.values():
+        if info.state == "active":
+            owners |= dict.fromkeys((info.name.lower(), info.id, info.uuid), info.node)
+    for info in infos:
+        known = nodes.get(info.node)
+        if known is not None and known.name == info.name:
+            continue
+        wanted = info.name.lower()
+        owner = owners.setdefault(wanted, info.node)
+        if owner != info.node:
+            raise NodeError(
+                f"node {info.id}: the name {info.name!r} is that of node {node_text(owner)}; "
+                f"osn-collector nodes set {node_text(owner)} --name ANOTHER first"
+            )
+        if _HEX.fullmatch(wanted) and wanted != info.id:
+            raise NodeError(f"node {info.id}: {info.name!r} is the address of another node")
+
+
 def _parse_document(document: dict[str, Any], path: Path) -> dict[int, NodeInfo]:
     if document.get("version", 1) != 1:
         raise PrivateFileError(f"{path}: written by a newer version of this program")
@@ -256,12 +299,7 @@ def _flag(record: dict[str, Any], field: str, label: str) -> bool:
 
 
 def _name(record: dict[str, Any], node: int) -> str:
-    name = _text(record, "name", "").strip() or node_text(node)
-    if len(name) > NAME_LENGTH_MAX or not name.isprintable():
-        raise NodeError(
-            f"node {node_text(node)}: name must be printable, at most {NAME_LENGTH_MAX} characters"
-        )
-    return name
+    return legible(_text(record, "name", "").strip()) or node_text(node)
 
 
 def _site(value: Any, label: str) -> Site | None:

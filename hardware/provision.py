@@ -14,6 +14,7 @@ from hardware.records import Identity, Site
 from hardware.session import Session
 from protocol.decoder import decode, open_frame
 from protocol.mac import derive
+from protocol.node_name import NAME_CHARACTERS_MAX, name_fault
 from protocol.wire import FrameError
 
 PREPARE = """
@@ -72,7 +73,6 @@ except OSError:
 nvs.commit()
 """
 
-NAME_MAX = 80
 Random = Callable[[int], bytes]
 
 
@@ -135,11 +135,11 @@ def provision(
 
 def check_name(name: str) -> None:
     """Refuse what `osn-collector nodes import` would refuse later. Raises BenchError."""
-    if len(name) > NAME_MAX or not name.isprintable():
+    if fault := name_fault(name):
         raise BenchError(
             Exit.USAGE,
-            f"{name!r} is no name for a site",
-            f"Take at most {NAME_MAX} printable characters, of any language",
+            f"{name!r} is no name for a site: {fault}",
+            f"Take at most {NAME_CHARACTERS_MAX} printable characters, of any language",
         )
 
 

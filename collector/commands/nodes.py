@@ -12,7 +12,15 @@ import click
 
 from collector.commands.common import config_option, fail, load_config
 from collector.keys import KeyRing, parse_key
-from collector.nodes import NodeError, NodeInfo, NodeRegistry, as_record, node_text, parse_record
+from collector.nodes import (
+    NodeError,
+    NodeInfo,
+    NodeRegistry,
+    as_record,
+    node_text,
+    parse_new_record,
+    parse_record,
+)
 from collector.ownership import make_data_folder
 from collector.private_file import PrivateFileError
 from collector.settings import Config
@@ -160,7 +168,7 @@ def adopt(
             "elevation_m": elevation_m,
         }
     with faults_end_it():
-        info = parse_record(record)
+        info = parse_new_record(record)
         secret = parse_key(text.strip())
         _check_new(registry, keys, info, secret)
         registry.check(info)
@@ -208,6 +216,9 @@ def set_node(
             }
             record["site"] = site | {k: v for k, v in changes.items() if v is not None}
         info = parse_record(record)
+        if name is not None:
+            parse_new_record(record)
+        registry.check(info)
         registry.put(info)
     click.echo(json.dumps(as_record(info), ensure_ascii=False))
 
@@ -325,7 +336,7 @@ def _parse_line(number: int, line: str) -> tuple[NodeInfo, bytes]:
         if len(line) > RECORD_CHARACTERS_MAX:
             raise NodeError("longer than a node record")
         record = json.loads(line)
-        info = parse_record(record)
+        info = parse_new_record(record)
         return info, parse_key(record.get("key", ""))
     except NodeError as error:
         fail(f"line {number}: {error}")

@@ -18,6 +18,7 @@ from collector.operate.control import ControlError, NotRunning, ask
 from collector.ownership import owner_of, strangers
 from collector.private_file import PrivateFileError
 from collector.settings import Config, MqttSettings
+from protocol.node_name import name_fault
 
 CARD_TERABYTES = 20.0
 """What a small card of a known maker stands, by the makers' own tables for 32 GB."""
@@ -73,6 +74,11 @@ def _files(config: Config) -> Iterator[Finding]:
             "nodes",
             f"{named} have one UUID: networks take them for one. Provision one of the boards "
             "again, then: osn-collector nodes erase ADDRESS, and import its new record",
+        )
+    if misnamed := registry.misnamed():
+        named = "; ".join(f"{i.id}: {i.name!r} {name_fault(i.name)}" for i in misnamed[:5])
+        yield Finding(
+            False, "names", f"{named}. Give another: osn-collector nodes set ADDRESS --name NAME"
         )
     keyless = [info.name for info in registry if info.state == "active" and info.node not in keys]
     if keyless:

@@ -190,6 +190,10 @@ def test_trace_never_hands_out_a_mobile_nodes_frame(house: House) -> None:
         (("configure", "Plaza", "wifi_password=x"), "is not a setting that can be sent"),
         (("configure", "Plaza", "window=4"), "no collector runs"),
         (("nodes", "resolve", "Plaza", "--yes"), "no collector runs"),
+        (("nodes", "set", "Plaza", "--name", "bike"), "'bike' is that of node 0000b0b1"),
+        (("nodes", "set", "Plaza", "--name", "0000b0b1"), "is that of node 0000b0b1"),
+        (("nodes", "set", "Plaza", "--name", "=1+1"), "begins with =, which spreadsheets"),
+        (("nodes", "set", "Plaza", "--name", "\t=1+1"), "cannot be printed"),
         (("quarantine", "submit", "000000ff"), "no collector runs"),
     ],
 )
@@ -350,6 +354,23 @@ def test_nodes_are_renamed_placed_and_listed(house: House) -> None:
     assert "site.latitude" in house.call("nodes", "set", "Quay", "--latitude", "91", code=1)
 
 
+def test_a_name_from_before_the_rule_stops_nothing_and_is_named(house: House) -> None:
+    path = house.folder / "data" / "nodes.json"
+    path.write_text(path.read_text().replace('"Plaza"', '"=1+1"'))
+    assert "=1+1" in house.call("status", code=3)
+    assert "a1b2c3d4: '=1+1' begins with =" in house.call("doctor", code=3)
+
+    async def play(transport: Script, collector: Collector) -> None:
+        transport.receive(STREET, street_frame(FRAMES + 1))
+        await asyncio.sleep(5)
+        assert transport.sent
+
+    house.live(play)
+    house.call("nodes", "set", "a1b2c3d4", "--exact")
+    house.call("nodes", "set", "a1b2c3d4", "--name", "Plaza")
+    assert "spreadsheets" not in house.call("doctor", code=3)
+
+
 def test_a_rotation_writes_a_private_record_and_shows_no_key(house: House, tmp_path: Path) -> None:
     out = tmp_path / "next.jsonl"
     shown = house.call("nodes", "rotate", "Plaza", "--out", str(out))
@@ -371,14 +392,20 @@ def test_a_revoked_node_comes_back_by_its_record(house: House) -> None:
 
 
 def test_an_import_is_all_or_nothing(bare_house: House, tmp_path: Path) -> None:
-    good = {**RECORDS[0], "node": "00000009", "uuid": "6f9619ff-8b86-4d01-b42d-000000000009"}
+    uuid = "6f9619ff-8b86-4d01-b42d-000000000009"
+    good = {**RECORDS[0], "node": "00000009", "uuid": uuid, "name": "Quay"}
     file = tmp_path / "more.jsonl"
     for line, words in [
         ("{", "line 2: not JSON"),
         (json.dumps({**good, "key": "00"}), "line 2: key must be 64 hex digits"),
         (json.dumps({**RECORDS[0], "key": "00" * 32}), "another key"),
         (json.dumps({**RECORDS[0], "uuid": good["uuid"]}), "is already Plaza"),
-        (json.dumps({**good, "node": "0000000a"}), "00000009 and 0000000a have one UUID"),
+        (json.dumps({**good, "node": "0000000a", "name": "=1+1"}), "line 2: node 0000000a: name"),
+        (json.dumps({**good, "name": "Bike"}), "the name 'Bike' is that of node 0000b0b1"),
+        (
+            json.dumps({**good, "node": "0000000a", "name": "Pier"}),
+            "00000009 and 0000000a have one UUID",
+        ),
         (json.dumps({**good, "key": "11" * 32}), "node 00000009 is there twice"),
     ]:
         file.write_text(json.dumps(good) + "\n" + line + "\n")

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from collector.keys import KeyRing, broker_password, parse_key
-from collector.nodes import NodeError, NodeInfo, NodeRegistry, Site, as_record, parse_record
+from collector.nodes import (
+    NodeError,
+    NodeInfo,
+    NodeRegistry,
+    Site,
+    as_record,
+    parse_new_record,
+    parse_record,
+)
 from collector.private_file import PrivateFileError
 from protocol.mac import derive
 
@@ -55,7 +63,59 @@ def test_a_record_survives_the_way_to_a_file_and_back() -> None:
 )
 def test_a_bad_record_is_refused_with_the_field(changes: dict[str, object], reason: str) -> None:
     with pytest.raises(NodeError, match=reason):
-        parse_record({**RECORD, **changes})
+        parse_new_record({**RECORD, **changes})
+
+
+BAD_NAMES = [
+    "=1+1", "+34 600", "-1", "@SUM(A1)", "＝1+1", " =1", "\t=1+1", "\r=1", "a\nb", "a\x1b[31m",
+    "a\x00", "a\u202eb", "a\u200b", "\ud800", "x" * 81, "\ufffd",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_harms_others_is_not_let_in_and_is_read_where_it_is(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(NodeError, match="name"):
+        parse_new_record({**RECORD, "name": name})
+    path = tmp_path / "nodes.json"
+    path.touch(0o600)
+    path.write_text(json.dumps({"version": 1, "nodes": [{**RECORD, "name": name}]}))
+    registry = NodeRegistry(path)
+    [held] = registry.misnamed()
+    assert held.node == NODE
+    assert held.name.isprintable()
+    registry.set_state(NODE, "revoked")
+    registry.set_state(NODE, "active")
+    registry.put(info(name="Plaza"))
+    assert registry.misnamed() == []
+
+
+@pytest.mark.parametrize("name", ["Plaça 😀 7", "Κήπος", "7-9", "a=b", "x" * 80, "#1", "a+b@c"])
+def test_a_name_of_any_language_is_taken(name: str) -> None:
+    assert parse_new_record({**RECORD, "name": name}).name == name
+
+
+@pytest.mark.parametrize("board", ["=1", "a\nb", "x" * 81])
+def test_a_board_has_a_name_as_harmless(board: str) -> None:
+    with pytest.raises(NodeError, match="board"):
+        parse_new_record({**RECORD, "board": board})
+
+
+def test_a_name_by_which_another_is_found_is_refused() -> None:
+    registry = NodeRegistry(nodes=[info(), info(7, name="Pier"), info(9, name="Gone")])
+    registry.set_state(9, "revoked")
+    for name in ("plaza", "PLAZA", "a1b2c3d4", UUID, "00000001"):
+        with pytest.raises(NodeError, match=r"name|address"):
+            registry.check(info(8, name=name))
+    with pytest.raises(NodeError, match="is that of node"):
+        registry.check(info(8, name="Quay"), info(10, name="quay"))
+    registry.check(info(8, name="Gone"), info(7, name="Pier"), info(10, name="0000000a"))
+
+
+def test_names_that_were_given_twice_before_stay() -> None:
+    registry = NodeRegistry(nodes=[info(), info(7)])
+    registry.check(info(), info(7, exact=True))
 
 
 def test_nodes_are_found_by_address_name_and_identity(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.nodes import NodeError, parse_record
+from collector.nodes import NodeError, parse_new_record
 from hardware import care
 from hardware.faults import BenchError, Exit
 from hardware.install import install
@@ -149,12 +149,13 @@ def test_a_damaged_record_is_named_by_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Plaça 😀 7", "Κήπος", "x" * 80, "", "x" * 81, "a\nb", "a\u202eb"]
+    "name",
+    ["Plaça 😀 7", "Κήπος", "x" * 80, "", "x" * 81, "a\nb", "a\u202eb", "=1+1", "-x"],
 )
 def test_a_site_has_a_name_that_the_collector_takes(name: str) -> None:
     record = {"node": "a1b2c3d4", "uuid": UUID, "name": name}
     try:
-        parse_record(record)
+        parse_new_record(record)
     except NodeError:
         with pytest.raises(BenchError, match="no name for a site"):
             check_name(name)
