@@ -26,7 +26,8 @@ from collector.intake import quarantine
 from collector.intake.frame_queue import FrameQueue
 from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
-from collector.ledger.ledger import Alarm
+from collector.ledger.ledger import LEDGER_HEALED, Alarm
+from collector.ledger.ledger_store import Damage
 from collector.loop_lag import LoopLag
 from collector.nodes import NodeRegistry
 from collector.private_file import PrivateFileError
@@ -82,7 +83,7 @@ class Collector:
         self.keys = keys
         self.queue = FrameQueue(settings.queue_frames, keys.__contains__)
         self.forwarders: list[Forwarder] = []
-        self.alarms: list[Alarm] = []
+        self.alarms: list[Alarm] = [_healed(damage) for damage in storage.healed]
         self.unsent_downlinks = 0
         self.loop_lag = LoopLag()
         self.started = asyncio.Event()
@@ -287,6 +288,11 @@ async def supervised(
         if loop.time() - started_s > RESTART_LONGEST_S:
             waits = delays_s(RESTART_FIRST_S, RESTART_LONGEST_S)
         await asyncio.sleep(next(waits))
+
+
+def _healed(damage: Damage) -> Alarm:
+    text = f"a damaged row of the ledger was made again from the frames: {damage.fault}"
+    return Alarm(LEDGER_HEALED, damage.node, damage.boot or 0, 0, text)
 
 
 def _keep(config: Config) -> Keep:

@@ -263,8 +263,13 @@ def collector_id(connection: sqlite3.Connection) -> int:
 
 
 def former_collectors(connection: sqlite3.Connection) -> tuple[int, ...]:
-    """Ids that this archive had before, the newest last: boards may still name them."""
-    return tuple(json.loads(str(get_meta(connection, FORMER_KEY) or "[]")))
+    """Ids that this archive had before, the newest last: boards may still name them. A damaged
+    list is an empty one."""
+    try:
+        former = json.loads(str(get_meta(connection, FORMER_KEY) or "[]"))
+        return tuple(int(each) for each in former)
+    except (ValueError, TypeError, RecursionError):
+        return ()
 
 
 def put_collector(connection: sqlite3.Connection, collector: int, former: Iterable[int]) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from collector.archive import archive, knot_table, lookup, recovery, schema
+from collector.archive import archive, healing, knot_table, lookup, recovery, schema
 from collector.archive.archive import StoredFrame
 from collector.archive.hour_index import HourIndex
 from collector.archive.indexing import Indexing
@@ -44,10 +44,13 @@ class ArchiveView:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.ledger = Ledger(archive.collector_id(connection), self._find_boot)
-        snapshot_id = ledger_store.load(connection, self.ledger)
         self.timeline = Timeline(self._anchor, self._knots)
-        rows = recovery.frames_after(connection, snapshot_id)
-        recovery.take_back(self.ledger, Indexing(self.timeline, HourIndex()), rows)
+        indexing = Indexing(self.timeline, HourIndex())
+        loaded = healing.load(connection, self.ledger, indexing)
+        self.damaged = loaded.damaged
+        """Rows of the ledger that cannot be; here they are as the frames say."""
+        rows = recovery.frames_after(connection, loaded.snapshot_id)
+        recovery.take_back(self.ledger, indexing, rows)
 
     def boots(self, node: int) -> list[BootLedger]:
         """Every boot of a node that the archive knows, in order."""

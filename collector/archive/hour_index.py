@@ -96,7 +96,7 @@ def write(connection: sqlite3.Connection, rows: dict[Key, HourFrames]) -> None:
             key,
         ).fetchone()
         if stored is not None:
-            merged = HourFrames(stored[0], stored[1], Ranges.decode(stored[2]))
+            merged = HourFrames(stored[0], stored[1], _ids(connection, key[1], key[2], stored[2]))
             merged.add(row.first_seq, row.last_seq, row.ids)
             row = merged
         connection.execute(
@@ -117,13 +117,13 @@ def ids_between(
                 (hour, node, boot),
             ).fetchone()
             if row is not None:
-                found.update(Ranges.decode(row[0]))
+                found.update(_ids(connection, node, boot, row[0]))
         return found
     for (ids,) in connection.execute(
         "SELECT ids FROM hour WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?",
         (first_hour, last_hour, node, boot),
     ):
-        found.update(Ranges.decode(ids))
+        found.update(_ids(connection, node, boot, ids))
     return found
 
 
@@ -134,5 +134,14 @@ def ids_of_seq(connection: sqlite3.Connection, node: int, boot: int, seq: int) -
         "SELECT ids FROM hour WHERE node = ? AND boot = ? AND ? BETWEEN first_seq AND last_seq",
         (node, boot, seq),
     ):
-        found.update(Ranges.decode(ids))
+        found.update(_ids(connection, node, boot, ids))
     return found
+
+
+def _ids(connection: sqlite3.Connection, node: int, boot: int, ids: bytes) -> Ranges:
+    """A row's frames; of a damaged row all of its boot, for readers look at each frame's times."""
+    try:
+        return Ranges.decode(ids)
+    except (ValueError, TypeError):
+        rows = connection.execute("SELECT id FROM frame WHERE node = ? AND boot = ?", (node, boot))
+        return Ranges((frame_id, frame_id) for (frame_id,) in rows)

@@ -1,7 +1,7 @@
 """Taking frames of the archive into what memory knows: at start, and after a failed commit."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from collector.archive.archive import CONFLICT, FAILED, OK
 from collector.archive.indexing import Indexing
@@ -19,6 +19,18 @@ def frames_after(connection: sqlite3.Connection, frame_id: int) -> Iterator[Row]
         " WHERE id > ? ORDER BY id",
         (frame_id,),
     )
+
+
+def frames_of(connection: sqlite3.Connection, boots: Container[tuple[int, int]]) -> Iterator[Row]:
+    """All frames of these (node, boot), oldest first; reads the whole table."""
+    rows = connection.execute("SELECT id, node, boot FROM frame ORDER BY id")
+    for frame_id, node, boot in rows:
+        if (node, boot) in boots:
+            yield connection.execute(
+                "SELECT id, node, boot, seq, type, state, received, first_ms, last_ms, raw"
+                " FROM frame WHERE id = ?",
+                (frame_id,),
+            ).fetchone()
 
 
 def take_back(ledger: Ledger, indexing: Indexing, rows: Iterable[Row]) -> int:

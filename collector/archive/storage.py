@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from collector.archive import archive, hour_index, knot_table, recovery, rollup
+from collector.archive import archive, healing, hour_index, knot_table, recovery, rollup
 from collector.archive.hour_index import HourIndex
 from collector.archive.indexing import Indexing
 from collector.archive.inline_writer import InlineWriter
@@ -28,6 +28,7 @@ from collector.intake.quarantine import Quarantine
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
+from collector.ledger.ledger_store import Damage
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Storage:
     _clock: Clock
     replayed: int = 0
     restored: bool = False
+    healed: list[Damage] = field(default_factory=list)
+    """Rows of the ledger that were damaged, and were made again from the frames."""
     snapshots: int = 0
     _snapshot_id: int = 0
     _snapshot_hour: int | None = None
@@ -170,8 +173,10 @@ def open_storage(
         indexing = Indexing(times, HourIndex())
         start = archive.begin_start(connection, clock.monotonic_ms())
         archive.forget_starts(connection)
-        snapshot_id = ledger_store.load(connection, ledger)
-        since = recovery.frames_after(connection, snapshot_id)
+        healed = healing.load_and_heal(connection, ledger, indexing)
+        for damage in healed.damaged:
+            log.error("a damaged row of the ledger was made again from the frames: %s", damage)
+        since = recovery.frames_after(connection, healed.snapshot_id)
         replayed = recovery.take_back(ledger, indexing, since)
     except BaseException:
         connection.close()
@@ -193,6 +198,7 @@ def open_storage(
         start=start,
         replayed=replayed,
         restored=restored,
+        healed=healed.damaged,
         _clock=clock,
         _near=near,
         _witness=witness,

@@ -10,7 +10,13 @@ import click
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.tables import progress_bar
 from collector.doctor.checkup import examine
-from collector.doctor.salvage import log_fault, page_faults, replace_quarantine
+from collector.doctor.salvage import (
+    damaged_rows,
+    log_fault,
+    page_faults,
+    repair_ledger,
+    replace_quarantine,
+)
 from collector.doctor.salvage import repair as save
 from collector.exit_codes import EXIT_ALARM
 from collector.ownership import acting_as_owner, give_back, owner_of
@@ -62,7 +68,10 @@ def _repair(config: Config) -> None:
             f"{saved.frames} frames saved, {saved.unreadable} unreadable; "
             f"the damaged archive is {saved.aside}"
         )
+    healed = repair_ledger(config) if archive.exists() and damaged_rows(archive) else []
+    for damage in healed:
+        click.echo(f"made again from the frames: ledger of {damage}")
     if quarantine.exists() and page_faults(quarantine):
         click.echo(f"the damaged quarantine is {replace_quarantine(config)}; another is begun")
-    elif not damaged:
+    elif not damaged and not healed:
         click.echo("archive and quarantine are whole; there is nothing to repair")

@@ -109,7 +109,11 @@ def _ledger_of(path: Path) -> Iterator[Finding]:
         try:
             schema.require_current(connection)
             connection.execute("BEGIN")
-            yield from _ledger(ArchiveView(connection))
+            view = ArchiveView(connection)
+            if view.damaged:
+                shown = "; ".join(map(str, view.damaged[:FAULTS_SHOWN]))
+                yield Finding(False, "ledger", f"damaged rows: {shown}; {REPAIR}")
+            yield from _ledger(view)
         except (schema.SchemaError, sqlite3.DatabaseError, ValueError) as error:
             yield Finding(False, "ledger", str(error))
 

@@ -12,10 +12,16 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.archive import archive, schema
+from collector.archive import archive, healing, schema
+from collector.archive.hour_index import HourIndex
+from collector.archive.indexing import Indexing
+from collector.archive.timeline import Timeline
 from collector.archive.witness import Witness
 from collector.doctor.log_file import read_log
 from collector.doctor.pages import add_carved, mark_lost
+from collector.ledger import ledger_store
+from collector.ledger.ledger import Ledger
+from collector.ledger.ledger_store import Damage
 from collector.private_file import sync_folder
 from collector.settings import Config
 from collector.single import FolderLock
@@ -78,6 +84,30 @@ def repair(config: Config, progress: Callable[[int, int], None] | None = None) -
         lock.release()
 
 
+def damaged_rows(path: Path) -> list[Damage]:
+    """Rows of the ledger that say what cannot be, in an archive whose pages are whole."""
+    with closing(archive.open_reader(path)) as connection:
+        schema.require_current(connection)
+        return ledger_store.load(connection, Ledger(0)).damaged
+
+
+def repair_ledger(config: Config) -> list[Damage]:
+    """Makes damaged rows of the ledger again from the frames; returns what they were."""
+    lock = FolderLock(config.collector.data)
+    try:
+        with closing(archive.open_archive(config.collector.archive)) as connection:
+            return heal(connection)
+    finally:
+        lock.release()
+
+
+def heal(connection: sqlite3.Connection) -> list[Damage]:
+    """The same in an open archive."""
+    ledger = Ledger(0)
+    indexing = Indexing(Timeline(), HourIndex())
+    return healing.load_and_heal(connection, ledger, indexing).damaged
+
+
 def replace_quarantine(config: Config) -> Path:
     """Sets a damaged quarantine aside and returns where; the collector begins another."""
     lock = FolderLock(config.collector.data)
@@ -112,6 +142,7 @@ def _save(path: Path, progress: Callable[[int, int], None] | None) -> Saved:
             log.warning(
                 "what networks have got is not known any more: those that cannot tell get it twice"
             )
+        heal(saved)
         mark_lost(saved)
         saved.execute("BEGIN")
         archive.put_meta(saved, "snapshot_id", 0)

@@ -20,6 +20,7 @@ _UNSIGNED_32_MAX = 0xFFFFFFFF
 CONFLICT = "conflict"
 LOST_HERE = "lost_here"
 LOST_ELSEWHERE = "lost_elsewhere"
+LEDGER_HEALED = "ledger_healed"
 """Kinds of alarm."""
 
 FindBoot = Callable[[int, int], BootLedger | None]

@@ -202,7 +202,9 @@ class BootLedger:
     def commit_conflict(self, seq: int, tag: bytes) -> None:
         """Notes that the archive holds another frame of a known number."""
         self.waiting_conflicts.discard((seq, tag))
-        self.conflicts.setdefault(seq, []).append(tag)
+        known = self.conflicts.setdefault(seq, [])
+        if tag not in known:
+            known.append(tag)
         self.dirty = True
 
     def resolve_conflicts(self) -> None:

@@ -3,13 +3,15 @@
 import json
 import logging
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from collector.archive import archive
 from collector.ledger.ledger import Ledger, NodeLedger
 from collector.ledger.ledger_boot import BootLedger
-from collector.ranges import Ranges
+from collector.ledger.row_checks import U32_MAX, is_key, is_number, read_boot, read_counters
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def take(ledger: Ledger) -> Snapshot:
     for owner in ledger.nodes.values():
         if owner.dirty:
             owner.dirty = False
-            snapshot.nodes.append(_node_row(owner))
+            snapshot.nodes.append(node_row(owner))
         for row in _rows(boot for boot in owner.boots.values() if boot.dirty):
             owner.boots[row[1]].dirty = False
             snapshot.boots.append(row)
@@ -62,7 +64,7 @@ def take_first_contacts(ledger: Ledger) -> Snapshot:
     snapshot = Snapshot(0)
     for node in ledger.first_contacts:
         owner = ledger.node(node)
-        snapshot.nodes.append(_node_row(owner))
+        snapshot.nodes.append(node_row(owner))
         snapshot.boots += _rows(
             boot for boot in owner.boots.values() if boot.before or boot.dropped or boot.lost
         )
@@ -110,23 +112,63 @@ def put_boots(connection: sqlite3.Connection, rows: Iterable[BootRow]) -> None:
     )
 
 
-def load(connection: sqlite3.Connection, ledger: Ledger) -> int:
-    """Fills a ledger from the snapshot; returns the newest frame id that it accounts for."""
+class Damage(NamedTuple):
+    """A row that says what cannot be; boot None: one of the table `node`."""
+
+    node: int
+    boot: int | None
+    fault: str
+
+    def __str__(self) -> str:
+        if self.boot is None:
+            return f"node {self.node:08x}: {self.fault}"
+        return f"node {self.node:08x} boot {self.boot}: {self.fault}"
+
+
+class Loaded(NamedTuple):
+    """The newest frame id that the snapshot accounts for, and the rows that are damaged."""
+
+    snapshot_id: int
+    damaged: list[Damage]
+
+
+def load(connection: sqlite3.Connection, ledger: Ledger) -> Loaded:
+    """Fills a ledger from the snapshot. What a damaged row does not say is missing in it.
+
+    See `collector.archive.healing` for what is done about that.
+    """
+    damaged: list[Damage] = []
     for row in connection.execute(
         "SELECT node, boot, collector, seen_ms, carried, baseline, drops FROM node"
     ):
-        ledger.nodes[row[0]] = _node(row)
-    for (node,) in connection.execute("SELECT DISTINCT node FROM ledger").fetchall():
-        owner = ledger.node(node)
-        rows = connection.execute(
-            f"SELECT {_BOOT_COLUMNS} FROM ledger WHERE node = ? ORDER BY boot DESC LIMIT ?",
-            (node, BOOTS_AT_START),
-        ).fetchall()
-        for row in reversed(rows):
-            owner.boots[row[1]] = boot_of(row)
+        if is_key(row[0]):
+            ledger.nodes[row[0]] = _node(row, damaged)
+    for row in connection.execute(f"SELECT {_BOOT_COLUMNS} FROM ledger ORDER BY node, boot DESC"):
+        if not is_key(row[0]) or not is_key(row[1]):
+            continue
+        owner = ledger.node(row[0])
+        boot, faults = read_boot(row)
+        if faults:
+            damaged.append(Damage(row[0], row[1], "; ".join(faults)))
+        if faults or len(owner.boots) < BOOTS_AT_START:
+            owner.boots[row[1]] = boot
+    for owner in ledger.nodes.values():
+        owner.boots = OrderedDict(sorted(owner.boots.items()))
     ledger.skip_down()
     ledger.newest_id = archive.newest_id(connection)
-    return int(archive.get_meta(connection, SNAPSHOT_KEY) or 0)
+    snapshot_id = archive.get_meta(connection, SNAPSHOT_KEY)
+    return Loaded(snapshot_id if isinstance(snapshot_id, int) else 0, damaged)
+
+
+def remove_impossible(connection: sqlite3.Connection) -> int:
+    """Removes rows whose key is none, inside a transaction; returns how many."""
+    removed = 0
+    for table, key in (("node", "node"), ("ledger", "node"), ("ledger", "boot")):
+        removed += connection.execute(
+            f"DELETE FROM {table} WHERE typeof({key}) <> 'integer' OR {key} NOT BETWEEN 0 AND ?",
+            (U32_MAX,),
+        ).rowcount
+    return removed
 
 
 def find_boot(connection: sqlite3.Connection, node: int, boot: int) -> BootLedger | None:
@@ -170,25 +212,14 @@ def boot_row(boot: BootLedger) -> BootRow:
 
 def boot_of(row: BootRow) -> BootLedger:
     """A boot's ledger from its row; ValueError when the row is damaged."""
-    boot = BootLedger(row[0], row[1])
-    boot.issued, boot.before, boot.live, boot.live_ms = row[2:6]
-    boot.last_ms, boot.down, boot.anchor_ms, boot.seen_ms = row[6:10]
-    boot.received = Ranges.decode(row[10])
-    boot.dropped = Ranges.decode(row[11])
-    boot.lost = Ranges.decode(row[12])
-    boot.erased = Ranges.decode(row[13])
-    boot.settled.add(0, boot.before)
-    for part in (boot.received, boot.dropped, boot.lost, boot.erased):
-        boot.settled.update(part)
-    if row[14]:
-        boot.conflicts = {
-            int(seq): [bytes.fromhex(tag) for tag in tags]
-            for seq, tags in json.loads(row[14]).items()
-        }
+    boot, faults = read_boot(row)
+    if faults:
+        raise ValueError(f"node {boot.node:08x} boot {boot.boot}: {'; '.join(faults)}")
     return boot
 
 
-def _node_row(owner: NodeLedger) -> NodeRow:
+def node_row(owner: NodeLedger) -> NodeRow:
+    """The row that `load` reads."""
     baseline = None if owner.baseline is None else json.dumps(owner.baseline)
     return (
         owner.node,
@@ -201,17 +232,28 @@ def _node_row(owner: NodeLedger) -> NodeRow:
     )
 
 
-def _node(row: NodeRow) -> NodeLedger:
-    return NodeLedger(
-        node=row[0],
-        boot=row[1],
-        collector=row[2],
-        seen_ms=row[3],
-        carried=row[4],
-        baseline=None if row[5] is None else _counters(row[5]),
-        drops=_counters(row[6]),
-    )
-
-
-def _counters(text: str) -> dict[int, int]:
-    return {int(reason): int(frames) for reason, frames in json.loads(text).items()}
+def _node(row: NodeRow, damaged: list[Damage]) -> NodeLedger:
+    """A node's ledger from its row; a faulty field is as in a new one."""
+    node, boot, collector, seen_ms, carried, baseline, drops = row
+    owner = NodeLedger(node)
+    faults = []
+    for name, value, highest in (
+        ("boot", boot, U32_MAX),
+        ("collector", collector, U32_MAX),
+        ("seen_ms", seen_ms, 1 << 62),
+        ("carried", carried, 1 << 62),
+    ):
+        if is_number(value, 0, highest):
+            setattr(owner, name, value)
+        else:
+            faults.append(f"{name} is {value!r:.40}")
+    try:
+        counters = read_counters(drops)
+        before = None if baseline is None else read_counters(baseline)
+    except ValueError as error:
+        faults.append(f"drop counters: {error}")
+    else:
+        owner.drops, owner.baseline = counters, before
+    if faults:
+        damaged.append(Damage(node, None, "; ".join(faults)))
+    return owner

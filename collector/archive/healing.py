@@ -1,0 +1,56 @@
+"""Rows of the ledger that say what cannot be: found, and made again from the frames.
+
+A row holds nothing that the frames do not say but what boards told in LIVE (dropped, lost, before
+our time), and what was erased; of those, what can be read is kept, and boards tell the rest again.
+"""
+
+import sqlite3
+from typing import NamedTuple
+
+from collector.archive import hour_index, recovery
+from collector.archive.indexing import Indexing
+from collector.ledger import ledger_store
+from collector.ledger.ledger import Ledger
+from collector.ledger.ledger_store import Damage, Snapshot
+
+
+class Healed(NamedTuple):
+    """The newest frame id that the snapshot accounts for, and what was made again."""
+
+    snapshot_id: int
+    damaged: list[Damage]
+
+
+def load(connection: sqlite3.Connection, ledger: Ledger, indexing: Indexing) -> Healed:
+    """Fills a ledger from the snapshot, damaged rows from the frames; writes nothing."""
+    loaded = ledger_store.load(connection, ledger)
+    boots = {(each.node, each.boot) for each in loaded.damaged if each.boot is not None}
+    if boots:
+        recovery.take_back(ledger, indexing, recovery.frames_of(connection, boots))
+    return Healed(*loaded)
+
+
+def load_and_heal(connection: sqlite3.Connection, ledger: Ledger, indexing: Indexing) -> Healed:
+    """The same, and writes what was made again; the connection is in no transaction."""
+    healed = load(connection, ledger, indexing)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        ledger_store.remove_impossible(connection)
+        again = Snapshot(0)
+        for node, number, _ in healed.damaged:
+            owner = ledger.node(node)
+            if number is None:
+                again.nodes.append(ledger_store.node_row(owner))
+                continue
+            # its index may have been under another shift
+            connection.execute("DELETE FROM hour WHERE node = ? AND boot = ?", (node, number))
+            again.boots.append(ledger_store.boot_row(owner.boots[number]))
+        hour_index.write(connection, indexing.hours.take())
+        ledger_store.put_nodes(connection, again.nodes)
+        ledger_store.put_boots(connection, again.boots)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return healed
