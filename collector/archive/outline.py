@@ -66,11 +66,11 @@ def outline_of(raw: bytes, type: int, times: tuple[int, int] | None = None) -> O
         elif not seen.reason and seen.irregular:
             seen = exact(raw, seen)
         if not seen.reason and type not in KEPT_TYPES:
-            return seen._replace(reason="type", clocks=())
-        reason = "" if seen.reason else why_not_indexed(seen)
+            seen = seen._replace(reason="type", clocks=())
+        beyond = why_not_indexed(seen)
     except Exception:
-        reason = RAISED
-    return undecoded(reason) if reason else seen
+        return undecoded(RAISED)
+    return undecoded(seen.reason or beyond) if beyond else seen
 
 
 def decode_stored(frame: archive.StoredFrame) -> Frame:
