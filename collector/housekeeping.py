@@ -5,11 +5,11 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
-from collector.archive import archive, retention
-from collector.archive.archive import StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive import retention
 from collector.archive.rollup import Rollup
 from collector.archive.storage import Storage
 from collector.archive.writer import WriteFailed
@@ -17,8 +17,7 @@ from collector.clock import Clock
 from collector.forward import delivery
 from collector.forward.delivery import EXPIRED, Count
 from collector.ranges import Ranges
-from protocol import wire
-from protocol.wire import FrameError
+from collector.readings.counting import readings_of
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +71,9 @@ class Housekeeping:
             lambda connection: retention.due_up_to(connection, older_ms, keep.bytes_max)
         )
         while due:
+            step = await self._storage.writer.read(partial(look_ahead, due=due, keep=keep))
             removed = await self._storage.writer.write(
-                lambda connection: remove(connection, due, keep), urgent=True
+                partial(remove, step=step, keep=keep), urgent=True
             )
             self.removed += removed.frames
             if removed.held_back and not self.held_back:
@@ -85,37 +85,47 @@ class Housekeeping:
             await self._storage.writer.maintain(retention.vacuum)
 
 
-def remove(connection: sqlite3.Connection, due: int, keep: Keep) -> retention.Removed:
-    """One step of retention; what goes undelivered is on each sink's ledger afterwards."""
-    needed = delivery.first_needed(connection, keep.sinks)
+class Step(NamedTuple):
+    """The next step of retention towards `due`: frames up to an id, with (id, node, readings)."""
+
+    due: int
+    last_id: int
+    frames: Sequence[tuple[int, int, int]]
+
+
+def look_ahead(connection: sqlite3.Connection, due: int, keep: Keep) -> Step:
+    """What the next step removes at most; counting readings takes a while, so it is done here."""
+    needed = None if keep.drop_undelivered else delivery.first_needed(connection, keep.sinks)
+    frames = list(retention.next_step(connection, due, needed))
+    last_id = frames[-1].id if frames else 0
+    return Step(due, last_id, [(frame.id, frame.node, readings_of(frame)) for frame in frames])
+
+
+def remove(connection: sqlite3.Connection, step: Step, keep: Keep) -> retention.Removed:
+    """One step of retention; what goes is on each sink's ledger afterwards."""
+    needed = None
     if keep.drop_undelivered:
-        _expire(connection, due, keep.sinks)
-        needed = None
-    return retention.remove_up_to(connection, due, needed)
+        _expire(connection, step.frames, keep.sinks)
+    else:
+        needed = delivery.first_needed(connection, keep.sinks)
+    going = [frame for frame in step.frames if needed is None or frame[0] < needed]
+    for sink in delivery.sinks(connection):
+        delivery.forget_frames(connection, sink, going)
+    removed = retention.remove_up_to(connection, step.last_id, needed)
+    return replace(removed, held_back=needed is not None and needed <= step.due)
 
 
-def _expire(connection: sqlite3.Connection, due: int, sinks: Sequence[str]) -> None:
-    """Counts the readings of the next step's frames that a sink has not settled."""
-    (first,) = connection.execute("SELECT min(id) FROM frame").fetchone()
-    if first is None:
+def _expire(
+    connection: sqlite3.Connection, going: Sequence[tuple[int, int, int]], sinks: Sequence[str]
+) -> None:
+    """Counts the readings of (frame id, node, readings) that a sink has not settled."""
+    if not going:
         return
-    frames = list(archive.frames(connection, first, due, retention.REMOVED_PER_STEP))
-    if not frames:
-        return
-    ids = Ranges([(frames[0].id, frames[-1].id)])
+    ids = Ranges([(going[0][0], going[-1][0])])
     for sink in sinks:
         state = delivery.load(connection, sink)
         counts: Counter[Count] = Counter()
-        for frame in frames:
-            if frame.type == wire.T_DATA and frame.id not in state.done:
-                open_readings = _readings(frame) - state.partial.get(frame.id, 0).bit_count()
-                counts[Count(EXPIRED, RETENTION_REASON, frame.node)] += open_readings
+        for frame, node, readings in going:
+            rest = readings - state.settled(frame, readings)
+            counts[Count(EXPIRED, RETENTION_REASON, node)] += rest
         delivery.settle(connection, sink, delivery.Settlement(done=ids, counts=counts))
-
-
-def _readings(frame: StoredFrame) -> int:
-    try:
-        sections = decode_stored(frame).samples
-        return sum(len(column.values) for samples in sections for column in samples.columns)
-    except FrameError:
-        return 1

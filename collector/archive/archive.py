@@ -87,14 +87,20 @@ def open_archive(path: Path | str, *, durable: bool = True) -> sqlite3.Connectio
 
 
 def open_reader(path: Path | str) -> sqlite3.Connection:
-    """A second connection that cannot write; sees what is committed."""
+    """A second connection that cannot write; sees what is committed.
+
+    A log that is there is never touched, for a damaged one is evidence. Where there is none SQLite
+    makes an empty one to read, and only a connection that might write takes it away again.
+    """
+    has_log = Path(f"{path}-wal").exists()
     connection = sqlite3.connect(
-        f"{Path(path).resolve().as_uri()}?mode=ro",
+        f"{Path(path).resolve().as_uri()}?mode={'ro' if has_log else 'rw'}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_TIMEOUT_MS / 1000,
     )
+    connection.execute("PRAGMA query_only = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return connection
 
@@ -111,20 +117,21 @@ class Checkpoint:
         self._log = ""
         self._due_bytes = self._bytes
 
-    def __call__(self, connection: sqlite3.Connection) -> None:
-        """sqlite3.Error when the log could not be moved; nothing is lost then."""
+    def __call__(self, connection: sqlite3.Connection) -> bool:
+        """True when it was time to; sqlite3.Error when that failed, and nothing is lost then."""
         if not self._log:
             main = connection.execute("PRAGMA database_list").fetchone()[2]
             self._log = f"{main}-wal"
         size_bytes = self._size_bytes()
         if size_bytes < self._due_bytes:
-            return
+            return False
         connection.execute("PRAGMA busy_timeout = 0")
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._due_bytes = self._size_bytes() + self._bytes
+        return True
 
     def _size_bytes(self) -> int:
         try:
@@ -290,6 +297,11 @@ def begin_start(connection: sqlite3.Connection, monotonic_ms: int) -> int:
     """Notes a start of the collector; returns its number, for receipts without a wall clock."""
     cursor = connection.execute("INSERT INTO start (began_ms) VALUES (?)", (monotonic_ms,))
     return cursor.lastrowid or 0
+
+
+def is_unused(connection: sqlite3.Connection) -> bool:
+    """True for an archive with which no collector has started yet."""
+    return connection.execute("SELECT 1 FROM start LIMIT 1").fetchone() is None
 
 
 def date_start(connection: sqlite3.Connection, number: int, unix_at_zero_ms: int) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 from collector.archive.writer import (
     Fatal,
+    Job,
     Open,
     Operation,
     T,
     WritingConnection,
     end_process,
-    is_own_fault,
 )
 
 
@@ -25,9 +25,8 @@ class InlineWriter:
         fatal: Fatal = end_process,
         after_commit: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
-        self._connection = WritingConnection(open_connection, fatal, connection)
+        self._connection = WritingConnection(open_connection, fatal, connection, after_commit)
         self.counters = self._connection.counters
-        self._after_commit = after_commit
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -40,32 +39,11 @@ class InlineWriter:
 
     def write_now(self, operation: Operation[T], *, frames: int = 0) -> T:
         """The same without awaiting."""
-        try:
-            connection = self.connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = operation(connection)
-            except BaseException as error:
-                storage = isinstance(error, sqlite3.Error) and not is_own_fault(error)
-                if not storage and connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-            if self._after_commit is not None:
-                self._after_commit(connection)
-        except sqlite3.Error as error:
-            if is_own_fault(error):
-                raise
-            raise self._connection.failed(error) from error
-        self._connection.committed(frames)
-        return result
+        return self._run(operation, frames=frames)
 
     async def maintain(self, operation: Operation[T]) -> T:
         """See Writer."""
-        try:
-            return operation(self.connection)
-        except sqlite3.Error as error:
-            raise self._connection.failed(error) from error
+        return self._run(operation, alone=True)
 
     async def read(self, operation: Operation[T]) -> T:
         """See Writer."""
@@ -74,3 +52,14 @@ class InlineWriter:
     async def close(self) -> None:
         """See Writer."""
         self._connection.close()
+
+    def _run(self, operation: Operation[T], *, frames: int = 0, alone: bool = False) -> T:
+        job = Job(operation, frames, alone)
+        failure = self._connection.commit([job])
+        if failure is not None:
+            raise failure
+        self._connection.follow_up()
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result

@@ -60,10 +60,13 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_function("osn_quantity", 1, lambda number: _names(number)[0])
     connection.create_function("osn_unit", 1, lambda number: _names(number)[1])
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    (guarded,) = connection.execute("PRAGMA query_only").fetchone()
+    connection.execute("PRAGMA query_only = OFF")  # temporary views are refused too
     if "frame" in tables:
         connection.execute(VIEW)
     if "hourly" in tables:
         connection.execute(HOURLY_VIEW)
+    connection.execute(f"PRAGMA query_only = {guarded}")
 
 
 def iso(unix_ms: int) -> str | None:

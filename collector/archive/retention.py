@@ -5,7 +5,7 @@ says so. The ledger's ranges stay for ever, so a resend of a removed frame is kn
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from collector.archive import archive
@@ -84,7 +84,7 @@ def remove_up_to(connection: sqlite3.Connection, last_id: int, needed_from: int 
     `needed_from` is the first frame that a sink has not settled; it and later ones stay.
     """
     held_back = needed_from is not None and needed_from <= last_id
-    limit = last_id if needed_from is None else min(last_id, needed_from - 1)
+    limit = _limit(last_id, needed_from)
     row = connection.execute(
         "SELECT min(id), max(id), count(*) FROM"
         " (SELECT id FROM frame WHERE id <= ? ORDER BY id LIMIT ?)",
@@ -96,6 +96,17 @@ def remove_up_to(connection: sqlite3.Connection, last_id: int, needed_from: int 
     _forget_hours(connection, row[1])
     _note_removed(connection, row[2])
     return Removed(row[2], row[0], row[1], held_back)
+
+
+def next_step(
+    connection: sqlite3.Connection, last_id: int, needed_from: int | None
+) -> Iterator[archive.StoredFrame]:
+    """The frames that `remove_up_to` would remove now, oldest first."""
+    yield from archive.frames(connection, 1, _limit(last_id, needed_from), REMOVED_PER_STEP)
+
+
+def _limit(last_id: int, needed_from: int | None) -> int:
+    return last_id if needed_from is None else min(last_id, needed_from - 1)
 
 
 def _note_removed(connection: sqlite3.Connection, frames: int) -> None:

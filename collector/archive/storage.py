@@ -71,11 +71,16 @@ class Storage:
 
     async def snapshot(self, *, everything: bool = False) -> bool:
         """Writes ledger, hour index and knots; False when that failed and will be tried again."""
+        moved = self.timeline.take_moved()
+        try:
+            moved_keys = await self._moved_keys(moved)
+        except BaseException as error:
+            self.timeline.moved |= moved
+            return _put_off(error)
         hour = rollup.open_hour(self._clock.unix_ms())
         taken = ledger_store.take(self.ledger)
         rows = self.hours.take()
         knots = self.timeline.take_rows(closed_only=not everything)
-        moved = self.timeline.take_moved()
         marked = self.snapshots + 1
 
         def write(connection: sqlite3.Connection) -> None:
@@ -85,23 +90,17 @@ class Storage:
             rollup.mark(connection, dirty, marked)
 
         try:
-            keys = [(key, 0) for key in rows] + await self._moved_keys(moved)
+            keys = [(key, 0) for key in rows] + moved_keys
             dirty = rollup.dirty_hours(self.timeline, self.timeline.anchor_ms, keys)
             await self.writer.write(write, urgent=True)
-        except Exception as error:
+        except BaseException as error:
             ledger_store.give_back(self.ledger, taken)
             self.hours.give_back(rows)
             self.timeline.give_back(knots)
             self.timeline.moved |= moved
-            expected = isinstance(error, WriteFailed | sqlite3.Error)
-            log.error(
-                "snapshot of the ledger failed, tried again later: %s", error, exc_info=not expected
-            )
-            return False
+            return _put_off(error)
         self.snapshots += 1
         self._snapshot_id, self._snapshot_hour = taken.newest_id, hour
-        if self._witness is not None:
-            self._witness.write(self.ledger.collector, taken.newest_id)
         return True
 
     async def _moved_keys(self, moved: set[Moved]) -> list[tuple[hour_index.Key, int]]:
@@ -134,15 +133,26 @@ class Storage:
         )
 
     async def close(self) -> None:
-        """Writes a last snapshot and closes the files."""
+        """Writes a last snapshot and closes the files; each database is one file then."""
         if self._closed:
             return
         self._closed = True
         await self.snapshot(everything=True)
-        await self.writer.close()
-        await self.quarantine_writer.close()
         if self._near is not None:
             self._near.close()
+        await self.writer.close()
+        await self.quarantine_writer.close()
+        if self._witness is not None:
+            self._witness.close()
+
+
+def _put_off(error: BaseException) -> bool:
+    """Says why a snapshot was not written, and that it was not; raises what ends the task."""
+    if not isinstance(error, Exception):
+        raise error
+    expected = isinstance(error, WriteFailed | sqlite3.Error)
+    log.error("snapshot of the ledger failed, tried again later: %s", error, exc_info=not expected)
+    return False
 
 
 def open_storage(
@@ -178,11 +188,14 @@ def open_storage(
             log.error("a damaged row of the ledger was made again from the frames: %s", damage)
         since = recovery.frames_after(connection, healed.snapshot_id)
         replayed = recovery.take_back(ledger, indexing, since)
+        if witness is not None:
+            witness.follow(connection)
+            witness.sync()
     except BaseException:
         connection.close()
         raise
     writer, quarantine_writer = _writers(
-        path, quarantine_path, connection, threaded, durable, fatal
+        path, quarantine_path, connection, witness, threaded, durable, fatal
     )
     if isinstance(writer, InlineWriter):
         near.follow(writer)
@@ -203,6 +216,20 @@ def open_storage(
         _near=near,
         _witness=witness,
     )
+
+
+class FollowUp:
+    """After each commit: the witness follows, and the log is moved when it has grown."""
+
+    def __init__(self, witness: Witness, checkpoint: archive.Checkpoint | None = None) -> None:
+        self._witness = witness
+        self.checkpoint = checkpoint or archive.Checkpoint()
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        """sqlite3.Error when the log could not be moved."""
+        self._witness.follow(connection)
+        if self.checkpoint(connection):
+            self._witness.sync()
 
 
 class _Near:
@@ -242,19 +269,20 @@ def _writers(
     path: Path | str,
     quarantine_path: Path | str,
     connection: sqlite3.Connection,
+    witness: Witness | None,
     threaded: bool,
     durable: bool,
     fatal: Fatal,
 ) -> tuple[Writer, Writer]:
-    checkpoint = archive.Checkpoint() if str(path) != ":memory:" else None
+    after_commit = None if witness is None else FollowUp(witness)
     open_ = partial(archive.open_archive, path, durable=durable)
     open_quarantine = partial(quarantine.open_quarantine, quarantine_path)
     if not threaded:
-        inline = InlineWriter(open_, connection=connection, after_commit=checkpoint, fatal=fatal)
+        inline = InlineWriter(open_, connection=connection, after_commit=after_commit, fatal=fatal)
         return inline, InlineWriter(open_quarantine)
     return (
         ThreadWriter(
-            open_, partial(archive.open_reader, path), after_commit=checkpoint, fatal=fatal
+            open_, partial(archive.open_reader, path), after_commit=after_commit, fatal=fatal
         ),
         ThreadWriter(open_quarantine, partial(archive.open_reader, quarantine_path)),
     )
@@ -264,11 +292,24 @@ def _identity(connection: sqlite3.Connection, witness: Witness | None) -> tuple[
     """The ledger with its collector id; a new id when the archive is older than its witness."""
     collector = archive.collector_id(connection)
     former = archive.former_collectors(connection)
-    restored = witness is not None and witness.is_ahead(collector, archive.newest_id(connection))
-    if restored and witness is not None:
-        log.warning("the archive is older than what this collector acknowledged: it was restored")
+    restored = False
+    if witness is not None and witness.is_ahead(collector, archive.newest_id(connection)):
+        log.warning(
+            "the archive is older than what this collector acknowledged: it was restored, or lost "
+            "its -wal file. It goes on under another id, and boards send again what they have"
+        )
+        restored = True
         former = (*former, collector)
         collector = archive.new_collector(former)
+    elif witness is not None and witness.newest_id and archive.is_unused(connection):
+        log.warning(
+            "the archive that was here is gone, with %d frames; a new one begins, and boards send "
+            "again what they have",
+            witness.newest_id,
+        )
+        restored = True
+        former = (witness.collector,)
+    if restored and witness is not None:
         archive.put_collector(connection, collector, former)
         archive.raise_ids_above(connection, witness.newest_id)
     ledger = Ledger(collector)

@@ -16,6 +16,7 @@ from typing import Any
 
 from collector.archive.writer import (
     Fatal,
+    Job,
     Open,
     Operation,
     T,
@@ -24,6 +25,7 @@ from collector.archive.writer import (
     close_quietly,
     end_process,
     is_own_fault,
+    outcome,
 )
 
 GROUP_INTERVAL_S = 1.0
@@ -32,57 +34,25 @@ WAITING_MAX = 1_000
 READERS = 2
 
 
-@dataclass(slots=True)
-class _Job:
-    operation: Operation[Any]
-    frames: int
+@dataclass(slots=True, kw_only=True)
+class _WaitedFor(Job):
+    """A job whose caller waits in an event loop."""
+
     urgent: bool
     future: "asyncio.Future[Any]"
     loop: asyncio.AbstractEventLoop
-    alone: bool = False
-    result: Any = None
-    error: BaseException | None = None
 
 
 @dataclass(slots=True)
 class _Group:
-    jobs: list[_Job] = field(default_factory=list)
+    jobs: list[_WaitedFor] = field(default_factory=list)
     frames: int = 0
     urgent: bool = False
 
-    def take(self, job: _Job) -> None:
+    def take(self, job: _WaitedFor) -> None:
         self.jobs.append(job)
         self.frames += job.frames
         self.urgent = self.urgent or job.urgent
-
-
-def run_group(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-    """Runs all jobs in one transaction and commits; sqlite3.Error when the storage failed."""
-    if not jobs:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    for job in jobs:
-        connection.execute("SAVEPOINT job")
-        try:
-            job.result = job.operation(connection)
-        except sqlite3.Error as error:
-            if not is_own_fault(error) or not connection.in_transaction:
-                raise
-            job.error = error
-        except Exception as error:
-            job.error = error
-        if job.error is not None:
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-    connection.execute("COMMIT")
-
-
-def run_alone(connection: sqlite3.Connection, job: _Job) -> None:
-    """Runs a job outside a transaction; its failure is its own, the group is committed."""
-    try:
-        job.result = job.operation(connection)
-    except Exception as error:
-        job.error = WriteFailed(str(error)) if isinstance(error, sqlite3.Error) else error
 
 
 class ThreadWriter:
@@ -101,15 +71,15 @@ class ThreadWriter:
         fatal: Fatal = end_process,
         after_commit: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
-        self._connection = WritingConnection(open_connection, fatal)
+        self._connection = WritingConnection(open_connection, fatal, after_commit=after_commit)
         self.counters = self._connection.counters
         self._open_reader = open_reader
         self._interval_s = interval_s
         self._frames_max = frames_max
-        self._after_commit = after_commit
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_WaitedFor | None] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(WAITING_MAX)
         self._local = threading.local()
+        self._reading: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="archive-reader")
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="archive-writer", daemon=True)
@@ -117,23 +87,24 @@ class ThreadWriter:
 
     async def write(self, operation: Operation[T], *, frames: int = 0, urgent: bool = False) -> T:
         """See Writer."""
-        if self._closed:
-            raise WriteFailed("the writer is closed")
-        loop = asyncio.get_running_loop()
-        async with self._room:
-            future: asyncio.Future[T] = loop.create_future()
-            self._queue.put(_Job(operation, frames, urgent, future, loop))
-            return await asyncio.shield(future)
+        return await self._have_done(operation, frames=frames, urgent=urgent)
 
     async def maintain(self, operation: Operation[T]) -> T:
         """See Writer."""
-        if self._closed:
-            raise WriteFailed("the writer is closed")
+        return await self._have_done(operation, urgent=True, alone=True)
+
+    async def _have_done(
+        self, operation: Operation[T], *, frames: int = 0, urgent: bool, alone: bool = False
+    ) -> T:
         loop = asyncio.get_running_loop()
         async with self._room:
+            if self._closed:
+                raise WriteFailed("the writer is closed")
             future: asyncio.Future[T] = loop.create_future()
-            self._queue.put(_Job(operation, 0, True, future, loop, alone=True))
-            return await asyncio.shield(future)
+            self._queue.put(
+                _WaitedFor(operation, frames, alone, urgent=urgent, future=future, loop=loop)
+            )
+            return await outcome(future)
 
     async def read(self, operation: Operation[T]) -> T:
         """See Writer."""
@@ -145,19 +116,27 @@ class ThreadWriter:
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await outcome(asyncio.ensure_future(asyncio.to_thread(self._end)))
+
+    def _end(self) -> None:
+        """Readers go first: the last to close a database can leave it as one file."""
         self._readers.shutdown(wait=True)
+        for connection in self._reading:
+            close_quietly(connection)
+        self._queue.put(None)
+        self._thread.join()
 
     def _read(self, operation: Operation[T]) -> T:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._open_reader()
+            self._reading.append(connection)
         try:
             return operation(connection)
         except sqlite3.Error as error:
             if not is_own_fault(error):
                 self._local.connection = None
+                self._reading.remove(connection)
                 close_quietly(connection)
             raise
 
@@ -192,20 +171,8 @@ class ThreadWriter:
         return False
 
     def _commit(self, group: _Group) -> None:
-        failure: BaseException | None = None
-        try:
-            connection = self._connection.get()
-            run_group(connection, [job for job in group.jobs if not job.alone])
-            for job in group.jobs:
-                if job.alone:
-                    run_alone(connection, job)
-        except sqlite3.Error as error:
-            failure = self._connection.failed(error)
-        except OSError as error:
-            failure = self._connection.failed(sqlite3.OperationalError(str(error)))
-        else:
-            self._connection.committed(group.frames)
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        failure = self._connection.commit(group.jobs)
+        by_loop: dict[asyncio.AbstractEventLoop, list[_WaitedFor]] = {}
         for job in group.jobs:
             by_loop.setdefault(job.loop, []).append(job)
         for loop, jobs in by_loop.items():
@@ -213,14 +180,11 @@ class ThreadWriter:
                 loop.call_soon_threadsafe(_resolve, jobs, failure)
             except RuntimeError:
                 continue  # that loop has ended; nobody waits there any more
-        if failure is None and self._after_commit is not None:
-            try:
-                self._after_commit(self._connection.get())
-            except sqlite3.Error as error:
-                self._connection.failed(error)
+        if failure is None:
+            self._connection.follow_up()
 
 
-def _resolve(jobs: list[_Job], failure: BaseException | None) -> None:
+def _resolve(jobs: list[_WaitedFor], failure: WriteFailed | None) -> None:
     for job in jobs:
         if job.future.done():
             continue

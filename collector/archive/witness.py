@@ -1,24 +1,30 @@
 """A small file beside the archive that remembers how far it had come.
 
-A backup of the archive that is put back is older than what was acknowledged since. The witness
-stays where it is, so the archive finds out at its next start.
+A backup of the archive that is put back, or a file that was copied without its write-ahead log, is
+older than what was acknowledged since. The witness stays where it is, so the archive finds out at
+its next start. It follows every commit; only the disk is not waited for each time, so a power cut
+may take back its last half minute.
 """
 
 import json
 import logging
 import os
+import sqlite3
 from pathlib import Path
+
+from collector.archive import archive
 
 log = logging.getLogger(__name__)
 
 
 class Witness:
-    """What the archive's newest snapshot was: the collector's id and the newest frame id."""
+    """The collector's id and the newest frame id of what an archive has committed."""
 
     def __init__(self, path: Path, durable: bool = True) -> None:
         self.path = path
-        self._fresh = path.with_name(path.name + ".new")
         self._durable = durable
+        self._file: int | None = None
+        self._failed = False
         self.collector = 0
         self.newest_id = 0
         self._read()
@@ -32,21 +38,40 @@ class Witness:
         """True when this archive has held more than it does now."""
         return self.collector == collector and self.newest_id > newest_id
 
-    def write(self, collector: int, newest_id: int) -> None:
-        """Remembers a snapshot that is committed; a failure is logged, for it loses nothing."""
+    def follow(self, connection: sqlite3.Connection) -> None:
+        """Remembers what is committed now; a failure is logged once, for it loses nothing."""
+        collector, newest_id = archive.collector_id(connection), archive.newest_id(connection)
+        if (collector, newest_id) == (self.collector, self.newest_id):
+            return
         self.collector, self.newest_id = collector, newest_id
-        text = json.dumps({"collector": collector, "newest_id": newest_id})
+        # of one length, so that it is written over in place, within one sector of the disk
+        text = f'{{"collector": {collector:>10}, "newest_id": {newest_id:>19}}}\n'
         try:
-            file = os.open(self._fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            try:
-                os.write(file, text.encode())
-                if self._durable:
-                    os.fsync(file)
-            finally:
-                os.close(file)
-            self._fresh.replace(self.path)
+            if self._file is None:
+                self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                os.ftruncate(self._file, len(text))
+            os.pwrite(self._file, text.encode(), 0)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                log.warning("%s: %s", self.path, error.strerror)
+            self._failed = True
+
+    def sync(self) -> None:
+        """Waits until the disk has it."""
+        if self._file is None or not self._durable:
+            return
+        try:
+            os.fsync(self._file)
         except OSError as error:
             log.warning("%s: %s", self.path, error.strerror)
+
+    def close(self) -> None:
+        """Closes the file, with all of it on the disk."""
+        self.sync()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def _read(self) -> None:
         try:

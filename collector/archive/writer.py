@@ -1,17 +1,22 @@
 """One writer per database: what it promises, and what its failures mean.
 
 A caller hands over a function of the connection and waits; it is resumed after the commit that
-holds its work.
+holds its work. A write that has begun cannot be called back, so its caller always learns what
+became of it, also when it is cancelled meanwhile: see `outcome`.
 """
 
+import asyncio
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -45,17 +50,22 @@ class Writer(Protocol):
         """Runs the operation in the next group; returns its result after the commit.
 
         Raises WriteFailed when the group could not be committed, or what the operation raised; in
-        that case the operation alone is rolled back.
+        that case the operation alone is rolled back. A CancelledError means that nothing was
+        written and nothing will be; a cancellation that comes later is raised at the caller's next
+        await, after this has returned or raised.
         """
 
     async def read(self, operation: Operation[T]) -> T:
         """Runs a reading operation on a connection of its own; sees committed data only."""
 
     async def maintain(self, operation: Operation[T]) -> T:
-        """Runs an operation that must not be inside a transaction, between two groups."""
+        """Runs an operation that must not be inside a transaction, between two groups.
+
+        Fails alone, with WriteFailed or what the operation raised. Cancelled as `write` is.
+        """
 
     async def close(self) -> None:
-        """Commits what waits and closes."""
+        """Commits what waits, moves the log into the database, and closes."""
 
 
 def is_sync_failure(error: sqlite3.Error) -> bool:
@@ -87,15 +97,55 @@ class WriterCounters:
     last_failure: str = ""
 
 
+async def outcome(future: "asyncio.Future[T]") -> T:
+    """Waits for what cannot be called back; a cancellation meanwhile is raised at the next await.
+
+    So a caller is never left without knowing whether its work was done.
+    """
+    task = asyncio.current_task()
+    cancellations = 0
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError:
+            cancellations += 1
+            if task is not None:
+                task.uncancel()
+    if task is not None:
+        for _ in range(cancellations):
+            task.cancel()
+    return future.result()
+
+
+@dataclass(slots=True)
+class Job:
+    """An operation, and what became of it; `alone`: outside a transaction."""
+
+    operation: Operation[Any]
+    frames: int = 0
+    alone: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+
 class WritingConnection:
-    """The one connection that writes: given up when the storage fails, and then opened again."""
+    """The one connection that writes: given up when the storage fails, and then opened again.
+
+    `after_commit` is called with the connection after each commit; what it raises is a failure of
+    the storage, and takes nothing back of what is committed.
+    """
 
     def __init__(
-        self, open_connection: Open, fatal: Fatal, connection: sqlite3.Connection | None = None
+        self,
+        open_connection: Open,
+        fatal: Fatal,
+        connection: sqlite3.Connection | None = None,
+        after_commit: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.counters = WriterCounters()
         self._open = open_connection
         self._fatal = fatal
+        self._after_commit = after_commit
         self._connection: sqlite3.Connection | None = connection or open_connection()
 
     def get(self) -> sqlite3.Connection:
@@ -105,13 +155,39 @@ class WritingConnection:
             self.counters.reopened += 1
         return self._connection
 
-    def committed(self, frames: int) -> None:
-        """Counts a commit."""
-        self.counters.commits += 1
-        self.counters.frames += frames
-        self.counters.last_commit_ms = time.monotonic_ns() // 1_000_000
+    def commit(self, jobs: Sequence[Job]) -> WriteFailed | None:
+        """Runs jobs and commits them together; each job says then what became of it.
 
-    def failed(self, error: sqlite3.Error) -> WriteFailed:
+        WriteFailed is returned when nothing of the group was kept. Call `follow_up` next, once
+        those who wait have been told.
+        """
+        try:
+            connection = self.get()
+            _run_group(connection, [job for job in jobs if not job.alone])
+            for job in jobs:
+                if job.alone:
+                    _run_alone(connection, job)
+        except sqlite3.Error as error:
+            return self._failed(error)
+        except OSError as error:
+            return self._failed(sqlite3.OperationalError(str(error)))
+        self.counters.commits += 1
+        self.counters.frames += sum(job.frames for job in jobs)
+        self.counters.last_commit_ms = time.monotonic_ns() // 1_000_000
+        return None
+
+    def follow_up(self) -> None:
+        """What is to be done after a commit that holds; never raises."""
+        if self._after_commit is None:
+            return
+        try:
+            self._after_commit(self.get())
+        except sqlite3.Error as error:
+            self._failed(error)
+        except OSError as error:
+            self._failed(sqlite3.OperationalError(str(error)))
+
+    def _failed(self, error: sqlite3.Error) -> WriteFailed:
         """Gives up the connection, with whatever it still had in its transaction."""
         if is_sync_failure(error):
             self._fatal(error)
@@ -123,10 +199,57 @@ class WritingConnection:
         return WriteFailed(str(error))
 
     def close(self) -> None:
-        """Closes the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Moves the log into the database, so that one file is left, and closes."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                log.warning(
+                    "%s is being read by another program: its -wal file belongs to it",
+                    path_of(connection),
+                )
+        except sqlite3.Error as error:
+            if is_sync_failure(error):
+                self._fatal(error)
+            log.error("the log could not be moved into its database: %s", error)
+        close_quietly(connection)
+
+
+def _run_group(connection: sqlite3.Connection, jobs: list[Job]) -> None:
+    """Runs all jobs in one transaction and commits; sqlite3.Error when the storage failed."""
+    if not jobs:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for job in jobs:
+            connection.execute("SAVEPOINT job")
+            try:
+                job.result = job.operation(connection)
+            except sqlite3.Error as error:
+                if not is_own_fault(error) or not connection.in_transaction:
+                    raise
+                job.error = error
+            except Exception as error:
+                job.error = error
+            if job.error is not None:
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+    except sqlite3.Error:
+        raise
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _run_alone(connection: sqlite3.Connection, job: Job) -> None:
+    """Runs a job outside a transaction; its failure is its own, the group is committed."""
+    try:
+        job.result = job.operation(connection)
+    except Exception as error:
+        job.error = WriteFailed(str(error)) if isinstance(error, sqlite3.Error) else error
 
 
 def close_quietly(connection: sqlite3.Connection) -> None:

@@ -182,7 +182,7 @@ def _sink_row(sink: Status) -> Sequence[str]:
 def ledger(nodes: tuple[str, ...], config_file: Path, as_json: bool) -> None:
     """Account for every frame and reading of NODES, or of all.
 
-    Exit code 3 when something is lost, in conflict, or unaccounted for.
+    Exit code 3 when something is lost, in conflict, unaccounted for, or counted too often.
 
     \b
     Example:
@@ -270,4 +270,9 @@ def _notes(account: NodeAccount) -> list[str]:
         notes += [f"{name}: {count} {reason}" for reason, count in sorted(sink.reasons.items())]
         if sink.possible_duplicates:
             notes.append(f"{name}: {sink.possible_duplicates} readings may be there twice")
+        if sink.surplus:
+            notes.append(
+                f"{name}: its books count {sink.surplus} readings more than were stored; "
+                "please report this"
+            )
     return notes

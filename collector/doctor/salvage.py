@@ -32,7 +32,7 @@ FAULTS_SHOWN = 10
 LOG_SUFFIXES = ("-wal", "-shm")
 TABLES_KEPT = (
     "meta", "start", "ledger", "node", "knot", "done", "partial", "inflight", "rejected",
-    "delivery_count", "upstream_id", "frozen_time",
+    "delivery_count", "replayed", "forgotten", "upstream_id", "frozen_time",
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ class Saved:
 def page_faults(path: Path) -> list[str]:
     """What SQLite says of a file's pages; empty when they are whole."""
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(archive.open_reader(path)) as connection:
             rows = connection.execute(f"PRAGMA integrity_check({FAULTS_SHOWN})").fetchall()
     except sqlite3.DatabaseError as error:
         return [str(error)]

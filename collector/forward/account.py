@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from collector.archive.writer import WriteFailed, Writer
+from collector.archive.writer import Operation, WriteFailed, Writer
 from collector.forward import delivery
 from collector.forward.delivery import Count, DeadLetter, Settlement
 from collector.forward.sending import Results
@@ -122,11 +122,7 @@ class Account:
             write_lines(connection, rows)
             delivery.claim(connection, self._sink, batch, ids, sent_ms)
 
-        try:
-            await self._writer.write(operation, urgent=urgent)
-        except BaseException:
-            self._change.absorb(change)
-            raise
+        await self._have_written(change, operation, urgent=urgent)
         self._frozen.written(rows)
         return batch
 
@@ -161,12 +157,15 @@ class Account:
 
     async def _write(self) -> None:
         change, self._change = self._change, Settlement()
-        if not change:
-            return
+        if change:
+            await self._have_written(change, lambda c: delivery.settle(c, self._sink, change))
+
+    async def _have_written(
+        self, change: Settlement, operation: Operation[None], *, urgent: bool = False
+    ) -> None:
+        """Has the change written by an operation; what was not written is taken back."""
         try:
-            await self._writer.write(lambda c: delivery.settle(c, self._sink, change))
-        except asyncio.CancelledError:
-            raise
+            await self._writer.write(operation, urgent=urgent)
         except BaseException:
             self._change.absorb(change)
             raise

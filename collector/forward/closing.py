@@ -22,6 +22,7 @@ class Closing:
         self._work = work
         self._account = account
         self._clock = clock
+        self._open: dict[int, Window] = {}
 
     def restore(self, state: SinkState) -> None:
         """Takes over the claims of a run that ended while it was sending."""
@@ -33,6 +34,15 @@ class Closing:
             self.unknown[batch] = open_ids
             self._work.occupy(open_ids)
 
+    def opened(self, window: Window) -> None:
+        """The claim of this window is committed."""
+        self._open[window.batch] = window
+
+    def close_rest(self) -> None:
+        """Closes windows that were claimed and never handed to the sink, when a run ends."""
+        for window in list(self._open.values()):
+            self.close(window)
+
     def record(self, window: Window, results: Results) -> None:
         """Notes what became of the readings of a window, and closes it."""
         self._account.record(window.tasks, results, asyncio.get_running_loop().time())
@@ -42,6 +52,7 @@ class Closing:
 
     def close(self, window: Window) -> None:
         """Says what happens with each frame of a window next, and lets go of its claim."""
+        self._open.pop(window.batch, None)
         done, lost = Ranges(), Ranges()
         for frame, task in window.tasks.items():
             if self.settle(task):

@@ -3,6 +3,9 @@
 Every function takes a connection inside the writer's transaction. A frame that is in `done` has
 all its readings settled: delivered, rejected, left out, or expired; `delivery_count` says how many
 of each, by node and reason. A claim in `inflight` is committed before anything of it is sent.
+Counts are of what was done, so they outlive frames: `replayed` says what was settled when frames
+were opened again (`settled` None: all of them), `forgotten` what was settled of frames that
+retention removed. With both the counts can be compared with the frames.
 """
 
 from __future__ import annotations
@@ -33,6 +36,12 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS delivery_count (
         sink TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL, node INTEGER NOT NULL,
         readings INTEGER NOT NULL, PRIMARY KEY (sink, outcome, reason, node)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS replayed (
+        sink TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+        settled INTEGER)""",
+    """CREATE TABLE IF NOT EXISTS forgotten (
+        sink TEXT NOT NULL, node INTEGER NOT NULL, readings INTEGER NOT NULL,
+        PRIMARY KEY (sink, node)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS upstream_id (
         sink TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (sink, name)) WITHOUT ROWID""",
@@ -51,6 +60,7 @@ POSSIBLE_DUPLICATE = "possible_duplicate"
 SETTLING = (DELIVERED, REJECTED, LEFT_OUT, EXPIRED)
 
 DEAD_LETTERS_MAX = 100_000
+ID_MAX = 1 << 62
 
 
 class Count(NamedTuple):
@@ -104,12 +114,38 @@ class SinkState:
     done: Ranges
     claims: dict[int, Ranges]
     partial: dict[int, int]
+    replays: list[tuple[int, int, int | None]] = field(default_factory=list)
+
+    def settled(self, frame: int, readings: int) -> int:
+        """How many of a frame's readings are settled now."""
+        if frame in self.done:
+            return readings
+        return self.partial.get(frame, 0).bit_count()
+
+    def booked(self, frame: int, readings: int) -> int:
+        """How many settled readings of a frame the counts hold, each round of replay counted."""
+        before = sum(
+            readings if settled is None else settled
+            for first, last, settled in self.replays
+            if first <= frame <= last
+        )
+        return self.settled(frame, readings) + before
 
 
 def create(connection: sqlite3.Connection) -> None:
     """Makes the tables of this module where they are missing."""
     for statement in TABLES:
         connection.execute(statement)
+
+
+def has_books(connection: sqlite3.Connection) -> bool:
+    """Whether a collector has made the tables of this module."""
+    return _is_there(connection, "done")
+
+
+def _is_there(connection: sqlite3.Connection, table: str) -> bool:
+    row = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    return row is not None
 
 
 def load(connection: sqlite3.Connection, sink: str) -> SinkState:
@@ -128,7 +164,12 @@ def load(connection: sqlite3.Connection, sink: str) -> SinkState:
             "SELECT frame, settled FROM partial WHERE sink = ?", (sink,)
         )
     }
-    return SinkState(done, claims, partial)
+    state = SinkState(done, claims, partial)
+    if _is_there(connection, "replayed"):  # not in an archive that only an older version has run
+        state.replays += connection.execute(
+            "SELECT first_id, last_id, settled FROM replayed WHERE sink = ?", (sink,)
+        )
+    return state
 
 
 def claim(
@@ -196,8 +237,48 @@ def first_needed(connection: sqlite3.Connection, sinks: Iterable[str]) -> int | 
     return min(needed, default=None)
 
 
+def forget_frames(
+    connection: sqlite3.Connection, sink: str, frames: Iterable[tuple[int, int, int]]
+) -> None:
+    """Notes what was settled of (frame id, node, readings) that the archive is about to remove."""
+    state = load(connection, sink)
+    forgotten: Counter[int] = Counter()
+    for frame, node, readings in frames:
+        forgotten[node] += state.booked(frame, readings)
+    connection.executemany(
+        "INSERT INTO forgotten VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET readings = readings + excluded.readings",
+        [(sink, node, readings) for node, readings in forgotten.items() if readings],
+    )
+
+
+def forgotten(connection: sqlite3.Connection, sink: str) -> dict[int, int]:
+    """By node, settled readings on the counts whose frames were removed."""
+    if not _is_there(connection, "forgotten"):
+        return {}
+    return dict(
+        connection.execute(
+            "SELECT node, readings FROM forgotten WHERE sink = ?", (sink,)
+        ).fetchall()
+    )
+
+
+def sinks(connection: sqlite3.Connection) -> list[str]:
+    """Every sink that has counted anything."""
+    if not has_books(connection):
+        return []
+    return [row[0] for row in connection.execute("SELECT DISTINCT sink FROM delivery_count")]
+
+
 def replay(connection: sqlite3.Connection, sink: str, first_id: int, last_id: int) -> None:
     """Makes a sink send these frames again; its counters stay, for they count what was sent."""
+    again: list[tuple[int, int, int | None]] = [
+        (frame, frame, int.from_bytes(mask, "little").bit_count())
+        for frame, mask in connection.execute(
+            "SELECT frame, settled FROM partial WHERE sink = ? AND frame BETWEEN ? AND ?",
+            (sink, first_id, last_id),
+        )
+    ]
     for first, last in connection.execute(
         "SELECT first_id, last_id FROM done WHERE sink = ? AND first_id <= ? AND last_id >= ?",
         (sink, last_id, first_id),
@@ -207,6 +288,10 @@ def replay(connection: sqlite3.Connection, sink: str, first_id: int, last_id: in
             _add_range(connection, sink, first, first_id - 1)
         if last > last_id:
             _add_range(connection, sink, last_id + 1, last)
+        again.append((max(first, first_id), min(last, last_id), None))
+    connection.executemany(
+        "INSERT INTO replayed VALUES (?, ?, ?, ?)", [(sink, *round_) for round_ in again]
+    )
     for table in ("partial", "rejected"):
         connection.execute(
             f"DELETE FROM {table} WHERE sink = ? AND frame BETWEEN ? AND ?",
@@ -243,6 +328,7 @@ def keep_ids(connection: sqlite3.Connection, sink: str, found: Mapping[str, str]
 
 def forget(connection: sqlite3.Connection, sink: str) -> None:
     """Forgets a sink that was taken out of the configuration; its counters stay."""
+    replay(connection, sink, 0, ID_MAX)
     for table in ("done", "inflight", "partial", "rejected", "upstream_id"):
         connection.execute(f"DELETE FROM {table} WHERE sink = ?", (sink,))
 

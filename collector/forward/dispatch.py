@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from collector.forward.closing import Closing
 from collector.forward.read_back import ReadBack
 from collector.forward.sending import NetworkWaits, Results, Sender
 from collector.forward.window import Window
+from collector.readings.observation import Observation
 from collector.sinks.base import Sink
 
 STOP_S = 5.0
@@ -31,21 +33,26 @@ class Dispatch:
         self._live_quiet.set()
 
     async def deliver(self, window: Window) -> None:
-        """Sends a window and closes it. Raises NetworkWaits when the rest has to wait."""
+        """Sends a window and closes it. Raises NetworkWaits when the rest has to wait.
+
+        However it ends, what was handed to the sink and not answered is unknown.
+        """
         results = Results()
         sending = asyncio.create_task(self._send(window, results))
+        waits: NetworkWaits | None = None
         try:
-            await asyncio.shield(sending)
-        except asyncio.CancelledError:
+            try:
+                await asyncio.shield(sending)
+            except NetworkWaits as interruption:
+                waits = interruption
+            lost = await self._read_back.look_for(results)
+        except BaseException:
             await self._end(sending)
-            for lost in results.unknown:
-                window.tasks[lost.frame.id].lost = not self._sink.capabilities.idempotent
-            self._closing.record(window, results)
+            self._close(window, results, self._read_back.to_ask_for(results))
             raise
-        except NetworkWaits:
-            await self._settle(window, results)
-            raise
-        await self._settle(window, results)
+        self._close(window, results, lost)
+        if waits is not None:
+            raise waits
 
     async def _send(self, window: Window, results: Results) -> None:
         try:
@@ -67,10 +74,13 @@ class Dispatch:
         with suppress(asyncio.CancelledError):
             await asyncio.wait((sending,), timeout=STOP_S)
         sending.cancel()
-        with suppress(NetworkWaits, asyncio.CancelledError):
-            await sending
+        while not sending.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((sending,))
+        if not sending.cancelled():
+            sending.exception()
 
-    async def _settle(self, window: Window, results: Results) -> None:
-        for lost in await self._read_back.look_for(results):
-            window.tasks[lost.frame.id].lost = True
+    def _close(self, window: Window, results: Results, lost: Sequence[Observation]) -> None:
+        for reading in lost:
+            window.tasks[reading.frame.id].lost = True
         self._closing.record(window, results)

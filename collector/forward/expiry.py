@@ -9,9 +9,9 @@ from collector.forward.frame_reader import FrameReader
 from collector.forward.selection import Policy
 from collector.forward.worklist import Worklist
 from collector.ranges import Ranges
+from collector.readings.counting import readings_of
 
 FRAMES_AT_ONCE = 500
-DATA = 1
 
 
 class Expiry:
@@ -59,11 +59,5 @@ class Expiry:
         return frame.received_ms > 0 and age_ms > self._policy.backlog_age_s * 1000
 
     def _expire(self, frame: StoredFrame, reason: str) -> None:
-        if frame.type != DATA:
-            return
-        readings = self._reader.count(frame)
-        if readings is None:
-            readings, reason = 1, "undecoded_frame"
-        else:
-            readings -= self._account.partial.get(frame.id, 0).bit_count()
+        readings = readings_of(frame) - self._account.partial.get(frame.id, 0).bit_count()
         self._account.expire(frame.node, frame.id, readings, reason)

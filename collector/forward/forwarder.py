@@ -131,6 +131,7 @@ class Forwarder:
                 for lane in self._lanes:
                     group.create_task(self._run_lane(lane))
         finally:
+            self._closing.close_rest()
             await self._account.close()
             await self.sink.close()
 
@@ -185,6 +186,7 @@ class Forwarder:
             archive.raise_ids_above(connection, max([state.done.last or 0, *claimed]))
             return state, archive.newest_id(connection)
 
+        await self._account.flushed()
         state, newest = await self._writer.write(open_state, urgent=True)
         self._prepared = False
         self._resting.clear()

@@ -58,12 +58,3 @@ class FrameReader:
     def is_dated(self, cause: Cause) -> bool:
         """Whether a boot that had no time has one by now."""
         return cause != UNREADABLE and self._frozen.is_dated(cause.node, cause.boot)
-
-    def count(self, frame: StoredFrame) -> int | None:
-        """How many readings a frame holds, None when it cannot be decoded."""
-        if why_undecoded(frame):
-            return None
-        try:
-            return self._renderer.count(frame.id, frame.raw)
-        except Undecodable:
-            return None

@@ -93,10 +93,11 @@ class Preparer:
                 if window.readings:
                     await self._provisioner.provision(window.readings)
                     window.batch = await self._account.claim(
-                        Ranges((frame, frame) for frame in window.tasks),
+                        Ranges((frame, frame) for frame, task in window.tasks.items() if task.open),
                         self._clock.unix_ms(),
                         urgent=lane == "backlog",
                     )
+                    self._closing.opened(window)
                     return window
             except BaseException:
                 self._closing.close(window)

@@ -24,16 +24,26 @@ class ReadBack:
         self._traits = traits
         self._policy = policy
 
-    async def look_for(self, results: Results) -> Sequence[Observation]:
-        """Moves what the network holds to the accepted; returns those that stay unknown."""
+    @property
+    def asks(self) -> bool:
+        """Whether the network is asked at all."""
+        return self._traits.reads_back and not self._traits.idempotent
+
+    def to_ask_for(self, results: Results) -> Sequence[Observation]:
+        """The unknown readings that the network can be asked for; decides about all others."""
         unknown = results.unknown
         if not unknown or self._traits.idempotent:
             return ()
-        if not self._traits.reads_back:
-            self._account.possible_duplicates(unknown)
-            if self._policy.on_unknown == "leave":
-                results.accepted += unknown
-            return ()
+        if self._traits.reads_back:
+            return unknown
+        self._account.possible_duplicates(unknown)
+        if self._policy.on_unknown == "leave":
+            results.accepted += unknown
+        return ()
+
+    async def look_for(self, results: Results) -> Sequence[Observation]:
+        """Moves what the network holds to the accepted; returns those that stay unknown."""
+        unknown = self.to_ask_for(results)
         for start in range(0, len(unknown), READ_BACK_READINGS):
             part = unknown[start : start + READ_BACK_READINGS]
             try:

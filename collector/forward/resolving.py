@@ -18,7 +18,11 @@ RESOLVE_FRAMES = 64
 
 
 class Resolver:
-    """Reads back the frames of unknown claims, a few at a time."""
+    """Reads back the frames of unknown claims, a few at a time.
+
+    Where nothing can be read back, a claim is resolved in one go: its possible duplicates are
+    counted in the transaction that lets go of it, so once.
+    """
 
     def __init__(
         self,
@@ -47,8 +51,10 @@ class Resolver:
             self._account.flush_soon()
 
     async def _resolve_some(self, claimed: Ranges) -> None:
-        first = claimed.first or 0
-        ids = Ranges(claimed.overlap(first, first + RESOLVE_FRAMES - 1))
+        first, last = claimed.first or 0, claimed.last or 0
+        if self._read_back.asks:
+            last = min(last, first + RESOLVE_FRAMES - 1)
+        ids = Ranges(claimed.overlap(first, last))
         tasks: dict[int, Task] = {}
         results = Results()
         for frame in await self._reader.read(ids):

@@ -186,6 +186,9 @@ class Sender:
                 self.counters.failures += 1
                 self._limits.gate.failed(self._now(), absence.reason, absence.after_s)
                 raise NetworkWaits(absence.reason) from None
+            except BaseException:
+                results.unknown += group.observations
+                raise
         self._take(group, outcomes, results)
 
     def _take(self, group: Group, outcomes: Sequence[Outcome], results: Results) -> None:

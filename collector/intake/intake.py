@@ -256,10 +256,10 @@ class Intake:
 
     async def flush(self) -> int:
         """Commits what waits, then answers; returns how many frames were committed."""
+        await self._identity.write()
         group, self._waiting = self._waiting, []
         self._full.clear()
         self._wake.clear()
-        await self._identity.write()
         committed = 0
         if group or self._ledger.first_contacts:
             durable = await self.commits.commit(group)

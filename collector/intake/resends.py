@@ -58,6 +58,9 @@ class UnsureResends:
         except (sqlite3.Error, ValueError) as error:
             log.error("cannot compare resent frames, they are not acknowledged: %s", error)
             return []
+        except BaseException:
+            self._unsure[:0] = unsure
+            raise
         compared = []
         for (raw, head, source), tags in zip(unsure, found, strict=True):
             boot = self._ledger.known_boot(head.node, head.boot)

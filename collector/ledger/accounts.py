@@ -2,7 +2,8 @@
 
 A frame that a board issued is stored, on its way, dropped by the board (which says why), lost or
 erased. A reading that is stored is, for each network, delivered, rejected, left out, expired, or
-still to be sent. What is in none of these is unaccounted for, and that must never happen.
+still to be sent. What is in none of these is unaccounted for, and what is on the counts more often
+than it was stored is a surplus; neither must ever happen.
 """
 
 from collections import Counter
@@ -12,16 +13,14 @@ from dataclasses import dataclass, field
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, FAILED, UNDECODED
 from collector.archive.archive_view import ArchiveView
-from collector.archive.outline import decode_stored
 from collector.forward import delivery
 from collector.ledger.ledger_boot import Account
 from collector.operate.status_books import book_counts
 from collector.ranges import Ranges
+from collector.readings.counting import readings_of
 from protocol import wire
-from protocol.wire import FrameError
 
 FRAMES_AT_ONCE = 2_000
-TIME_RESIDUAL = 0
 
 Progress = Callable[[int, int], None]
 
@@ -37,6 +36,7 @@ class SinkAccount:
     possible_duplicates: int = 0
     to_send: int = 0
     unaccounted: int = 0
+    surplus: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -60,9 +60,9 @@ class NodeAccount:
 
     @property
     def alarming(self) -> bool:
-        """Something is lost, in conflict, or unaccounted for."""
-        unaccounted = sum(sink.unaccounted for sink in self.sinks.values())
-        return bool(self.frames.lost or self.conflicts or unaccounted)
+        """Something is lost, in conflict, unaccounted for, or counted too often."""
+        wrong = sum(sink.unaccounted + sink.surplus for sink in self.sinks.values())
+        return bool(self.frames.lost or self.conflicts or wrong)
 
 
 def accounts(
@@ -82,7 +82,7 @@ def accounts(
     states = {name: _state(view, name) for name in names}
     for account in found.values():
         account.sinks = {name: _booked(books.get(name, {}), account.node) for name in names}
-    settled_here: Counter[tuple[str, int]] = Counter()
+    settled_here = _forgotten(view, names)
     newest = archive.newest_id(view.connection)
     last = 0
     while last < newest:
@@ -97,7 +97,11 @@ def accounts(
             progress(last, newest)
     for account in found.values():
         for name, sink in account.sinks.items():
-            sink.unaccounted = max(0, settled_here[name, account.node] - sink.settled)
+            missing = settled_here[name, account.node] - sink.settled
+            if missing > 0:
+                sink.unaccounted = missing
+            elif not (account.frames.erased or account.frames.lost):  # gone, but still on the books
+                sink.surplus = -missing
     return [found[node] for node in wanted]
 
 
@@ -134,10 +138,18 @@ def _booked(counts: Mapping[delivery.Count, int], node: int) -> SinkAccount:
 
 
 def _state(view: ArchiveView, sink: str) -> delivery.SinkState:
-    row = view.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'done'").fetchone()
-    if row is None:
+    if not delivery.has_books(view.connection):
         return delivery.SinkState(Ranges(), {}, {})
     return delivery.load(view.connection, sink)
+
+
+def _forgotten(view: ArchiveView, sinks: Iterable[str]) -> Counter[tuple[str, int]]:
+    """Settled readings whose frames retention removed."""
+    found: Counter[tuple[str, int]] = Counter()
+    for sink in sinks:
+        for node, readings in delivery.forgotten(view.connection, sink).items():
+            found[sink, node] += readings
+    return found
 
 
 def _count_frame(
@@ -151,28 +163,10 @@ def _count_frame(
         account.undecoded += 1
     if frame.type != wire.T_DATA or frame.state == CONFLICT:
         return
-    readings = readings_in(frame)
+    readings = readings_of(frame)
     account.readings += readings
     if view.timeline.time_of(frame.node, frame.boot, frame.first_ms) is None:
         account.undated += 1
     for name, state in states.items():
-        if frame.id in state.done:
-            settled_here[name, frame.node] += readings
-        else:
-            settled = state.partial.get(frame.id, 0).bit_count()
-            settled_here[name, frame.node] += settled
-            account.sinks[name].to_send += readings - settled
-
-
-def readings_in(frame: archive.StoredFrame) -> int:
-    """How many readings a frame holds, time residuals left out; 0 when it cannot be decoded."""
-    try:
-        sections = decode_stored(frame).samples
-    except FrameError:
-        return 0
-    return sum(
-        len(column.values)
-        for samples in sections
-        for column in samples.columns
-        if column.quantity != TIME_RESIDUAL
-    )
+        settled_here[name, frame.node] += state.booked(frame.id, readings)
+        account.sinks[name].to_send += readings - state.settled(frame.id, readings)

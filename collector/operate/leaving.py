@@ -66,12 +66,8 @@ async def erase_frames(storage: Storage, node: int) -> tuple[int, int]:
         removed += step
         await asyncio.sleep(0)
 
-    def finish(connection: sqlite3.Connection) -> int:
-        erased = retention.erase_traces(connection, node)
-        retention.forget_in_memory(storage.ledger, node)
-        return erased
-
-    erased = await storage.writer.write(finish, urgent=True)
+    erased = await storage.writer.write(partial(retention.erase_traces, node=node), urgent=True)
+    retention.forget_in_memory(storage.ledger, node)
     await storage.snapshot()
     await storage.writer.maintain(_compact)
     await storage.quarantine_writer.write(partial(quarantine.release, node=node), urgent=True)

@@ -164,10 +164,6 @@ class Renderer:
                 self._section(rendered, node, section, line)
         return rendered
 
-    def count(self, frame: int, raw: bytes) -> int:
-        """How many readings a frame holds. Raises Undecodable."""
-        return sum(_count(section) for section in self._decoded.get(frame, raw))
-
     def _section(self, rendered: Rendered, node: PublicNode, section: Samples, line: Line) -> None:
         times = [line.at(uptime_ms) for uptime_ms in section.times_ms]
         places = self._places(node, section)

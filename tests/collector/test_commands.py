@@ -13,6 +13,7 @@ import pytest
 
 from collector.app import Collector
 from collector.cli import _COMMANDS, main
+from collector.forward import delivery
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.readings.observation import Place
@@ -110,11 +111,23 @@ def test_the_ledger_finds_what_is_unaccounted_for(house: House) -> None:
     assert json.loads(shown)["sinks"]["file"]["unaccounted"] == 7
 
 
+def test_the_ledger_says_when_its_books_count_more_than_was_stored(house: House) -> None:
+    with sqlite3.connect(house.folder / "data" / "archive.db") as archive:
+        archive.execute(
+            "UPDATE delivery_count SET readings = readings + 7"
+            " WHERE outcome = 'delivered' AND node = ?",
+            (STREET,),
+        )
+    shown = house.call("ledger", "Plaza", "--json", code=3)
+    assert json.loads(shown)["sinks"]["file"]["surplus"] == 7
+    assert "7 readings more than were stored" in house.call("ledger", "Plaza", code=3)
+
+
 def test_the_ledger_shows_what_is_still_to_be_sent(house: House) -> None:
     with sqlite3.connect(house.folder / "data" / "archive.db") as archive:
-        archive.execute("DELETE FROM done")
-    street = json.loads(house.call("ledger", "Plaza", "--json"))
-    assert street["sinks"]["file"]["to_send"] == STORED
+        delivery.replay(archive, "file", 1, 1_000)
+    file = json.loads(house.call("ledger", "Plaza", "--json"))["sinks"]["file"]
+    assert (file["to_send"], file["unaccounted"], file["surplus"]) == (STORED, 0, 0)
 
 
 def test_trace_shows_the_whole_way(house: House) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.storage import Storage, open_storage
+from collector.archive.storage import FollowUp, Storage, open_storage
 from collector.forward import delivery
 from collector.ledger.ledger_boot import Account
 from tests.collector import faulty_disk
@@ -35,9 +35,10 @@ def open_durable_small_log(*arguments: object, **options: object) -> Storage:
     """With checkpoints every few commits, so that crashes fall into them too."""
     storage = open_durable(*arguments, **options)
     assert isinstance(storage.writer, InlineWriter)
-    checkpoint = storage.writer._after_commit
-    assert checkpoint is not None
-    checkpoint._bytes = checkpoint._due_bytes = 16_384  # type: ignore[attr-defined]
+    follow_up = storage.writer._connection._after_commit
+    assert isinstance(follow_up, FollowUp)
+    checkpoint = follow_up.checkpoint
+    checkpoint._bytes = checkpoint._due_bytes = 16_384
     return storage
 
 
