@@ -24,6 +24,8 @@ Open = Callable[[], sqlite3.Connection]
 Fatal = Callable[[BaseException], None]
 
 EXIT_IO_ERROR = 74
+LAST_READERS_MS = 2_000
+"""How long a database that closes waits for readers of other programs."""
 
 _IOERR_FSYNC = 1034
 _IOERR_DIR_FSYNC = 1290
@@ -204,6 +206,7 @@ class WritingConnection:
         if connection is None:
             return
         try:
+            connection.execute(f"PRAGMA busy_timeout = {LAST_READERS_MS}")
             (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
                 log.warning(

@@ -126,6 +126,23 @@ class Account:
         self._frozen.written(rows)
         return batch
 
+    async def replay(self, first_id: int, last_id: int) -> Ranges:
+        """Makes the tables forget what is done of these frames; returns which are open again.
+
+        Those that are settled while this is being written count as sent after it.
+        """
+        change, self._change = self._change, Settlement()
+
+        def operation(connection: sqlite3.Connection) -> None:
+            delivery.settle(connection, self._sink, change)
+            delivery.replay(connection, self._sink, first_id, last_id)
+
+        await self._have_written(change, operation, urgent=True)
+        for frame in [frame for frame in self.partial if first_id <= frame <= last_id]:
+            if frame not in self._change.partial:
+                del self.partial[frame]
+        return Ranges(self._change.done.missing(first_id, last_id))
+
     def flush_soon(self) -> None:
         """Has the changes written with the next commit; returns at once."""
         if self._change and (self._flushing is None or self._flushing.done()):

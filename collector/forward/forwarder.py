@@ -146,12 +146,10 @@ class Forwarder:
         self._work.let_go(list(self._work.held))
         self.wake()
 
-    def reopen(self, first_id: int, last_id: int) -> None:
-        """Follows `delivery.replay` of these frames."""
-        self._work.reopen(first_id, last_id)
-        partial = self._account.partial
-        for frame in [frame for frame in partial if first_id <= frame <= last_id]:
-            del partial[frame]
+    async def replay(self, first_id: int, last_id: int) -> None:
+        """Sends these frames again; WriteFailed when that cannot be noted."""
+        for first, last in await self._account.replay(first_id, last_id):
+            self._work.reopen(first, last)
         self.wake()
 
     async def idle(self) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from collector.app import Collector
 from collector.boards.bundles import read_bundle
 from collector.boards.orders import Order, OrderError
-from collector.forward import delivery
 from collector.intake import quarantine
 from collector.nodes import NodeError, node_text, parse_node
 from collector.operate import status
@@ -88,10 +87,7 @@ class Operations:
         name, first, last = str(request["sink"]), int(request["first"]), int(request["last"])
         for forwarder in self._collector.forwarders:
             if forwarder.sink.name == name:
-                await self._collector.storage.writer.write(
-                    lambda connection: delivery.replay(connection, name, first, last), urgent=True
-                )
-                forwarder.reopen(first, last)
+                await forwarder.replay(first, last)
                 return {"frames": last - first + 1}
         raise LookupError(f"no sink {name!r} runs here")
 

@@ -100,6 +100,27 @@ def test_the_ledger_adds_up(house: House) -> None:
     assert not street["alarming"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ledger",), ("status",), ("trace", "Plaza", AT), ("nodes", "list"), ("means", "Plaza"),
+        ("export", "--out", "all.csv"), ("doctor",), ("backup", "b.tar"), ("quarantine", "list"),
+        ("sinks", "explain", "file"), ("sinks", "provision", "file"),
+        ("nodes", "erase", "Plaza", "--yes"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)  # fmt: skip
+def test_a_command_leaves_the_databases_as_one_file_each(
+    house: House, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(house.folder)
+    before = {path.name for path in (house.folder / "data").iterdir()}
+    house.run(*arguments)
+    left = {path.name for path in (house.folder / "data").iterdir()}
+    assert not [name for name in left if name.endswith(("-wal", "-shm"))]
+    assert not [name for name in before if name.endswith(("-wal", "-shm"))]
+
+
 def test_the_ledger_finds_what_is_unaccounted_for(house: House) -> None:
     with sqlite3.connect(house.folder / "data" / "archive.db") as archive:
         archive.execute(

@@ -1,7 +1,10 @@
 """Storage as a whole: restores are noticed, failed writes leave memory and disk in step."""
 
+import json
 import shutil
 import sqlite3
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from collector.archive.schema import SchemaError
 from collector.archive.storage import SNAPSHOT_FRAMES, open_storage
 from collector.archive.writer import WriteFailed
 from collector.clock import SteadyClock, SystemClock, kernel_synchronised
+from protocol.decoder import decode
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 
 
@@ -38,6 +42,92 @@ async def test_a_restored_archive_takes_a_new_id_and_higher_frame_ids(tmp_path: 
     assert archive.newest_id(restored.inline.connection) == 8
     again = await restored.again([board])
     assert not again.storage.restored
+
+
+def copied_without_its_log(folder: Path, name: str) -> Path:
+    """What `cp archive.db` of a running collector takes, put back beside its witness."""
+    elsewhere = folder / name
+    elsewhere.mkdir()
+    for file in ("archive.db", "archive.db.witness"):
+        shutil.copy(folder / file, elsewhere)
+    return elsewhere
+
+
+async def test_a_log_lost_after_the_first_commit_is_noticed(tmp_path: Path) -> None:
+    """Until the first checkpoint the file is one empty page: even its tables are in the log."""
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    old_id = bench.storage.ledger.collector
+    await bench.take(board.data(1))
+    lost = Bench(copied_without_its_log(tmp_path, "lost"), [board], bench.clock)
+    assert lost.storage.restored
+    assert lost.storage.ledger.collector != old_id
+    assert lost.storage.ledger.former_collectors == (old_id,)
+    lost.receive(board.live(600_000, [(BOOT, 2, 1)], collector=old_id))
+    assert [(alarm.kind, alarm.frames) for alarm in lost.alarms] == [("lost_here", 1)]
+    await lost.take(board.data(2))
+    assert archive.newest_id(lost.inline.connection) == 2
+    again = await lost.again([board])
+    assert not again.storage.restored
+    assert again.storage.ledger.former_collectors == (old_id,)
+
+
+@pytest.mark.parametrize("later", [1, 5])
+async def test_a_log_lost_after_a_checkpoint_is_noticed(tmp_path: Path, later: int) -> None:
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    old_id = bench.storage.ledger.collector
+    await bench.take(*(board.data(seq) for seq in range(1, 10)))
+    bench.inline.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    kept = Bench(copied_without_its_log(tmp_path, "kept"), [board], bench.clock)
+    assert not kept.storage.restored
+    await bench.take(*(board.data(seq) for seq in range(10, 10 + later)))
+    lost = Bench(copied_without_its_log(tmp_path, "lost"), [board], bench.clock)
+    assert lost.storage.restored
+    assert lost.storage.ledger.former_collectors == (old_id,)
+
+
+async def test_a_damaged_witness_accuses_nobody(tmp_path: Path) -> None:
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    await bench.take(board.data(1))
+    await bench.storage.close()
+    for damage in (b"", b"\0" * 61, b'{"collector": 7', b'{"collector": null, "newest_id": 9}'):
+        (tmp_path / "archive.db.witness").write_bytes(damage)
+        bench = Bench(tmp_path, [board], bench.clock)
+        assert not bench.storage.restored
+        await bench.storage.close()
+        witness = json.loads((tmp_path / "archive.db.witness").read_text())
+        assert witness == {"collector": bench.storage.ledger.collector, "newest_id": 1}
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_a_clean_stop_leaves_one_complete_file(tmp_path: Path, threaded: bool) -> None:
+    board = Board()
+    open_ = partial(open_storage, tmp_path / "archive.db", tmp_path / "quarantine.db")
+    storage = open_(BenchClock(), threaded=threaded)
+    storage.quarantine.offer(b"?", None, "short", "mqtt")
+    assert await storage.quarantine.flush()
+    assert await storage.writer.read(archive.newest_id) == 0
+    await storage.writer.write(lambda c: archive.append(c, stored(board.data(1))))
+    await storage.close()
+    assert names(tmp_path) == ["archive.db", "archive.db.witness", "quarantine.db"]
+    copy = tmp_path / "elsewhere.db"
+    shutil.copy(tmp_path / "archive.db", copy)
+    with closing(archive.open_reader(copy)) as connection:
+        assert connection.execute("SELECT seq FROM frame").fetchall() == [(1,)]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("DELETE FROM frame")
+    assert "elsewhere.db-wal" not in names(tmp_path)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def stored(raw: bytes) -> archive.StoredFrame:
+    frame = decode(raw)
+    return archive.StoredFrame(0, frame.node, frame.boot, frame.seq, frame.type, 0, 1, 0, 0, raw)
 
 
 async def test_a_crash_is_no_restore(tmp_path: Path) -> None:

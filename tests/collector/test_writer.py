@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.thread_writer import ThreadWriter
-from collector.archive.writer import WriteFailed, is_sync_failure
+from collector.archive.writer import WriteFailed, Writer, is_sync_failure, outcome
 
 
 def opener(path: Path) -> Callable[[], sqlite3.Connection]:
@@ -157,3 +158,214 @@ async def test_maintenance_runs_outside_a_transaction_and_fails_alone(tmp_path: 
         await writer.maintain(lambda c: c.execute("PRAGMA nonsense(").fetchall())
     assert await writer.write(add(2)) == 2
     await writer.close()
+
+
+KINDS = ("inline", "thread")
+
+
+def make(kind: str, open_: Callable[[], sqlite3.Connection], **options: object) -> Writer:
+    if kind == "inline":
+        return InlineWriter(open_, **options)  # type: ignore[arg-type]
+    return ThreadWriter(open_, open_, interval_s=0.01, **options)  # type: ignore[arg-type]
+
+
+async def settled(writer: Writer, commits: int) -> None:
+    """What follows a commit happens after its caller was told."""
+    for _ in range(1_000):
+        if writer.counters.commits >= commits and writer.counters.failures:
+            return
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("no room"), OSError("gone")])
+async def test_what_fails_after_a_durable_commit_takes_nothing_back(
+    tmp_path: Path, kind: str, error: Exception
+) -> None:
+    failing = [error]
+
+    def checkpoint(connection: sqlite3.Connection) -> None:
+        if failing:
+            raise failing.pop()
+
+    writer = make(kind, opener(tmp_path / "n.db"), after_commit=checkpoint)
+    assert await writer.write(add(7)) == 1
+    await settled(writer, 1)
+    assert (writer.counters.commits, writer.counters.failures) == (1, 1)
+    assert writer.counters.last_failure == str(error)
+    assert await writer.write(add(8)) == 2, "the database was opened again"
+    assert await writer.read(count) == 2
+    await writer.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_failed_fsync_after_a_commit_ends_the_process(tmp_path: Path, kind: str) -> None:
+    ended: list[BaseException] = []
+
+    def checkpoint(connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+    writer = make(kind, opener(tmp_path / "n.db"), after_commit=checkpoint, fatal=ended.append)
+    assert await writer.write(add(7)) == 1
+    await settled(writer, 1)
+    assert len(ended) == 1
+    await writer.close()
+
+
+def raising(error: Exception) -> Callable[[sqlite3.Connection], int]:
+    def operation(connection: sqlite3.Connection) -> int:
+        add(99)(connection)
+        raise error
+
+    return operation
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (raising(KeyError("ours")), KeyError),
+        (raising(OSError("a file of ours")), OSError),
+        (add(1), sqlite3.IntegrityError),
+        (lambda c: c.execute("SELECT nonsense"), sqlite3.OperationalError),
+    ],
+    ids=["an error of ours", "an OSError of ours", "a constraint", "a wrong statement"],
+)
+async def test_what_an_operation_raises_reaches_its_caller_and_is_rolled_back(
+    tmp_path: Path, kind: str, operation: Callable[[sqlite3.Connection], object], expected: type
+) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"))
+    await writer.write(add(1))
+    with pytest.raises(expected):
+        await writer.write(operation)
+    with pytest.raises(WriteFailed if expected is sqlite3.OperationalError else Exception):
+        await writer.maintain(operation)
+    assert writer.counters.failures == writer.counters.reopened == 0
+    assert await writer.write(add(2)) is not None
+    await writer.close()
+    with closing(sqlite3.connect(tmp_path / "n.db")) as connection:
+        values = {value for (value,) in connection.execute("SELECT value FROM number")}
+    assert {1, 2} <= values
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_database_that_cannot_be_opened_again_is_a_failed_write(
+    tmp_path: Path, kind: str
+) -> None:
+    good, away = opener(tmp_path / "n.db"), [False]
+
+    def open_() -> sqlite3.Connection:
+        if away[0]:
+            raise PermissionError("the card is gone")
+        return good()
+
+    def checkpoint(connection: sqlite3.Connection) -> None:
+        if not away[0]:
+            away[0] = True
+            raise sqlite3.OperationalError("the card is gone")
+
+    writer = make(kind, open_, after_commit=checkpoint)
+    await writer.write(add(1))
+    await settled(writer, 1)
+    with pytest.raises(WriteFailed, match="the card is gone"):
+        await writer.write(add(2))
+    away[0] = False
+    assert await writer.write(add(2)) == 2, "here only what follows the commit fails"
+    away[0] = False
+    assert await writer.read(count) == 2
+    await writer.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_closed_writer_leaves_one_file(tmp_path: Path, kind: str) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"))
+    await writer.write(add(1))
+    assert await writer.read(count) == 1
+    await writer.close()
+    assert names(tmp_path) == ["n.db"]
+    with closing(sqlite3.connect(tmp_path / "n.db")) as connection:
+        assert count(connection) == 1
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_a_cancelled_write_is_known_to_be_done_before_the_cancellation_comes(
+    tmp_path: Path,
+) -> None:
+    gate = threading.Event()
+    writer = thread_writer(tmp_path / "n.db", interval_s=0.01)
+    seen: list[int] = []
+
+    def slow(connection: sqlite3.Connection) -> int:
+        gate.wait(240)
+        return add(5)(connection)
+
+    async def caller() -> None:
+        seen.append(await writer.write(slow))
+        seen.append(-1)
+        await asyncio.sleep(0)
+        seen.append(-2)
+
+    task = asyncio.create_task(caller())
+    await asyncio.sleep(0.05)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+    gate.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert seen == [1, -1]
+    await writer.close()
+
+
+async def test_a_write_that_waits_for_room_can_be_called_back(tmp_path: Path) -> None:
+    writer = thread_writer(tmp_path / "n.db", interval_s=0.01)
+    writer._room = asyncio.Semaphore(0)
+    task = asyncio.create_task(writer.write(add(5)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert await writer.read(count) == 0
+    late = asyncio.create_task(writer.write(add(6)))
+    await asyncio.sleep(0.01)
+    await writer.close()
+    writer._room.release()
+    with pytest.raises(WriteFailed, match="closed"):
+        await late
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_outcome_counts_cancellations(fails: bool) -> None:
+    """So that time-outs and task groups around it still know whose they were."""
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    left: list[int] = []
+
+    async def caller() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await outcome(future)
+        except WriteFailed:
+            assert fails
+        left.append(task.cancelling())
+        await asyncio.sleep(0)
+
+    task = asyncio.create_task(caller())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    if fails:
+        future.set_exception(WriteFailed("full"))
+    else:
+        future.set_result(1)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert left == [2]
