@@ -1,15 +1,19 @@
 """Sentilo, the sensor platform of Barcelona and other cities.
 
 Sensors are registered in the provider's catalogue, then observations are put for all of them at
-once. An answer holds for the whole request, a request has a largest size, and nothing is promised
-about duplicates, so an unknown outcome is read back. Times are whole seconds.
+once. A request has a largest size, and nothing is promised about duplicates, so an unknown outcome
+is read back. Times are whole seconds.
+
+A sensor that was just registered is unknown to the platform for half a minute (404), and so is one
+that somebody removed. Of a request with an unknown sensor a part may be stored: it is read back,
+and such sensors go out in requests of their own until they are known, so that they hold up nobody.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -26,12 +30,15 @@ from collector.sinks._http import (
 from collector.sinks._numbers import decimal
 from collector.sinks.base import (
     ACCEPTED,
+    AccessDenied,
     Capabilities,
     Group,
     IdStore,
     NoAnswer,
     NotSent,
     Outcome,
+    Refused,
+    Retry,
     Sink,
     SinkConfig,
     SinkError,
@@ -42,6 +49,7 @@ from collector.structure import KeyFault, Length, Range
 OBSERVATION_BYTES = 60
 SENSOR_BYTES = 110
 READ_BACK_LIMIT = 1000
+UNKNOWN_RETRY_S = 15.0
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -82,6 +90,8 @@ class Sentilo(Sink):
             config.url, config.http, {**config.headers, "IDENTITY_KEY": config.token.reveal()}
         )
         self._known: set[str] | None = None
+        self._unsure: set[Channel] = set()
+        """Channels whose sensor the platform did not know, or may not know yet."""
 
     def upstream_name(self, channel: Channel) -> str | None:
         if channel.quantity.name not in self._config.types:
@@ -116,9 +126,19 @@ class Sentilo(Sink):
                 raise _error(answer)
             known.update(self.sensor_id(channel) for channel in part)
             self._known = known
+            self._unsure.update(part)
 
     def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
-        """As many as fit the installation's largest request."""
+        """As many as fit the installation's largest request; unsure sensors apart."""
+        apart: dict[Channel, list[Observation]] = {}
+        together: list[Observation] = []
+        for observation in observations:
+            unsure = observation.channel in self._unsure
+            (apart.setdefault(observation.channel, []) if unsure else together).append(observation)
+        for readings in (together, *apart.values()):
+            yield from self._split_by_size(readings)
+
+    def _split_by_size(self, observations: Sequence[Observation]) -> Iterable[Group]:
         group: list[Observation] = []
         sensors: set[Channel] = set()
         size = 16
@@ -155,9 +175,29 @@ class Sentilo(Sink):
         answer = await self._http.request(
             "PUT", f"/data/{self._config.provider}", document=document
         )
+        if answer.status == 404:
+            return await self._unknown(sensors, batch)
         if answer.status != 200:
             raise _error(answer)
+        self._unsure.difference_update(sensors)
         return [ACCEPTED] * len(batch)
+
+    async def _unknown(
+        self, channels: Collection[Channel], batch: Sequence[Observation]
+    ) -> Sequence[Outcome]:
+        """Outcomes when the platform does not know one of these sensors.
+
+        Registers what the catalogue lost. A request of several sensors is stored in part.
+        """
+        self._unsure.update(channels)
+        self._known = None
+        try:
+            await self.provision(tuple(channels))
+        except Refused as refusal:
+            raise AccessDenied(f"a sensor cannot be registered: {refusal.reason}") from None
+        if len(channels) > 1:
+            raise NoAnswer("a sensor is not known yet: what was stored is read back")
+        return [Retry("the sensor is not known yet", UNKNOWN_RETRY_S)] * len(batch)
 
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
         by_channel: dict[Channel, list[Observation]] = {}
@@ -184,6 +224,8 @@ class Sentilo(Sink):
                 "limit": str(READ_BACK_LIMIT),
             }
             answer = await self._http.request("GET", path, query=query)
+            if answer.status == 404:
+                return set()
             if answer.status != 200:
                 raise _error(answer)
             document = answer.json()
@@ -197,6 +239,8 @@ class Sentilo(Sink):
         """Ids of the provider's sensors, read once."""
         if self._known is None:
             answer = await self._http.request("GET", f"/catalog/{self._config.provider}")
+            if answer.status == 404:
+                raise AccessDenied(f"no provider {self._config.provider} there")
             if answer.status != 200:
                 raise _error(answer)
             providers = answer.json().get("providers", ())

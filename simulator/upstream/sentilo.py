@@ -1,9 +1,14 @@
-"""Sentilo: a catalogue to register in, whole requests accepted or refused, an hourly limit, and a
-largest request. A repeated observation is there twice.
+"""Sentilo: a catalogue to register in, an hourly limit, and a largest request.
+
+The catalogue and the platform that takes observations are two programs: a sensor that was just
+registered is unknown to the second for up to `known_after_s`. A request is worked on sensor by
+sensor, so one that ends in 404 is stored up to the unknown sensor. A repeated observation is there
+twice.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -36,8 +41,13 @@ class Sentilo(Upstream):
         token: str | None = None,
         types: frozenset[str] | None = None,
         body_bytes: int = 4096,
+        known_after_s: float = 30.0,
+        providers: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(faults, seed)
+        self.known_after_s = known_after_s
+        self.providers = providers
+        self._known_at_s: dict[tuple[str, str], float] = {}
         self.token = token
         self.types = types
         self.body_bytes = body_bytes
@@ -62,6 +72,8 @@ class Sentilo(Upstream):
         if refused:
             return refused
         provider = request.match_info["provider"]
+        if self.providers is not None and provider not in self.providers:
+            return _error(404, "The provider does not exist")
         known = self.sensors.get(provider, {})
         rows = list(known.values())
         return web.json_response({"providers": [{"provider": provider, "sensors": rows}]})
@@ -82,6 +94,8 @@ class Sentilo(Upstream):
             if "location" in sensor and not _LOCATION.fullmatch(sensor["location"]):
                 return _error(400, "Invalid location")
             known[sensor["sensor"]] = sensor
+            key = request.match_info["provider"], sensor["sensor"]
+            self._known_at_s[key] = _now_s() + self.known_after_s
         return web.Response()
 
     async def _put(self, request: web.Request) -> web.Response:
@@ -92,18 +106,28 @@ class Sentilo(Upstream):
         if len(raw) > self.body_bytes:
             return _error(400, "Request too large")
         provider = request.match_info["provider"]
-        rows: list[tuple[str, str]] = []
-        for sensor in json.loads(raw)["sensors"]:
-            if sensor["sensor"] not in self.sensors.get(provider, {}):
-                return _error(400, "Sensor not registered")
+        sensors = json.loads(raw)["sensors"]
+        for sensor in sensors:
             for observation in sensor["observations"]:
                 problem = self._problem(sensor["sensor"], observation)
                 if problem:
                     self.refused[sensor["sensor"], observation["timestamp"]] += 1
                     return _error(400, problem)
-                rows.append((sensor["sensor"], observation["timestamp"]))
-        self.stored.update(rows)
+        for sensor in sensors:
+            if not self._is_known(provider, sensor["sensor"]):
+                return _error(404, f"The sensor {provider}.{sensor['sensor']} does not exist")
+            self.stored.update((sensor["sensor"], o["timestamp"]) for o in sensor["observations"])
         return web.Response()
+
+    def learn(self) -> None:
+        """Makes the platform know all sensors of the catalogue now."""
+        self._known_at_s.clear()
+
+    def _is_known(self, provider: str, sensor: str) -> bool:
+        """Whether the platform has heard of the sensor by now."""
+        at_s = self._known_at_s.get((provider, sensor))
+        registered = sensor in self.sensors.get(provider, {})
+        return registered and (at_s is None or at_s <= _now_s())
 
     def _problem(self, sensor: str, observation: dict[str, Any]) -> str:
         if not isinstance(observation["value"], str):
@@ -120,6 +144,8 @@ class Sentilo(Upstream):
         refused = self._refused(request)
         if refused:
             return refused
+        if not self._is_known(request.match_info["provider"], request.match_info["sensor"]):
+            return _error(404, "The sensor does not exist")
         first, last = (_when(request.query[key]) for key in ("from", "to"))
         limit = int(request.query.get("limit", "1"))
         rows = [
@@ -129,6 +155,10 @@ class Sentilo(Upstream):
             if sensor == request.match_info["sensor"] and first <= _when(at) <= last
         ]
         return web.json_response({"observations": rows[:limit]})
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _when(text: str) -> datetime:

@@ -293,12 +293,15 @@ def totals_of(connection: Any) -> dict[str, int]:
 
 @dataclass
 class Result:
-    """What became of a street's readings. `stored` and `copies` are the network's own count."""
+    """What became of a street's readings. `stored`, `copies` and `bad` are the network's own count:
+    what it holds, what it holds again, and which readings it finds fault with.
+    """
 
     readings: int
     totals: dict[str, int]
     stored: int
     copies: int
+    bad: int
     seconds: float
 
     def __getattr__(self, outcome: str) -> int:
@@ -321,7 +324,8 @@ def try_out(name: str, frames: int, kills: int, folder: Path) -> Result:
     totals = run_fast(deliver(kind, network, upstream, folder, frames, kills), SPEED)
     stored, copies = held(upstream, folder)
     seconds = time.monotonic() - started_s
-    result = Result(frames * READINGS_A_FRAME, totals, stored, copies, seconds)
+    bad = len(upstream.refused) if upstream else 0
+    result = Result(frames * READINGS_A_FRAME, totals, stored, copies, bad, seconds)
     judge(name, network, result)
     return result
 
@@ -348,6 +352,7 @@ def judge(name: str, network: Network, result: Result) -> None:
         assert result.copies <= result.possible_duplicate
     if any(fault.startswith(("bad_", "row_")) for fault in network.faults):
         assert result.rejected > 0
+    assert result.rejected <= result.bad, "rejected although the network finds no fault with it"
 
 
 def main() -> int:

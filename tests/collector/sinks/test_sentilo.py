@@ -5,7 +5,7 @@ import json
 import pytest
 
 from collector.sinks import sentilo
-from collector.sinks.base import AccessDenied, MemoryIds, NotSent, Refused
+from collector.sinks.base import Accepted, AccessDenied, MemoryIds, NoAnswer, NotSent, Retry
 from collector.sinks.secret import Secret
 from simulator.upstream.base import Serving
 from simulator.upstream.sentilo import Sentilo
@@ -19,7 +19,7 @@ def sink_for(url: str, token: str = "t", **more) -> sentilo.Sentilo:
 
 
 async def test_registers_once_and_sends(reading, node) -> None:
-    server = Sentilo(token="t", types=frozenset(("pm10", "noise")))
+    server = Sentilo(token="t", types=frozenset(("pm10", "noise")), known_after_s=0)
     async with Serving(server) as url:
         for _ in range(2):
             sink = sink_for(url)
@@ -38,7 +38,7 @@ def test_only_configured_quantities_go_out(reading) -> None:
 
 
 async def test_no_request_is_larger_than_the_installation_takes(reading) -> None:
-    server = Sentilo(body_bytes=1024)
+    server = Sentilo(body_bytes=1024, known_after_s=0)
     async with Serving(server) as url:
         sink = sink_for(url, body_bytes=1024)
         batch = [reading(name, 55.4, minute) for minute in range(50) for name in TYPES]
@@ -62,7 +62,7 @@ async def test_the_hourly_limit_says_how_long_to_wait(reading) -> None:
 
 
 async def test_reads_back_by_second(reading) -> None:
-    server = Sentilo()
+    server = Sentilo(known_after_s=0)
     async with Serving(server) as url:
         sink = sink_for(url)
         batch = [reading("pm10", 1.0, minute) for minute in range(10)]
@@ -81,11 +81,64 @@ async def test_a_wrong_token_an_unregistered_sensor_and_a_put_that_is_cut(readin
         assert "wrong" not in json.dumps(denied.value.args)
         await sink.close()
         sink = sink_for(url, token="right")
-        with pytest.raises(Refused):
-            await sink.send([reading("pm10", 1.0)])
+        (said,) = await sink.send([reading("pm10", 1.0)])
+        assert isinstance(said, Retry)
+        assert list(server.sensors["osn"]) == ["OSN-a1b2c3d4-PM10"], "it is registered now"
         server.faults["drop_before"] = 1.0
         before = server.requests["PUT"]
         with pytest.raises(Exception, match="no answer"):
             await sink.send([reading("pm10", 1.0)])
         assert server.requests["PUT"] == before + 1, "a PUT is not sent again behind our back"
+        await sink.close()
+
+
+async def test_a_sensor_that_is_known_late_costs_nothing(reading) -> None:
+    server = Sentilo(known_after_s=3600)
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        known, late = reading("pm10", 7.1), reading("laeq", 55.4)
+        await sink.provision([known.channel])
+        server.learn()
+        assert await sink.send([known]) == [Accepted()]
+        await sink.provision([late.channel])
+        batch = [late, reading("pm10", 7.2, 1), reading("laeq", 55.5, 1)]
+        groups = [group.observations for group in sink.split(batch)]
+        assert [[o.channel.key for o in group] for group in groups] == [["pm10"], ["laeq"] * 2]
+        assert await sink.send(groups[0]) == [Accepted()]
+        said = await sink.send(groups[1])
+        assert [type(outcome) for outcome in said] == [Retry, Retry]
+        assert said[0].after_s == sentilo.UNKNOWN_RETRY_S
+        server.learn()
+        assert await sink.send(groups[1]) == [Accepted()] * 2
+        assert len(list(sink.split(batch))) == 1, "it is known"
+        await sink.close()
+    assert server.stored.total() == 4
+
+
+async def test_a_sensor_that_somebody_removed_is_registered_again(reading) -> None:
+    server = Sentilo(known_after_s=0)
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        batch = [reading("pm10", 7.1), reading("laeq", 55.4)]
+        await sink.provision([o.channel for o in batch])
+        for group in sink.split(batch):
+            await sink.send(group.observations)
+        del server.sensors["osn"]["OSN-a1b2c3d4-LAEQ"]
+        batch = [reading("pm10", 7.2, 1), reading("laeq", 55.5, 1)]
+        (group,) = sink.split(batch)
+        with pytest.raises(NoAnswer, match="read back"):
+            await sink.send(group.observations)
+        assert await sink.read_back(batch) == [True, False], "a part was stored"
+        (alone,) = sink.split(batch[1:])
+        assert await sink.send(alone.observations) == [Accepted()]
+        await sink.close()
+    assert server.stored.total() == 4
+
+
+async def test_a_provider_that_is_not_there_is_the_networks_fault(reading) -> None:
+    server = Sentilo(known_after_s=0, providers=("other",))
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        with pytest.raises(AccessDenied, match="no provider osn"):
+            await sink.send([reading("pm10", 1.0)])
         await sink.close()
