@@ -118,6 +118,11 @@ class Preparer:
                 empty.remove(frame.id)
                 self._render_frame(window, frame, now_ms)
         self._closing.finish(empty)
+        window.readings, spared = self._selection.narrow(window.readings, now_ms)
+        for observation, reason in spared:
+            task = window.tasks[observation.frame.id]
+            task.rendered.leave_out(reason)
+            task.open -= 1
         return window
 
     def _render_frame(self, window: Window, frame: StoredFrame, now_ms: int) -> None:

@@ -69,7 +69,7 @@ class Selection:
         self._taken_ms: OrderedDict[Channel, int] = OrderedDict()
 
     def choose(self, rendered: Rendered, settled: int, now_ms: int) -> list[Observation]:
-        """Readings to send now. `settled` has a bit for each reading that is settled already.
+        """Readings of a frame to send now. `settled` has a bit for each that is settled already.
 
         Adds to `rendered.left_out` what this sink is spared.
         """
@@ -82,24 +82,50 @@ class Selection:
             if len(fresh) < len(chosen):
                 rendered.leave_out("too_old", len(chosen) - len(fresh))
             chosen = fresh
-        if self._latest_only:
-            newest = {o.channel: o for o in chosen}
-            if len(newest) < len(chosen):
-                rendered.leave_out("superseded", len(chosen) - len(newest))
-            chosen = list(newest.values())
-        if self._interval_ms:
-            due = [o for o in chosen if self._due(o)]
+        if self._interval_ms and not self._latest_only:
+            due = [o for o in chosen if self._due(o, now_ms)]
             if len(due) < len(chosen):
                 rendered.leave_out("interval", len(chosen) - len(due))
             chosen = due
         return chosen
 
-    def _due(self, observation: Observation) -> bool:
+    def narrow(
+        self, readings: list[Observation], now_ms: int
+    ) -> tuple[list[Observation], list[tuple[Observation, str]]]:
+        """Of a window's readings, those to send and those to leave out, with the reason.
+
+        Where the network dates what arrives, only the newest of each channel may go out, and only
+        when none that is newer has gone before: any other would stand under a time not its own.
+        """
+        if not self._latest_only:
+            return readings, []
+        newest: dict[Channel, Observation] = {}
+        for observation in readings:
+            known = newest.get(observation.channel)
+            if known is None or observation.time_ms >= known.time_ms:
+                newest[observation.channel] = observation
+        chosen: list[Observation] = []
+        spared: list[tuple[Observation, str]] = []
+        for observation in readings:
+            taken_ms = self._taken_ms.get(observation.channel)
+            if newest[observation.channel] is not observation or (
+                taken_ms is not None and observation.time_ms < taken_ms
+            ):
+                spared.append((observation, "superseded"))
+            elif self._due(observation, now_ms):
+                chosen.append(observation)
+            else:
+                spared.append((observation, "interval"))
+        return chosen, spared
+
+    def _due(self, observation: Observation, now_ms: int) -> bool:
+        """Whether the interval has passed. A time to come counts as now, lest it blocks others."""
+        time_ms = min(observation.time_ms, now_ms)
         last_ms = self._taken_ms.get(observation.channel)
-        passed_ms = None if last_ms is None else observation.time_ms - last_ms
+        passed_ms = None if last_ms is None else time_ms - last_ms
         if passed_ms is not None and passed_ms != 0 and passed_ms < self._interval_ms:
             return False
-        self._taken_ms[observation.channel] = observation.time_ms
+        self._taken_ms[observation.channel] = time_ms
         self._taken_ms.move_to_end(observation.channel)
         if len(self._taken_ms) > CHANNELS_MAX:
             self._taken_ms.popitem(last=False)

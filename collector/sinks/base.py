@@ -104,7 +104,8 @@ class Capabilities:
     oldest_first: newer readings must not overtake older ones.
     network_rate, address_rate: limits on requests, for all and for each address.
     interval_s: a channel's readings go out at most this often; those between are left out.
-    latest_only: of each channel only the newest reading of a frame goes out.
+    latest_only: the network dates a reading by its arrival: of each channel only the newest goes
+        out, and none that is older than one sent before.
     fresh_s: how old a reading may be where `backlog` is false.
     qualities: names of the quality codes that go out unless the configuration says otherwise.
     readback_delay_s: how long after a lost answer the network may still be storing the request.

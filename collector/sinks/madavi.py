@@ -54,6 +54,7 @@ class Madavi(Sink):
         self.name = name
         self.capabilities = Capabilities(
             backlog=False,
+            latest_only=True,
             interval_s=config.interval_s,
             fresh_s=300.0,
             network_rate=Rate(per_s=2.0, burst=10),

@@ -65,6 +65,7 @@ class SensorCommunity(Sink):
         per_s = 1 / config.interval_s
         self.capabilities = Capabilities(
             backlog=config.backfill,
+            latest_only=not config.backfill,
             interval_s=0.0 if config.backfill else config.interval_s,
             fresh_s=300.0,
             network_rate=Rate(per_s=2.0, burst=10),

@@ -52,6 +52,8 @@ class Upstream:
         self.stored: Counter[tuple[Any, ...]] = Counter()
         self.refused: Counter[tuple[Any, ...]] = Counter()
         self.requests: Counter[str] = Counter()
+        self.arrivals: Counter[tuple[str, str]] = Counter()
+        """Values by node and name, where a network dates them by their arrival."""
         self.faults_made: Counter[str] = Counter()
 
     def serving(self, host: str = "127.0.0.1", port: int = 0) -> AbstractAsyncContextManager[str]:

@@ -44,6 +44,7 @@ class HomeAssistant(MqttBroker):
             self._discover(json.loads(payload))
         elif topic in self._by_topic:
             self.entities[self._by_topic[topic]]["state"] = float(payload)
+            self.arrivals["", topic] += 1
         elif payload not in (b"online", b"offline"):
             self.ignored.append(f"{topic}: not announced")
 

@@ -36,6 +36,7 @@ class Madavi(Upstream):
             return web.Response(status=400, text="no prefix")
         for row in rows:
             self.stored[uid, row["value_type"], len(self.bodies)] += 1
+            self.arrivals[uid, row["value_type"]] += 1
         self.bodies.append((uid, document))
         return web.Response(text="ok")
 

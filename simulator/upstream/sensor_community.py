@@ -78,6 +78,7 @@ class SensorCommunity(Upstream):
             return _detail(500, "IntegrityError")
         for row in document["sensordatavalues"]:
             self.stored[uid, row["value_type"], document.get("timestamp"), row["value"]] += 1
+            self.arrivals[uid, row["value_type"]] += "timestamp" not in document
         self.bodies.append(document)
         return web.json_response({"id": len(self.bodies), **document}, status=201)
 

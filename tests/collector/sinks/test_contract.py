@@ -6,12 +6,40 @@ from pathlib import Path
 
 import pytest
 
+from collector.archive import archive
 from collector.sinks import build_sink, kinds
 from collector.sinks.base import MemoryIds
 from simulator.upstream import build
-from tests.collector.sinks.contract import NETWORKS, NODES, try_out
+from simulator.upstream._fast_loop import run_fast
+from simulator.upstream.street import Street
+from tests.collector.sinks.contract import (
+    ALL_FRESH,
+    NETWORKS,
+    NODES,
+    QUICK,
+    SPEED,
+    UIDS,
+    Network,
+    deliver,
+    try_out,
+)
 
 FRAMES = 20
+UNDATED = {
+    "sensor_community": Network(
+        lambda m, url, folder: m.Config(
+            url=f"{url}/v1/push-sensor-data/",
+            uids=UIDS,
+            interval_s=1,
+            http=QUICK,
+            delivery=ALL_FRESH,
+        ),
+        {},
+    ),
+    "madavi": replace(NETWORKS["madavi"], faults={}),
+    "home_assistant": replace(NETWORKS["home_assistant"], faults={}),
+}
+"""Networks that date a reading by its arrival."""
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -21,7 +49,14 @@ def test_every_reading_is_accepted_once_or_rejected(name: str, kills: int, tmp_p
     assert result.readings == 1920
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "jsonl"])
+def is_idempotent(name: str) -> bool:
+    kind = name.split(" ")[0]
+    module = importlib.import_module(f"collector.sinks.{kind}")
+    config = NETWORKS[name].config(module, "http://127.0.0.1:1", Path("unused"))
+    return build_sink(kind, kind, config, MemoryIds()).capabilities.idempotent
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if is_idempotent(name)])
 async def test_a_renamed_node_is_the_same_where_a_reading_twice_is_one(
     name: str, tmp_path: Path, reading
 ) -> None:
@@ -43,9 +78,24 @@ async def test_a_renamed_node_is_the_same_where_a_reading_twice_is_one(
                 await sink.send(group.observations)
             await sink.close()
             held.append({key for key in upstream.stored if b"/config" not in str(key).encode()})
-    if sink.capabilities.idempotent:
-        assert held[0] == held[1]
+    assert held[0] == held[1]
     assert held[0]
+
+
+@pytest.mark.parametrize("frames_a_node", [1, 3])
+@pytest.mark.parametrize("name", UNDATED)
+def test_where_arrival_is_the_time_only_the_newest_reading_arrives(
+    name: str, frames_a_node: int, tmp_path: Path
+) -> None:
+    frames = frames_a_node * len(NODES)
+    connection = archive.open_archive(tmp_path / "archive.db", durable=False)
+    Street(NODES).fill(connection, frames)
+    connection.close()
+    upstream = build(name)
+    totals = run_fast(deliver(name, UNDATED[name], upstream, tmp_path, frames, 0), SPEED)
+    arrived = upstream.arrivals
+    assert len(arrived) == totals["delivered"] > 0
+    assert set(arrived.values()) == {1}, "a value each, not several under one time"
 
 
 def test_every_kind_of_sink_is_in_the_suite() -> None:
