@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from collector import grid
 from collector.private_file import PrivateFileError, Watched, update_json
 from protocol.node_name import NAME_CHARACTERS_MAX, legible, name_fault
 
@@ -47,6 +48,8 @@ class NodeInfo:
     mobile: bool = False
     exact: bool = False
     """Its owner wants the exact place published."""
+    cell_m: int = grid.DEFAULT_M
+    """Otherwise the size of the finest cell in which its place is told, to anybody."""
     boot: int = 0
     state: NodeState = "active"
 
@@ -110,6 +113,7 @@ def parse_record(record: Any) -> NodeInfo:
         site=_site(record.get("site"), label),
         mobile=_flag(record, "mobile", label),
         exact=_flag(record, "exact", label),
+        cell_m=_cell(record, label),
         boot=boot,
         state=state,
     )
@@ -124,6 +128,7 @@ def as_record(info: NodeInfo) -> dict[str, Any]:
         "board": info.board,
         "mobile": info.mobile,
         "exact": info.exact,
+        "cell_m": info.cell_m,
         "boot": info.boot,
         "state": info.state,
     }
@@ -296,6 +301,11 @@ def _flag(record: dict[str, Any], field: str, label: str) -> bool:
     if not isinstance(value, bool):
         raise NodeError(f"{label}: {field} must be true or false")
     return value
+
+
+def _cell(record: dict[str, Any], label: str) -> int:
+    wish_m = record.get("cell_m", grid.DEFAULT_M)
+    return grid.size_for(_number(wish_m, 1, grid.SIZES_M[-1], f"{label}: cell_m"))
 
 
 def _name(record: dict[str, Any], node: int) -> str:

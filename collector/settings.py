@@ -162,10 +162,10 @@ class RetentionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacySettings:
-    """How exactly a sink may say where a node stands."""
+    """How a sink says where a node stands: never finer than the node's own cell."""
 
-    grid_m: Annotated[int, Range(0, 100_000)] = 1_000
-    """Side of the grid cell whose centre is told; 0 tells the exact place."""
+    grid_m: Annotated[int, Range(0, 100_000)] = 0
+    """Cells of at least this size for all nodes; 0 for each node's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,14 @@ import click
 from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
-from collector.commands.output import format_option, kind_of, range_of, require_overlap, write
+from collector.commands.output import (
+    format_option,
+    kind_of,
+    range_of,
+    require_overlap,
+    tell,
+    write,
+)
 from collector.commands.tables import progress_bar
 from collector.operate.export import SHAPE, Choice, Exporter, Values
 from collector.operate.row_files import ExportError
@@ -41,9 +48,8 @@ from protocol.registry import by_name
 @click.option(
     "--grid-m",
     type=click.IntRange(0, 100_000),
-    default=1_000,
-    show_default=True,
-    help="Cell size for positions of mobile nodes; 0 is exact.",
+    default=0,
+    help="Positions of mobile nodes in cells of at least this size.  [default: each node's own]",
 )
 @config_option
 def export(
@@ -90,8 +96,9 @@ def export(
     try:
         with open_view(config) as view, progress_bar("exporting") as advance:
             require_overlap(view, choice.nodes, from_ms, to_ms)
-            rows = Exporter(view, registry, corrections, choice).rows(advance)
-            written = write(rows, SHAPE, kind, file)
+            exporter = Exporter(view, registry, corrections, choice)
+            written = write(exporter.rows(advance), SHAPE, kind, file)
     except (NoArchive, ExportError) as error:
         fail(str(error))
+    tell(exporter.remarks)
     click.echo(f"{written} readings", err=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from collector import grid
 from collector.commands.common import config_option, fail, load_config
 from collector.keys import KeyRing, parse_key
 from collector.nodes import (
@@ -23,6 +24,7 @@ from collector.nodes import (
 )
 from collector.ownership import make_data_folder
 from collector.private_file import PrivateFileError
+from collector.readings.privacy import size_told
 from collector.settings import Config
 
 RECORD_CHARACTERS_MAX = 10_000
@@ -184,6 +186,12 @@ def adopt(
 @click.option("--longitude", type=float, help="Degrees east.")
 @click.option("--elevation-m", type=float, help="Metres above sea level.")
 @click.option("--exact/--coarse", default=None, help="Whether its exact place may be published.")
+@click.option(
+    "--cell-m",
+    type=click.IntRange(1, grid.SIZES_M[-1]),
+    help="Size of the finest cell in which its place is told: 125, 250, 500, 1000 ... 128000.",
+)
+@click.option("--irreversible", is_flag=True, help="Its owner knows that a finer place stays told.")
 @config_option
 def set_node(
     node: str,
@@ -192,21 +200,31 @@ def set_node(
     longitude: float | None,
     elevation_m: float | None,
     exact: bool | None,
+    cell_m: int | None,
+    irreversible: bool,
     config_file: Path,
 ) -> None:
     """Change a node's name, place, or how exactly its place is published.
 
+    A finer cell, or the exact place, is its owner's to allow and cannot be taken back: networks
+    keep what they were told. So it wants --irreversible.
+
     \b
     Example:
-      osn-collector nodes set a1b2c3d4 --exact
+      osn-collector nodes set a1b2c3d4 --cell-m 250 --irreversible
     """
     registry, _ = open_nodes(load_config(config_file))
     with faults_end_it():
-        record = as_record(registry.find(node))
+        known = registry.find(node)
+        record = as_record(known)
         if name is not None:
             record["name"] = name
         if exact is not None:
             record["exact"] = exact
+        if cell_m is not None:
+            record["cell_m"] = cell_m
+            if exact is None:
+                record["exact"] = False
         if latitude is not None or longitude is not None or elevation_m is not None:
             site = record.get("site") or {}
             changes = {
@@ -219,8 +237,18 @@ def set_node(
         if name is not None:
             parse_new_record(record)
         registry.check(info)
+        before_m, after_m = size_told(known), size_told(info)
+        if after_m < before_m and not irreversible:
+            fail(
+                f"{_cell_words(after_m)} instead of {_cell_words(before_m)} can never be taken "
+                "back: networks keep it. If the node's owner wants that, add --irreversible"
+            )
         registry.put(info)
     click.echo(json.dumps(as_record(info), ensure_ascii=False))
+    if cell_m is not None and info.cell_m != cell_m:
+        click.echo(f"cells of {cell_m} m there are not: {info.cell_m} m is taken", err=True)
+    if after_m > before_m:
+        click.echo(f"{_cell_words(before_m)} stays known where it was told", err=True)
 
 
 @nodes.command()
@@ -331,6 +359,10 @@ def erase(node: str, config_file: Path) -> None:
             click.echo(line)
 
 
+def _cell_words(size_m: int) -> str:
+    return f"a cell of {size_m} m" if size_m else "the exact place"
+
+
 def _parse_line(number: int, line: str) -> tuple[NodeInfo, bytes]:
     try:
         if len(line) > RECORD_CHARACTERS_MAX:
@@ -370,7 +402,7 @@ def _keep_choices(registry: NodeRegistry, info: NodeInfo) -> NodeInfo:
     known = registry.get(info.node)
     if known is None or known.uuid != info.uuid:
         return info
-    return replace(info, exact=known.exact, site=info.site or known.site)
+    return replace(info, exact=known.exact, cell_m=known.cell_m, site=info.site or known.site)
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from collector import grid
 from collector.commands.common import config_option, load_config
 from collector.exit_codes import EXIT_CONFIG
 
@@ -43,3 +44,8 @@ def check_config(file: Path) -> None:
         f"{file}: good ({len(config.mqtt)} mqtt, {len(config.serial)} serial, "
         f"{len(config.sinks)} sinks)"
     )
+    for entry in config.sinks:
+        wish_m = entry.privacy.grid_m
+        if wish_m and grid.size_for(wish_m) != wish_m:
+            size_m = grid.size_for(wish_m)
+            click.echo(f"{entry.name}: cells of {wish_m} m there are not: {size_m} m is taken")

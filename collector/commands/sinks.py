@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from collector import grid
 from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import open_nodes
@@ -46,6 +47,7 @@ def explain(name: str | None, config_file: Path, every: bool) -> None:
             ("node", "channel", "name there"),
             [(row.node, row.channel, row.upstream or "- not sent") for row in rows],
         )
+        click.echo(places_line(entry))
         click.echo()
 
 
@@ -104,6 +106,15 @@ def replay(name: str, start: str, end: str, config_file: Path) -> None:
     except (NoArchive, NotRunning, ControlError) as error:
         fail(str(error))
     click.echo(f"{answer['frames']} frames go out again")
+
+
+def places_line(entry: SinkEntry) -> str:
+    """How a network is told where nodes stand."""
+    wish_m = entry.privacy.grid_m
+    if not wish_m:
+        return "places: each node's own cell (`osn-collector nodes set --cell-m`)"
+    size_m = grid.size_for(wish_m)
+    return f"places: cells of {size_m} m (grid_m = {wish_m}), larger where the node's own is"
 
 
 def public_nodes(entry: SinkEntry, registry: NodeRegistry) -> list[PublicNode]:

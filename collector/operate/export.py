@@ -1,10 +1,10 @@
 """Readings as rows for files that everybody can open; see `row_files`.
 
-Times are computed and corrections applied while reading. Positions of mobile nodes are told as
-cells of a grid, as to a network; raw frames, which hold them exactly, are not exported.
+Times are computed and corrections applied while reading. Positions of mobile nodes are told in the
+nodes' cells, as to a network; raw frames, which hold them exactly, are not exported.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -12,27 +12,35 @@ from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.archive_view import ArchiveView, node_name
 from collector.archive.outline import decode_stored
+from collector.clock import DATABLE_UNIX_MS
 from collector.nodes import NodeRegistry
+from collector.operate.remarks import Remarks
 from collector.operate.row_files import RowShape, kinds_of
-from collector.operate.times import show_time
+from collector.operate.times import date_time
 from collector.readings.corrections import NodeCorrections
-from collector.readings.observation import Place, quality_name
-from collector.readings.privacy import cell_centre
+from collector.readings.observation import (
+    LATITUDE,
+    LONGITUDE,
+    PLACE_QUANTITIES,
+    QUALITY_MISSING,
+    Place,
+    quality_name,
+)
+from collector.readings.privacy import place_told
 from protocol import wire
-from protocol.columns import Samples
+from protocol.columns import Column, Samples
 from protocol.reading import readings
-from protocol.registry import REGISTRY, by_name
+from protocol.registry import REGISTRY
 from protocol.wire import FrameError
 
 Values: TypeAlias = Literal["raw", "corrected", "both"]
 Progress = Callable[[int, int], None]
 
 FRAMES_AT_ONCE = 2_000
-LATITUDE, LONGITUDE, ALTITUDE = (by_name(n).id for n in ("latitude", "longitude", "altitude"))
 
 
 class Row(NamedTuple):
-    """One reading; `time` is None for a boot that has no time yet."""
+    """One reading; `time` is None where nothing dates it, `value` where it is missing."""
 
     node: str
     name: str
@@ -56,14 +64,14 @@ SHAPE = RowShape("reading", kinds_of(Row), "time")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which readings; empty or None means all. `grid_m` is for positions of mobile nodes."""
+    """Which readings; empty or None means all. `grid_m` asks for larger cells than nodes have."""
 
     nodes: frozenset[int] = frozenset()
     quantities: frozenset[int] = frozenset()
     from_ms: int | None = None
     to_ms: int | None = None
     values: Values = "raw"
-    grid_m: int = 1_000
+    grid_m: int = 0
 
 
 class Exporter:
@@ -80,6 +88,7 @@ class Exporter:
         self._registry = registry
         self._corrections = corrections
         self._choice = choice
+        self.remarks = Remarks()
 
     def rows(self, progress: Progress | None = None) -> Iterator[Row]:
         """All chosen readings; `progress` gets (frames looked at, frames)."""
@@ -109,6 +118,7 @@ class Exporter:
         try:
             decoded = decode_stored(frame)
         except FrameError:
+            self.remarks.undecodable(frame.node)
             return
         choice = self._choice
         node, name = f"{frame.node:08x}", node_name(self._registry, frame.node)
@@ -117,6 +127,9 @@ class Exporter:
             if choice.quantities and reading.quantity not in choice.quantities:
                 continue
             stamp = self._view.timeline.time_of(frame.node, frame.boot, reading.uptime_ms)
+            if stamp is not None and stamp.unix_ms not in DATABLE_UNIX_MS:
+                self.remarks.undatable(frame.node)
+                stamp = None
             if not _within(stamp.unix_ms if stamp else None, choice):
                 continue
             formula, values = corrected.get(reading.column, (None, ()))
@@ -129,7 +142,7 @@ class Exporter:
             yield Row(
                 node,
                 name,
-                show_time(stamp.unix_ms) if stamp else None,
+                date_time(stamp.unix_ms) if stamp else None,
                 stamp.error_ms if stamp else None,
                 row.name if row else f"quantity_{reading.quantity}",
                 reading.instance,
@@ -155,36 +168,47 @@ class Exporter:
             if self._choice.values != "raw":
                 for index, (formula, values) in self._corrections.apply(node, samples).items():
                     corrected[first + index] = formula, values
-            if self._choice.grid_m:
-                for index, places in _coarse(samples, self._choice.grid_m).items():
-                    coarse[first + index] = places
+            for index, places in self._places(node, samples).items():
+                coarse[first + index] = places
             first += len(samples.columns)
         return corrected, coarse
 
+    def _places(self, node: int, samples: Samples) -> dict[int, list[float | None]]:
+        """Position columns as they may be told; None where a coordinate alone is not known."""
+        told: dict[int, list[float | None]] = {}
+        by_instance: dict[int, dict[int, int]] = {}
+        for index, column in enumerate(samples.columns):
+            if column.quantity in PLACE_QUANTITIES:
+                told[index] = [None] * len(samples.times_ms)
+                if not column.bands:
+                    by_instance.setdefault(column.instance, {})[column.quantity] = index
+        for found in by_instance.values():
+            if LATITUDE not in found or LONGITUDE not in found:
+                continue
+            for sample in range(len(samples.times_ms)):
+                place = self._place(node, samples, found, sample)
+                if place is not None:
+                    for quantity, index in found.items():
+                        told[index][sample] = place[PLACE_QUANTITIES.index(quantity)]
+        return told
 
-def _coarse(samples: Samples, grid_m: int) -> dict[int, list[float | None]]:
-    """Positions of one section on the grid; None where a coordinate alone is not known."""
-    at = {column.quantity: index for index, column in enumerate(samples.columns)}
-    found = {q: at[q] for q in (LATITUDE, LONGITUDE, ALTITUDE) if q in at}
-    if not found:
-        return {}
-    places: dict[int, list[float | None]] = {index: [] for index in found.values()}
-    for sample in range(len(samples.times_ms)):
-        exact = {
-            q: REGISTRY[q].value(
-                samples.columns[index].values[sample], samples.columns[index].exponent
-            )
-            for q, index in found.items()
-        }
-        cell = None
-        if LATITUDE in exact and LONGITUDE in exact:
-            place = Place(exact[LATITUDE], exact[LONGITUDE], exact.get(ALTITUDE))
-            if abs(place.latitude) <= 90:
-                cell = cell_centre(place, grid_m)
-        for position, quantity in enumerate((LATITUDE, LONGITUDE, ALTITUDE)):
-            if quantity in found:
-                places[found[quantity]].append(None if cell is None else cell[position])
-    return places
+    def _place(
+        self, node: int, samples: Samples, found: Mapping[int, int], sample: int
+    ) -> Place | None:
+        latitude, longitude, elevation_m = (
+            _coordinate(samples.columns[found[quantity]], sample) if quantity in found else None
+            for quantity in PLACE_QUANTITIES
+        )
+        if latitude is None or longitude is None:
+            return None
+        info = self._registry.get(node)
+        return place_told(info, Place(latitude, longitude, elevation_m), self._choice.grid_m)
+
+
+def _coordinate(column: Column, sample: int) -> float | None:
+    if column.qualities and column.qualities[sample] == QUALITY_MISSING:
+        return None
+    return REGISTRY[column.quantity].value(column.values[sample], column.exponent)
 
 
 def _within(unix_ms: int | None, choice: Choice) -> bool:

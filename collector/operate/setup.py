@@ -19,7 +19,7 @@ EXAMPLE_SINK = """
 # name = "city"
 # url = "https://sensors.example/v1.1"
 # [sink.privacy]
-# grid_m = 1000      # tell places as cells of 1 km; 0 tells them exactly
+# grid_m = 4000      # places in cells of 4 km, where nodes have smaller ones
 """
 
 

@@ -1,8 +1,10 @@
 """Who may know where a node stands: the one way by which a place leaves the collector.
 
-A place is told as the centre of a fixed grid cell. The cell depends on nothing but the place, so
-that many answers tell no more than one; noise around the true place would average out. Where the
-owner says so, the exact place is told.
+A place is told as the middle of its cell of one nested grid (`grid`). The finest cell in which it
+is ever told belongs to the node, not to who asks: whoever lays the answers of all networks,
+exports and days over each other gets that cell and nothing smaller. The cell depends on nothing
+but the place, so that many answers tell no more than one; noise around the true place would
+average out. Where the owner says so, the exact place is told.
 """
 
 import math
@@ -10,43 +12,46 @@ import uuid
 from collections.abc import Iterable
 from functools import lru_cache
 
+from collector import grid
 from collector.nodes import NodeInfo, NodeRegistry, Site
 from collector.readings.observation import Place, PublicNode
 
-METRES_PER_DEGREE = 111_195.0
-"""Of latitude, on a sphere of 6,371 km."""
-ELEVATION_STEPS_PER_CELL = 20
-ELEVATION_STEP_MIN_M = 10.0
 PLACE_DIGITS = 6
+EXACT = 0
+"""In place of a cell's size."""
 
 
 def cell_centre(place: Place, grid_m: int) -> Place:
-    """The centre of the cell that holds the place; the place itself when grid_m is 0.
-
-    Rows have equal heights and each row a whole number of cells about grid_m wide, so that no cell
-    is cut at 180 degrees. The elevation is rounded to a twentieth of the cell, at least 10 m.
-    """
-    if grid_m == 0:
+    """The middle of the cell, of at least grid_m, that holds the place; the place itself for 0."""
+    if grid_m == EXACT:
         return place
-    rows = max(1, round(180 * METRES_PER_DEGREE / grid_m))
-    row = min(rows - 1, int((place.latitude + 90) / 180 * rows))
-    latitude = (row + 0.5) * 180 / rows - 90
-    around_m = 360 * METRES_PER_DEGREE * math.cos(math.radians(latitude))
-    columns = max(1, round(around_m / grid_m))
-    column = int((place.longitude + 180) % 360 / 360 * columns)
-    longitude = (column + 0.5) * 360 / columns - 180
+    size_m = grid_m if grid_m in grid.LEVELS else grid.size_for(grid_m)
+    latitude, longitude = grid.cell_of(place.latitude, place.longitude, size_m).middle
+    elevation_m = place.elevation_m
     return Place(
         round(latitude, PLACE_DIGITS),
         round(longitude, PLACE_DIGITS),
-        _coarse_elevation(place.elevation_m, grid_m),
+        None if elevation_m is None else grid.elevation_told(elevation_m, size_m),
     )
 
 
-def _coarse_elevation(elevation_m: float | None, grid_m: int) -> float | None:
-    if elevation_m is None:
+def size_told(info: NodeInfo | None, wish_m: int = 0) -> int:
+    """The size of the cell in which a node's places are told; EXACT where its owner wants that.
+
+    A wish can only make it larger. A node that nobody knows here has the usual size.
+    """
+    finest_m = grid.DEFAULT_M if info is None else EXACT if info.exact else info.cell_m
+    return max(finest_m, grid.size_for(wish_m) if wish_m else EXACT)
+
+
+def place_told(info: NodeInfo | None, place: Place, wish_m: int = 0) -> Place | None:
+    """A node's place as it may be told to anybody; None for what is no place on Earth."""
+    latitude, longitude, elevation_m = place
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         return None
-    step_m = max(ELEVATION_STEP_MIN_M, grid_m / ELEVATION_STEPS_PER_CELL)
-    return round(elevation_m / step_m) * step_m
+    if elevation_m is not None and not math.isfinite(elevation_m):
+        place = Place(latitude, longitude)
+    return cell_centre(place, size_told(info, wish_m))
 
 
 def as_place(site: Site) -> Place:
@@ -55,13 +60,13 @@ def as_place(site: Site) -> Place:
 
 
 class SinkAudience:
-    """What one sink may know: which nodes, and their places on its grid.
+    """What one sink may know: which nodes, and the cells of their places.
 
-    `only` names the nodes that go out there at all; empty means all active ones. A node that its
-    owner publishes exactly is not coarsened.
+    `grid_m` is the sink's wish for cells larger than its nodes have, 0 for none. `only` names the
+    nodes that go out there at all; empty means all active ones.
     """
 
-    def __init__(self, registry: NodeRegistry, grid_m: int, only: Iterable[str] = ()) -> None:
+    def __init__(self, registry: NodeRegistry, grid_m: int = 0, only: Iterable[str] = ()) -> None:
         self._registry = registry
         self._grid_m = grid_m
         self._only = frozenset(text.lower() for text in only)
@@ -75,21 +80,18 @@ class SinkAudience:
         return self._public(info)
 
     def place(self, link: int, place: Place) -> Place | None:
-        """A mobile node's position on the grid; None for a node that does not go out."""
+        """A mobile node's position as it may be told; None for a node that does not go out."""
         info = self._registry.get(link)
         if info is None or info.state != "active":
             return None
-        return cell_centre(place, self._grid(info))
-
-    def _grid(self, info: NodeInfo) -> int:
-        return 0 if info.exact else self._grid_m
+        return place_told(info, place, self._grid_m)
 
     def _make(self, info: NodeInfo) -> PublicNode | None:
         if self._only and not self._only & {info.id, info.name.lower(), info.uuid}:
             return None
         place = None
         if info.site is not None and not info.mobile:
-            place = cell_centre(as_place(info.site), self._grid(info))
+            place = place_told(info, as_place(info.site), self._grid_m)
         return PublicNode(
             link=info.node,
             uuid=uuid.UUID(info.uuid),

@@ -317,14 +317,15 @@ def test_export_of_corrected_values_keeps_raw_beside(house: House) -> None:
     assert {json.loads(line)["quantity"] for line in only} == {"pm2_5"}
 
 
-def test_export_never_tells_a_mobile_nodes_exact_way_unasked(house: House) -> None:
+def test_export_never_tells_more_of_a_mobile_nodes_way_than_its_cell(house: House) -> None:
     def places(*options: str) -> set[float]:
         text = house.call("export", "-", "--format", "jsonl", "--quantity", "latitude", *options)
         return {json.loads(line)["value"] for line in text.splitlines()}
 
-    exact = places("--grid-m", "0")
-    assert len(exact) == ROWS
-    assert places() == {cell_centre(Place(41.38506, 2.1734), 1_000).latitude}
+    its_cell = {cell_centre(Place(41.38506, 2.1734), 1_000).latitude}
+    for finer in ((), ("--grid-m", "0"), ("--grid-m", "125")):
+        assert places(*finer) == its_cell
+    assert places("--grid-m", "3000") == {cell_centre(Place(41.38506, 2.1734), 4_000).latitude}
 
 
 @pytest.mark.parametrize("ending", ["db", "parquet"])
@@ -379,7 +380,9 @@ def test_decode_explains_a_frame_and_checks_its_tag(house: House) -> None:
 
 
 def test_nodes_are_renamed_placed_and_listed(house: House) -> None:
-    house.call("nodes", "set", "Plaza", "--name", "Quay", "--latitude", "41.4", "--exact")
+    change = ("nodes", "set", "Plaza", "--name", "Quay", "--latitude", "41.4", "--exact")
+    assert "add --irreversible" in house.call(*change, code=1)
+    house.call(*change, "--irreversible")
     shown = [json.loads(line) for line in house.call("nodes", "list", "--json").splitlines()]
     quay = next(node for node in shown if node["node"] == "a1b2c3d4")
     assert (quay["name"], quay["site"]["latitude"], quay["exact"]) == ("Quay", 41.4, True)
@@ -400,9 +403,37 @@ def test_a_name_from_before_the_rule_stops_nothing_and_is_named(house: House) ->
         assert transport.sent
 
     house.live(play)
-    house.call("nodes", "set", "a1b2c3d4", "--exact")
+    house.call("nodes", "set", "a1b2c3d4", "--exact", "--irreversible")
     house.call("nodes", "set", "a1b2c3d4", "--name", "Plaza")
     assert "spreadsheets" not in house.call("doctor", code=3)
+
+
+def test_a_finer_cell_wants_a_word_and_a_larger_one_says_what_stays_known(house: House) -> None:
+    def cell_of(*options: str) -> int:
+        return int(json.loads(house.call("nodes", "set", "Plaza", *options))["cell_m"])
+
+    assert "can never be taken back" in house.call(
+        "nodes", "set", "Plaza", "--cell-m", "250", code=1
+    )
+    assert cell_of("--cell-m", "200", "--irreversible") == 250
+    done = house.run("nodes", "set", "Plaza", "--cell-m", "3000")
+    assert "cells of 3000 m there are not: 4000 m is taken" in done.stderr
+    assert "a cell of 250 m stays known where it was told" in done.stderr
+    assert "--irreversible" in house.call("nodes", "set", "Plaza", "--cell-m", "2000", code=1)
+    assert cell_of("--name", "Quay") == 4_000
+    house.call("nodes", "import", str(house.folder / "records.jsonl"))
+    (_, plaza) = house.call("nodes", "list", "--json").splitlines()
+    assert json.loads(plaza)["cell_m"] == 4_000, "a record imported again changes no choice"
+    assert "places: each node's own cell" in house.call("sinks", "explain", "file")
+
+
+def test_a_wish_of_a_sink_that_is_no_size_is_told_as_the_next_larger(house: House) -> None:
+    text = house.config.read_text()
+    sink = 'file = "delivered.jsonl"\n'
+    house.config.write_text(text.replace(sink, sink + "[sink.privacy]\ngrid_m = 900\n"))
+    shown = house.call("check-config", str(house.config))
+    assert "file: cells of 900 m there are not: 1000 m is taken" in shown
+    assert "places: cells of 1000 m (grid_m = 900)" in house.call("sinks", "explain", "file")
 
 
 def test_a_rotation_writes_a_private_record_and_shows_no_key(house: House, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_the_example_is_good_with_everything_switched_on(tmp_path: Path) -> None
         "kappa-koehler-1",
         "linear-1",
     ]
-    assert config.sinks[0].privacy.grid_m == 1000
+    assert config.sinks[0].privacy.grid_m == 4000
 
 
 def test_the_dashboard_asks_for_metrics_that_exist() -> None:
