@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 Trust = Literal["kernel", "always", "never"]
 EARLIEST_UNIX_MS = 1_704_067_200_000
 """2024-01-01: no frame of this format is older, so a clock before it was never set."""
+DATABLE_UNIX_MS = range(0, (1 << 63) // 1_000_000)
+"""1970 to April 2262, what nanoseconds in 64 bits hold: any other number dates nothing."""
 
 _TIME_ERROR = 5
 _TIMEX_BYTES_MAX = 512

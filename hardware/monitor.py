@@ -109,5 +109,6 @@ def _values(frame: Frame) -> list[tuple[str, str]]:
             continue
         suffix = f"[{reading.instance}]" if reading.instance else ""
         flag = "" if reading.quality == 0 else f" (quality {reading.quality})"
-        newest[row.name + suffix] = f"{reading.value:g} {row.unit}{flag}"
+        value = "no value" if reading.value is None else f"{reading.value:g} {row.unit}"
+        newest[row.name + suffix] = value + flag
     return list(newest.items())[:READINGS_MAX]

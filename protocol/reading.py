@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from protocol import wire
 from protocol.columns import Column
 from protocol.decoder import Frame
 from protocol.registry import REGISTRY, scaled
@@ -13,6 +14,8 @@ class Reading(NamedTuple):
 
     band is None for a scalar. value is raw * 10**exponent by the registry row's scale, in its
     unit. column counts over all SAMPLES sections of the frame, without time residuals.
+    A reading of quality missing has neither raw nor value: the integer in the frame is what its
+    coding repeats. One of any other quality has both, and the quality says what they are worth.
     """
 
     node: int
@@ -24,9 +27,9 @@ class Reading(NamedTuple):
     column: int
     sample: int
     uptime_ms: int
-    raw: int
+    raw: int | None
     exponent: int
-    value: float
+    value: float | None
     quality: int
 
 
@@ -54,6 +57,8 @@ def _column(
     node, boot, seq = frame.node, frame.boot, frame.seq
     for at, raw in enumerate(values):
         sample = at // bands if bands else at
+        quality = qualities[sample] if qualities else wire.Q_OK
+        there = quality != wire.Q_MISSING
         yield Reading(
             node,
             boot,
@@ -64,8 +69,8 @@ def _column(
             index,
             sample,
             times_ms[sample],
-            raw,
+            raw if there else None,
             exponent,
-            scaled(raw, exponent, divisor),
-            qualities[sample] if qualities else 0,
+            scaled(raw, exponent, divisor) if there else None,
+            quality,
         )

@@ -160,7 +160,7 @@ class Heard:
         absolute, relative = TOLERANCES[name]
         low = min(true) * (1 - relative) - absolute
         high = max(true) * (1 + relative) + absolute
-        if low <= reading.value <= high:
+        if reading.value is not None and low <= reading.value <= high:
             return ""
         return f"{name} is {reading.value}, in the world it was {min(true):.4g} to {max(true):.4g}"
 

@@ -20,7 +20,7 @@ from firmware.settings import Settings
 from protocol.decoder import decode
 from protocol.reading import readings
 from protocol.registry import REGISTRY
-from protocol.wire import Q_MISSING, T_DATA
+from protocol.wire import T_DATA
 from simulator import provision
 from simulator.collector_host import CollectorHost, CollectorPlan, Registered
 from simulator.faults.filesystem import MemoryFiles
@@ -223,7 +223,7 @@ def _registered(plan: NodePlan) -> Registered:
 
 
 def _stored(storage: Storage) -> Iterator[Told]:
-    """Every reading in the archive, dated by the timeline as it stands."""
+    """Every value in the archive, dated by the timeline as it stands."""
     writer = storage.writer
     connection = writer.connection  # type: ignore[attr-defined]
     next_id = 1
@@ -233,11 +233,12 @@ def _stored(storage: Storage) -> Iterator[Told]:
             if frame.type != T_DATA:
                 continue
             for reading in readings(decode(frame.raw)):
+                if reading.value is None:
+                    continue
                 stamp = storage.timeline.time_of(frame.node, frame.boot, reading.uptime_ms)
-                quality = "missing" if reading.quality == Q_MISSING else str(reading.quality)
                 name = REGISTRY[reading.quantity].name
                 unix_ms = stamp.unix_ms if stamp else 0
-                yield Told(frame.node, name, unix_ms, reading.value, quality)
+                yield Told(frame.node, name, unix_ms, reading.value, str(reading.quality))
 
 
 def _ledger(storage: Storage) -> dict[str, int]:

@@ -95,8 +95,7 @@ def compare(
     quantities = {name: QuantityReport() for name in sorted(wanted)}
     stored_counts: dict[str, int] = defaultdict(int)
     for told in stored:
-        if told.quality != "missing":
-            stored_counts[told.quantity] += 1
+        stored_counts[told.quantity] += 1
     by_channel: dict[tuple[int, str], list[Told]] = defaultdict(list)
     for told in delivered:
         if told.quantity in wanted:

@@ -3,19 +3,22 @@
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from collector.archive import archive, healing, knot_table, lookup, recovery, schema
 from collector.archive.archive import StoredFrame
-from collector.archive.hour_index import HourIndex
+from collector.archive.hour_index import HOUR_MS, HourIndex
 from collector.archive.indexing import Indexing
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import Knot
+from collector.clock import DATABLE_UNIX_MS
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.nodes import NodeRegistry
+from collector.ranges import Ranges
 from collector.settings import Config
 
 
@@ -51,6 +54,8 @@ class ArchiveView:
         """Rows of the ledger that cannot be; here they are as the frames say."""
         rows = recovery.frames_after(connection, loaded.snapshot_id)
         recovery.take_back(self.ledger, indexing, rows)
+        self._fresh_hours = indexing.hours.take().keys()
+        self._hours: dict[tuple[int, int], Ranges] | None = None
 
     def boots(self, node: int) -> list[BootLedger]:
         """Every boot of a node that the archive knows, in order."""
@@ -88,6 +93,33 @@ class ArchiveView:
             yield from lookup.by_uptime(
                 self.connection, node, boot.boot, boot.anchor_ms, max(0, first), last
             )
+
+    def hours_of(self, node: int) -> Iterator[tuple[int, int]]:
+        """First and last Unix ms of each hour of the index that has frames of a node.
+
+        Hours that nothing dates, or that would be at no possible date, are left out.
+        """
+        if self._hours is None:
+            self._hours = self._all_hours()
+        for boot in self.boots(node):
+            if boot.anchor_ms is None:
+                continue
+            for first_hour, last_hour in self._hours.get((node, boot.boot), Ranges()):
+                for hour in range(first_hour, last_hour + 1):
+                    uptime_ms = hour * HOUR_MS - boot.anchor_ms
+                    first = self.timeline.time_of(node, boot.boot, max(0, uptime_ms))
+                    last = self.timeline.time_of(node, boot.boot, uptime_ms + HOUR_MS - 1)
+                    if first is None or last is None:
+                        continue
+                    if first.unix_ms in DATABLE_UNIX_MS and last.unix_ms in DATABLE_UNIX_MS:
+                        yield first.unix_ms, last.unix_ms
+
+    def _all_hours(self) -> dict[tuple[int, int], Ranges]:
+        found: dict[tuple[int, int], Ranges] = {}
+        stored = self.connection.execute("SELECT hour, node, boot FROM hour")
+        for hour, node, boot in chain(stored, self._fresh_hours):
+            found.setdefault((node, boot), Ranges()).add(hour)
+        return found
 
     def span(self, nodes: Iterable[int]) -> tuple[int, int] | None:
         """Unix ms of the first start and of the last sign of these nodes; None when undated."""

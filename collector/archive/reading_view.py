@@ -4,7 +4,8 @@
 (UTC hours, raw, with the share of the hour that values cover). Nothing is written to the archive,
 so it works on a read-only connection and on one that Datasette opened. A query on `reading` should
 name node and time: `WHERE node = 'a1b2c3d4' AND received BETWEEN ... AND ...` reads only frames
-received then.
+received then. Positions have no value here: how closely they may be told is known to the registry
+of nodes, and `osn-collector export` asks it.
 """
 
 import json
@@ -17,8 +18,9 @@ from collector.archive.archive import OK, StoredFrame
 from collector.archive.outline import decode_stored
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import Knot
+from collector.clock import DATABLE_UNIX_MS
 from collector.ledger import ledger_store
-from collector.readings.observation import quality_name
+from collector.readings.observation import PLACE_QUANTITIES, quality_name
 from protocol import wire
 from protocol.decoder import Frame
 from protocol.reading import readings
@@ -48,7 +50,9 @@ SELECT printf('%08x', node) AS node,
        osn_quantity(quantity) AS quantity, instance, mean, low, high,
        osn_unit(quantity) AS unit, count, min(1.0, valid_ms / 3600000.0) AS coverage
 FROM hourly
+WHERE quantity NOT IN (128, 129, 130) AND hour BETWEEN 0 AND 2562047
 """
+"""Without positions, and within the years that `iso` shows."""
 
 
 def register(connection: sqlite3.Connection) -> None:
@@ -70,11 +74,10 @@ def register(connection: sqlite3.Connection) -> None:
 
 
 def iso(unix_ms: int) -> str | None:
-    """ISO 8601 with milliseconds, in UTC; None outside the years 1 to 9999."""
-    try:
-        moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
-    except (ValueError, OverflowError, OSError):
+    """ISO 8601 with milliseconds, in UTC; None for what dates nothing."""
+    if unix_ms not in DATABLE_UNIX_MS:
         return None
+    moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
 
 
@@ -97,9 +100,10 @@ def _encode(frame: Frame) -> str:
     rows = []
     for reading in readings(frame):
         name, unit = _names(reading.quantity)
+        value = None if reading.quantity in PLACE_QUANTITIES else reading.value
         rows.append(
             (
-                reading.uptime_ms, name, reading.instance, reading.band, reading.value, unit,
+                reading.uptime_ms, name, reading.instance, reading.band, value, unit,
                 quality_name(reading.quality), reading.sample,
             )
         )  # fmt: skip

@@ -14,11 +14,11 @@ from itertools import pairwise
 
 from collector.archive import lookup
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.hour_index import HOUR_MS, Key
+from collector.archive.hour_index import HOUR_MS, Key, hours_of
 from collector.archive.outline import decode_stored
 from collector.archive.timeline import Moved, Timeline
 from collector.archive.writer import Writer
-from collector.clock import Clock
+from collector.clock import DATABLE_UNIX_MS, Clock
 from protocol.decoder import Samples
 from protocol.registry import REGISTRY, scaled
 from protocol.wire import FrameError
@@ -69,7 +69,7 @@ def open_hour(unix_ms: int) -> int:
 def hours_touched(
     timeline: Timeline, key: Key, anchor_ms: int | None, shift_ms: int = 0
 ) -> set[int]:
-    """Unix hours in which an index hour's frames lie; none while the boot is undated.
+    """Unix hours in which an index hour's frames lie; none while nothing dates them.
 
     `shift_ms` moves them to where they lay under an earlier time mapping.
     """
@@ -81,8 +81,10 @@ def hours_touched(
     end = timeline.time_of(node, boot, first_ms + HOUR_MS - 1)
     if start is None or end is None:
         return set()
-    first, last = (start.unix_ms + shift_ms) // HOUR_MS, (end.unix_ms + shift_ms) // HOUR_MS
-    return set(range(first, last + 1))
+    first_ms, last_ms = start.unix_ms + shift_ms, end.unix_ms + shift_ms
+    if first_ms not in DATABLE_UNIX_MS or last_ms not in DATABLE_UNIX_MS:
+        return set()
+    return set(hours_of(0, first_ms, last_ms))
 
 
 def dirty_hours(

@@ -15,6 +15,7 @@ from collector.commands.output import (
     kind_of,
     range_of,
     require_overlap,
+    tell,
     write,
 )
 from collector.commands.tables import progress_bar
@@ -87,6 +88,7 @@ def means(
             written = write(rows, MEAN_SHAPE, kind, file)
     except (NoArchive, ExportError) as error:
         fail(str(error))
+    tell(exporter.remarks)
     click.echo(f"{written} means", err=True)
 
 
@@ -127,6 +129,7 @@ def levels(
             written = write(exporter.levels(advance), LEVEL_SHAPE, kind, file)
     except (NoArchive, ExportError) as error:
         fail(str(error))
+    tell(exporter.remarks)
     click.echo(f"{written} days", err=True)
 
 

@@ -8,6 +8,7 @@ import click
 
 from collector.archive.archive_view import ArchiveView
 from collector.commands.common import fail
+from collector.operate.remarks import Remarks
 from collector.operate.row_files import FORMATS, Row, RowShape, write_file, write_stream
 from collector.operate.times import parse_range, show_time
 
@@ -64,6 +65,12 @@ def require_overlap(
             f"nothing was measured then: the archive holds "
             f"{show_time(first_ms)} to {show_time(last_ms)}"
         )
+
+
+def tell(remarks: Remarks) -> None:
+    """Says on the error side what a command passed over."""
+    for line in remarks.lines():
+        click.echo(line, err=True)
 
 
 def write(rows: Iterator[Row], shape: RowShape, kind: str, file: Path) -> int:

@@ -9,7 +9,7 @@ import click
 from collector.archive.archive_view import NoArchive, UndatedBoot, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
-from collector.operate.times import parse_time, show_time
+from collector.operate.times import date_time, parse_time, show_time
 from collector.operate.trace import Trace
 from collector.operate.trace import trace as find
 from protocol.wire import HEADER
@@ -77,9 +77,12 @@ def _lines(traced: Trace) -> list[str]:
     for reading in traced.readings:
         name = reading.quantity if reading.band is None else f"{reading.quantity}@{reading.band}"
         name += f".{reading.instance}" if reading.instance else ""
+        value, integer = "no value", ""
+        if reading.value is not None:
+            value, integer = f"{reading.value:g} {reading.unit}", f"integer {reading.raw}, "
         lines.append(
-            f"reading   {name} = {reading.value:g} {reading.unit} ({reading.quality}; "
-            f"integer {reading.raw}, column {reading.index}, sample {reading.sample})"
+            f"reading   {name} = {value} ({reading.quality}; "
+            f"{integer}column {reading.index}, sample {reading.sample})"
         )
     lines += [
         f"frame     {kind} seq {frame.seq}, {len(frame.raw)} bytes, "
@@ -104,5 +107,5 @@ def _plain(traced: Trace, *, with_raw: bool) -> dict[str, object]:
     raw = traced.frame.raw.hex() if with_raw else None
     plain["frame"] = {**traced.frame._asdict(), "raw": raw}
     plain["stamp"] = traced.stamp._asdict() if traced.stamp else None
-    plain["time"] = show_time(traced.stamp.unix_ms) if traced.stamp else None
+    plain["time"] = date_time(traced.stamp.unix_ms) if traced.stamp else None
     return plain

@@ -5,15 +5,17 @@ So a late frame, a better time and a better formula count for history too.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from itertools import pairwise
+from datetime import date, datetime
+from itertools import pairwise, repeat
 from typing import Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from collector.archive.archive import CONFLICT
 from collector.archive.archive_view import ArchiveView, node_name
 from collector.archive.outline import decode_stored
+from collector.clock import DATABLE_UNIX_MS
 from collector.nodes import NodeRegistry
+from collector.operate.remarks import Remarks
 from collector.operate.row_files import RowShape, kinds_of
 from collector.operate.times import show_time
 from collector.readings.corrections import NodeCorrections
@@ -35,8 +37,9 @@ Period: TypeAlias = Literal["hour", "day"]
 Progress = Callable[[int, int], None]
 
 LAEQ, VALID_TIME = by_name("laeq").id, by_name("valid_time").id
-DAYS_MAX = 40_000
 UNKNOWN = -1
+LEVEL_DB_MAX = 300
+"""No sound is louder; what a broken column claims beyond would overflow its energy."""
 
 
 class MeanRow(NamedTuple):
@@ -112,6 +115,7 @@ class MeansExporter:
         self._registry = registry
         self._corrections = corrections
         self._choice = choice
+        self.remarks = Remarks()
 
     def means(self, period: Period, progress: Progress | None = None) -> Iterator[MeanRow]:
         """Means of every chosen channel, node by node, day by day."""
@@ -125,10 +129,13 @@ class MeansExporter:
         for node, day in self._days(progress):
             found = self._points(node, day_edges(day, self._choice.zone), LAEQ)
             for channel, points in sorted(found.items(), key=_order):
-                intervals = [
-                    Interval(p.unix_ms - max(p.span_ms, 1), p.unix_ms, p.value, p.span_ms)
-                    for p in points
-                ]
+                intervals = []
+                for unix_ms, span_ms, level_db in points:
+                    if abs(level_db) > LEVEL_DB_MAX:
+                        self.remarks.implausible(node)
+                        continue
+                    start_ms = unix_ms - max(span_ms, 1)
+                    intervals.append(Interval(start_ms, unix_ms, level_db, span_ms))
                 levels = day_levels(day, self._choice.zone, intervals)
                 yield self._level_row(node, channel.instance, levels)
 
@@ -141,25 +148,16 @@ class MeansExporter:
                 progress(place + 1, len(nodes))
 
     def _days_of(self, node: int) -> Iterator[date]:
-        """The days of a node's boots, each once, within the chosen time."""
+        """The days in which a node has frames, each once, within the chosen time."""
         choice, zone = self._choice, self._choice.zone
-        days: set[date] = set()
-        for boot in self._view.boots(node):
-            first = self._view.timeline.time_of(node, boot.boot, 0)
-            last = self._view.timeline.time_of(node, boot.boot, max(boot.last_ms, boot.live_ms))
-            if first is None or last is None:
-                continue
-            first_ms, last_ms = first.unix_ms, last.unix_ms
-            if choice.from_ms is not None:
-                first_ms = max(first_ms, choice.from_ms)
-            if choice.to_ms is not None:
-                last_ms = min(last_ms, choice.to_ms - 1)
-            if last_ms < first_ms:
-                continue
-            start = datetime.fromtimestamp(first_ms / 1000, zone).date()
-            count = (datetime.fromtimestamp(last_ms / 1000, zone).date() - start).days + 1
-            days.update(start + timedelta(days=ahead) for ahead in range(min(count, DAYS_MAX)))
-        yield from sorted(days)
+        first_ms = max(choice.from_ms or 0, 0)
+        end_ms = DATABLE_UNIX_MS.stop if choice.to_ms is None else choice.to_ms
+        last_ms = min(end_ms, DATABLE_UNIX_MS.stop) - 1
+        if last_ms < first_ms:
+            return
+        days = {_day(ms, zone) for span_ms in self._view.hours_of(node) for ms in span_ms}
+        first, last = _day(first_ms, zone), _day(last_ms, zone)
+        yield from sorted(day for day in days if first <= day <= last)
 
     def _points(
         self, node: int, edges: tuple[int, int], only: int | None = None
@@ -172,6 +170,7 @@ class MeansExporter:
             try:
                 decoded = decode_stored(frame)
             except FrameError:
+                self.remarks.undecodable(node)
                 continue
             for samples in decoded.samples:
                 times_ms = [self._unix_ms(node, frame.boot, at) for at in samples.times_ms]
@@ -261,6 +260,10 @@ class MeansExporter:
         )
 
 
+def _day(unix_ms: int, zone: ZoneInfo) -> date:
+    return datetime.fromtimestamp(unix_ms / 1000, zone).date()
+
+
 def _order(item: tuple[Channel, list[Point]]) -> tuple[int, int, str]:
     channel = item[0]
     return channel.quantity, channel.instance, channel.formula or ""
@@ -283,13 +286,17 @@ def _step_ms(samples: Samples) -> int:
 
 
 def _spans_ms(samples: Samples, column: Column, step_ms: int) -> Sequence[int]:
-    """The time that each sample stands for: what the meter heard, or the distance of samples."""
+    """The time that each sample stands for: what the meter heard, or the distance of samples.
+
+    None of it where the meter does not know what it heard.
+    """
     for other in samples.columns:
         if other.quantity == VALID_TIME and other.instance == column.instance:
             if REGISTRY[column.quantity].aggregate != "energy":
                 break
             longest_ms = HOUR_MS if step_ms == UNKNOWN else step_ms
-            return [min(max(0, heard_ms), longest_ms) for heard_ms in other.values]
+            heard = zip(other.values, other.qualities or repeat(0), strict=False)
+            return [0 if bad else min(max(0, ms), longest_ms) for ms, bad in heard]
     return [step_ms] * len(samples.times_ms)
 
 

@@ -3,8 +3,9 @@
 import csv
 import importlib
 import json
+import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ FORMATS = {
 
 Row: TypeAlias = tuple[object, ...]
 Write = Callable[[Sequence[Row]], None]
+_FORMULA = re.compile(r"[;\t\n](?=[\t ]*[=+\-@\uff1d\uff0b\uff0d\uff20]|\t)")
+"""A cell's begin (after a line's end) before what spreadsheets compute; also in full width."""
 _ARROW = {str: "string", int: "int64", float: "float64"}
 
 
@@ -87,7 +90,35 @@ def new_file(target: Path) -> Iterator[Path]:
 def _csv_writer(stream: TextIO, shape: RowShape) -> Iterator[Write]:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(shape.names)
-    yield writer.writerows
+    texts = [place for place, kind in enumerate(shape.kinds.values()) if kind is str]
+
+    def write(rows: Sequence[Row]) -> None:
+        for place in texts:
+            if _has_formula({row[place] for row in rows}):
+                rows = [_with_inert(row, place) for row in rows]
+        writer.writerows(rows)
+
+    yield write
+
+
+def _has_formula(texts: Iterable[object]) -> bool:
+    lines = "\n".join(text for text in texts if isinstance(text, str))
+    return "\r" in lines or _FORMULA.search("\n" + lines) is not None
+
+
+def _with_inert(row: Row, place: int) -> Row:
+    text = row[place]
+    cell = inert(text) if isinstance(text, str) else text
+    return *row[:place], cell, *row[place + 1 :]
+
+
+def inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: with an apostrophe before what begins one.
+
+    Also behind a semicolon or a tab, at which some spreadsheets cut a cell of commas in two. A
+    carriage return, at which readers begin a new line, becomes a space.
+    """
+    return _FORMULA.sub(r"\g<0>'", "\n" + text.replace("\r", " "))[1:]
 
 
 @contextmanager

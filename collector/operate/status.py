@@ -205,7 +205,8 @@ def _add_readings(status: Status, latest: StoredFrame, timeline: Timeline) -> No
         if row is None or reading.band is not None or row.kind == "position":
             continue
         if row.name in HEALTH:
-            status["health"][row.name] = reading.value
+            if reading.value is not None:
+                status["health"][row.name] = reading.value
         else:
             status["readings"].append(
                 {

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from collector.clock import DATABLE_UNIX_MS
+
 
 def parse_time(text: str) -> int:
     """Unix ms of an ISO 8601 time; without an offset it is UTC. ValueError otherwise."""
@@ -30,10 +32,17 @@ def parse_range(start: str | None, end: str | None) -> tuple[int | None, int | N
     return from_ms, to_ms
 
 
-def show_time(unix_ms: int) -> str:
-    """ISO 8601 in UTC with milliseconds."""
+def date_time(unix_ms: int) -> str | None:
+    """ISO 8601 in UTC with milliseconds; None for what dates nothing."""
+    if unix_ms not in DATABLE_UNIX_MS:
+        return None
     moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def show_time(unix_ms: int) -> str:
+    """The same for people, with words for what dates nothing."""
+    return date_time(unix_ms) or f"at no date ({unix_ms} ms)"
 
 
 def show_age(milliseconds: int) -> str:

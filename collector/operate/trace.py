@@ -10,7 +10,7 @@ from collector.archive.outline import decode_stored
 from collector.archive.timeline import Stamp
 from collector.operate.times import show_time
 from collector.readings.frozen_time import Line, read_lines
-from collector.readings.observation import quality_name
+from collector.readings.observation import PLACE_QUANTITIES, quality_name
 from protocol.reading import Reading, readings
 from protocol.registry import REGISTRY
 from protocol.wire import FrameError
@@ -21,15 +21,15 @@ FRAMES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class TracedReading:
-    """A reading in words: what, which value, how good."""
+    """A reading in words: what, which value, how good; a missing one and a position have none."""
 
     quantity: str
     instance: int
     band: int | None
-    value: float
+    value: float | None
     unit: str
     quality: str
-    raw: int
+    raw: int | None
     sample: int
     index: int
 
@@ -110,14 +110,15 @@ def _traced(
 
 def _in_words(reading: Reading) -> TracedReading:
     row = REGISTRY.get(reading.quantity)
+    told = reading.quantity not in PLACE_QUANTITIES
     return TracedReading(
         quantity=row.name if row else f"quantity {reading.quantity}",
         instance=reading.instance,
         band=reading.band,
-        value=reading.value,
+        value=reading.value if told else None,
         unit=row.unit if row else "",
         quality=quality_name(reading.quality),
-        raw=reading.raw,
+        raw=reading.raw if told else None,
         sample=reading.sample,
         index=reading.column,
     )
@@ -129,6 +130,8 @@ def _covered(ack: tuple[int, int], seq: int) -> bool:
 
 
 def _answer(connection: sqlite3.Connection, sink: str, frame: StoredFrame) -> NetworkAnswer:
+    if not _has_books(connection):
+        return NetworkAnswer(sink, "not yet sent")
     rejected = connection.execute(
         "SELECT count(*), min(reason) FROM rejected WHERE sink = ? AND frame = ?", (sink, frame.id)
     ).fetchone()
@@ -161,9 +164,12 @@ def _sent_as(connection: sqlite3.Connection, frame: StoredFrame) -> str:
 
 
 def _sinks_of(connection: sqlite3.Connection) -> Iterator[str]:
-    delivery_tables = connection.execute(
-        "SELECT count(*) FROM sqlite_master WHERE name = 'done'"
-    ).fetchone()
-    if delivery_tables[0]:
+    if _has_books(connection):
         for (name,) in connection.execute("SELECT DISTINCT sink FROM done"):
             yield name
+
+
+def _has_books(connection: sqlite3.Connection) -> bool:
+    """Whether a sink has ever run here."""
+    row = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'done'").fetchone()
+    return row is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from protocol.registry import Quantity
+from protocol.registry import Quantity, by_name
 
 QUALITY_NAMES = (
     "ok",
@@ -21,6 +21,9 @@ QUALITY_NAMES = (
 )
 QUALITY_OK = 0
 QUALITY_MISSING = 6
+LATITUDE, LONGITUDE, ALTITUDE = (by_name(n).id for n in ("latitude", "longitude", "altitude"))
+PLACE_QUANTITIES = (LATITUDE, LONGITUDE, ALTITUDE)
+"""What makes a position, in the order of a Place: they leave through `privacy` alone."""
 
 
 def quality_name(quality: int) -> str:

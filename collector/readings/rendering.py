@@ -12,8 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from collector.clock import DATABLE_UNIX_MS
 from collector.readings.frozen_time import Line
 from collector.readings.observation import (
+    ALTITUDE,
+    LATITUDE,
+    LONGITUDE,
+    PLACE_QUANTITIES,
     QUALITY_MISSING,
     Channel,
     FrameRef,
@@ -28,7 +33,6 @@ DECODED_VALUES_MAX = 200_000
 CHANNELS_MAX = 200_000
 
 _TIME_RESIDUAL = 0
-_LATITUDE, _LONGITUDE, _ALTITUDE = 0x80, 0x81, 0x82
 
 
 class Column(Protocol):
@@ -132,7 +136,7 @@ class Renderer:
     """One sink's view of frames.
 
     `names` says what a channel is called upstream, None when it cannot be sent. `qualities` are
-    the quality codes that go out.
+    the quality codes that go out; a missing reading has no value and never does.
     """
 
     def __init__(
@@ -146,7 +150,7 @@ class Renderer:
         self._decoded = decoded
         self._audience = audience
         self._names = names
-        self._qualities = frozenset(qualities)
+        self._qualities = frozenset(qualities) - {QUALITY_MISSING}
         self._corrections = corrections
         self._channels: dict[tuple[object, ...], Channel | None] = {}
 
@@ -165,7 +169,7 @@ class Renderer:
         return rendered
 
     def _section(self, rendered: Rendered, node: PublicNode, section: Samples, line: Line) -> None:
-        times = [line.at(uptime_ms) for uptime_ms in section.times_ms]
+        times = _dated(section.times_ms, line)
         places = self._places(node, section)
         corrected = self._corrections.apply(node.link, section) if self._corrections else {}
         for position, column in enumerate(section.columns):
@@ -174,8 +178,8 @@ class Renderer:
             quantity = REGISTRY.get(column.quantity)
             if quantity is None:
                 rendered.leave_out("unknown_quantity", len(column.values))
-            elif column.quantity in (_LATITUDE, _LONGITUDE, _ALTITUDE):
-                values = _coordinates(column.quantity, places, len(times))
+            elif column.quantity in PLACE_QUANTITIES:
+                values = _coordinates(column, places)
                 self._column(rendered, node, section, column, quantity, times, places, None, values)
             elif position in corrected:
                 formula, values = corrected[position]
@@ -196,7 +200,7 @@ class Renderer:
         section: Samples,
         column: Column,
         quantity: Quantity,
-        times: Sequence[int],
+        times: Sequence[tuple[int, int]],
         places: Sequence[Place | None],
         formula: str | None,
         values: Sequence[float | None],
@@ -212,7 +216,9 @@ class Renderer:
         interval_ms = section.period_ms if holds_for_a_period(quantity) else 0
         add, ref, base = rendered.observations.append, rendered.ref, rendered.total
         qualities = column.qualities
-        for row, time_ms in enumerate(times):
+        if len(times) < len(section.times_ms):
+            rendered.leave_out("undatable", (len(section.times_ms) - len(times)) * width)
+        for row, time_ms in times:
             quality = qualities[row] if qualities else 0
             if quality not in self._qualities:
                 rendered.leave_out(_left_out_word(quality), width)
@@ -255,10 +261,12 @@ class Renderer:
     def _places(self, node: PublicNode, section: Samples) -> Sequence[Place | None]:
         rows = len(section.times_ms)
         by_quantity = {c.quantity: c for c in section.columns if c.instance == 0}
-        latitude, longitude = by_quantity.get(_LATITUDE), by_quantity.get(_LONGITUDE)
-        if latitude is None or longitude is None:
+        latitude, longitude = by_quantity.get(LATITUDE), by_quantity.get(LONGITUDE)
+        if latitude is None or longitude is None or latitude.bands or longitude.bands:
             return [None if node.mobile else node.place] * rows
-        altitude = by_quantity.get(_ALTITUDE)
+        altitude = by_quantity.get(ALTITUDE)
+        if altitude is not None and altitude.bands:
+            altitude = None
         return [
             None
             if _missing(latitude, row) or _missing(longitude, row)
@@ -279,6 +287,14 @@ def holds_for_a_period(quantity: Quantity) -> bool:
     return quantity.kind == "noise" or quantity.aggregate == "sum"
 
 
+def _dated(times_ms: Sequence[int], line: Line) -> list[tuple[int, int]]:
+    """(row, Unix ms) of the rows that a date can be given; uptimes only rise."""
+    times = [line.at(uptime_ms) for uptime_ms in times_ms]
+    if times and times[0] in DATABLE_UNIX_MS and times[-1] in DATABLE_UNIX_MS:
+        return list(enumerate(times))
+    return [(row, unix_ms) for row, unix_ms in enumerate(times) if unix_ms in DATABLE_UNIX_MS]
+
+
 def _left_out_word(quality: int) -> str:
     return "missing" if quality == QUALITY_MISSING else f"quality_{quality_name(quality)}"
 
@@ -291,11 +307,11 @@ def _value(column: Column, row: int) -> float:
     return REGISTRY[column.quantity].value(column.values[row], column.exponent)
 
 
-def _coordinates(
-    quantity: int, places: Sequence[Place | None], rows: int
-) -> Sequence[float | None]:
-    index = quantity - _LATITUDE
-    return [None if place is None else place[index] for place in places[:rows]]
+def _coordinates(column: Column, places: Sequence[Place | None]) -> Sequence[float | None]:
+    if column.bands:
+        return [None] * len(column.values)
+    index = PLACE_QUANTITIES.index(column.quantity)
+    return [None if place is None else place[index] for place in places]
 
 
 def _scaled(column: Column, quantity: Quantity) -> list[float]:

@@ -43,7 +43,7 @@ def values_text(traffic: Traffic) -> Text:
     by_name = {
         name_of(*channel): (channel, told)
         for channel, told in traffic.values.items()
-        if told[1] != wire.Q_MISSING
+        if told[0] is not None
     }
     ordered = [name for name in SHOWN if name in by_name]
     for name in ordered:

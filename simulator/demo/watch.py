@@ -30,7 +30,7 @@ class Traffic:
     settled: dict[int, int] = field(default_factory=dict)
     highest: dict[int, int] = field(default_factory=dict)
     dropped: dict[int, int] = field(default_factory=dict)
-    values: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)
+    values: dict[tuple[int, int], tuple[float | None, int]] = field(default_factory=dict)
     seen: set[tuple[int, int]] = field(default_factory=set)
     last: bytes = b""
 

@@ -35,7 +35,7 @@ async def test_the_view_shows_readings_with_their_times(bench: Bench) -> None:
     first, second = iso(bench.clock.unix_ms()), iso(bench.clock.unix_ms() + 30_000)
     assert rows == [
         (first, "pm2_5", 0, 12.0, "ug/m3", "ok", 1, 0),
-        (second, "pm2_5", 0, 12.0, "ug/m3", "missing", 1, 1),
+        (second, "pm2_5", 0, None, "ug/m3", "missing", 1, 1),
         (first, "temperature", 0, 21.5, "degC", "ok", 1, 0),
         (second, "temperature", 0, 21.51, "degC", "ok", 1, 1),
     ]
