@@ -99,6 +99,7 @@ class Storage:
             self.timeline.give_back(knots)
             self.timeline.moved |= moved
             return _put_off(error)
+        ledger_store.written(self.ledger, taken)
         self.snapshots += 1
         self._snapshot_id, self._snapshot_hour = taken.newest_id, hour
         return True
@@ -181,7 +182,7 @@ def open_storage(
         ledger.find_boot = near.find_boot
         times = Timeline(near.anchor_of(ledger), near.knots, earliest_ms)
         indexing = Indexing(times, HourIndex())
-        start = archive.begin_start(connection, clock.monotonic_ms())
+        start = ledger.start = archive.begin_start(connection, clock.monotonic_ms())
         archive.forget_starts(connection)
         healed = healing.load_and_heal(connection, ledger, indexing)
         for damage in healed.damaged:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from collector.clock import Clock
@@ -47,6 +48,7 @@ class Answers:
         self._clock = clock
         self._send = send
         self._noted: dict[int, tuple[set[int], Source]] = {}
+        self._late: dict[int, Callable[[], None]] = {}
         self._resends: dict[tuple[int, int, int, int], int] = {}
         self.sent = 0
         self.failed = 0
@@ -65,9 +67,12 @@ class Answers:
     def flush(self) -> None:
         """Sends one ACK to each noted node."""
         noted, self._noted = self._noted, {}
-        for node, (boots, source) in noted.items():
+        late, self._late = self._late, {}
+        answers = [(node, answer) for node, answer in late.items()]
+        answers += [(node, partial(self.ack, node, *noted[node])) for node in noted]
+        for node, answer in answers:
             try:
-                self.ack(node, boots, source)
+                answer()
             except Exception:
                 self.failed += 1
                 if is_worth_a_line(self.failed):
@@ -83,6 +88,11 @@ class Answers:
         for first in range(0, len(entries), ACK_ENTRIES_MAX):
             part = entries[first : first + ACK_ENTRIES_MAX]
             seq = self._ledger.next_down(node, current)
+            if seq is None:
+                if self._ledger.down_is_due(node):
+                    for boot, *_ in entries[first:]:
+                        self.note(node, boot, source)
+                return
             raw = compose_ack(key, node, current, seq, self._ledger.collector, part)
             self._deliver(node, raw, source)
 
@@ -94,6 +104,11 @@ class Answers:
         if key is None:
             return
         seq = self._ledger.next_down(node, boot)
+        if seq is None:
+            if self._ledger.down_is_due(node):
+                again = partial(self.time, node, boot, uptime_ms, counter, received_ms, source)
+                self._late[node] = again
+            return
         sent_ms = max(received_ms, self._clock.unix_ms())
         raw = compose_time(key, node, boot, seq, uptime_ms, counter, received_ms, sent_ms)
         self._deliver(node, raw, source)
@@ -113,6 +128,8 @@ class Answers:
         wanted = [entry for entry in self._resends if entry[0] == node]
         for entry in wanted[:RESENDS_PER_LIVE]:
             seq = self._ledger.next_down(node, current)
+            if seq is None:
+                return
             command = compose_command(
                 key, node, current, seq, seq & 0xFFFF, wire.C_RESEND, arguments(*entry[1:])
             )

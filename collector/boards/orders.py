@@ -160,7 +160,10 @@ class Orders:
         key = self._key_down(order.node)
         if source is None or boot is None or key is None:
             return
-        raw = self._compose(order, key, boot, self._ledger.next_down(order.node, boot))
+        seq = self._ledger.next_down(order.node, boot)
+        if seq is None:
+            return
+        raw = self._compose(order, key, boot, seq)
         order.sends += 1
         order.state = "sent"
         self._send(Downlink(order.node, raw, source))

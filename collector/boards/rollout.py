@@ -255,7 +255,10 @@ class Rollouts:
         boot, key = self._ledger.current_boot(node), self._key_down(node)
         if source is None or boot is None or key is None:
             return
-        raw = compose_update(key, node, boot, self._ledger.next_down(node, boot), update)
+        seq = self._ledger.next_down(node, boot)
+        if seq is None:
+            return
+        raw = compose_update(key, node, boot, seq, update)
         self._send(Downlink(node, raw, source))
 
     def _change(self, target: Target, state: str) -> None:

@@ -86,6 +86,7 @@ class GroupCommit:
                 raise
             log.warning("a group cannot be stored as it is; each frame is tried alone: %r", error)
             return await self._one_by_one(group)
+        ledger_store.written(self._ledger, contacts)
         if dated is not None:
             receipts.date_written()
         self._enter(group, last_id - len(group) + 1)

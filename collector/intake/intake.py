@@ -270,6 +270,8 @@ class Intake:
         for resend in await self._unsure.compare():
             self._compared(resend)
         self._answers.flush()
+        if self._ledger.first_contacts:
+            self._wake.set()
         if committed and self._on_commit is not None:
             self._on_commit(self._ledger.newest_id)
         return committed

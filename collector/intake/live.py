@@ -71,6 +71,8 @@ class LiveReports:
         boots = [kept.boot for kept in state.boots] or [head.boot]
         answers.ack(head.node, boots, source)
         answers.ask_again(head.node, source)
+        if ledger.first_contacts:
+            self._wake()
         return LIVE
 
     def _observe(self, head: Head, state: State, now_ms: int) -> None:
@@ -82,8 +84,6 @@ class LiveReports:
             lost_here = alarm.kind == LOST_HERE and state.collector == ledger.collector
             if lost_here and self._identity.change():
                 self._wake()
-        if ledger.first_contacts:
-            self._wake()
         oldest = min(
             ((kept.boot, kept.lowest) for kept in state.boots if kept.lowest <= kept.highest),
             default=None,

@@ -14,7 +14,9 @@ from protocol.sections import State
 BOOTS_IN_MEMORY = 16
 NEW_BOOTS_PER_HOUR = 64
 HOUR_MS = 3_600_000
-DOWN_SKIP = 100_000
+DOWN_STEP = 1_024
+"""Downlink numbers that a start may use for a boot beyond what its row in the archive says."""
+
 _UNSIGNED_32_MAX = 0xFFFFFFFF
 
 CONFLICT = "conflict"
@@ -78,9 +80,12 @@ class Ledger:
         self.collector = collector
         self.former_collectors: tuple[int, ...] = ()
         """Ids before a restore, the newest last."""
+        self.start = 0
+        """The number of this run of the collector: it rises with each start of an archive."""
         self.newest_id = 0
         self.first_contacts: set[int] = set()
-        """Nodes whose first LIVE no commit holds yet: what came before them is to be remembered."""
+        """Nodes whose rows go with the next commit: of the first LIVE (what came before it is to be
+        remembered), and where downlink numbers run short."""
         self.nodes: dict[int, NodeLedger] = {}
         self.find_boot: FindBoot = find_boot or (lambda node, boot: None)
 
@@ -126,7 +131,8 @@ class Ledger:
             return
         for number in list(owner.boots):
             old = owner.boots[number]
-            in_use = old is boot or old.dirty or old.pending or old.waiting_conflicts
+            waits = old.dirty or old.writing or old.pending or old.waiting_conflicts
+            in_use = old is boot or bool(waits)
             if number != owner.boot and not in_use:
                 del owner.boots[number]
                 if len(owner.boots) <= BOOTS_IN_MEMORY:
@@ -142,7 +148,7 @@ class Ledger:
         current = self.boot(node, boot, now_ms)
         current.live = live
         current.live_ms = state.uptime_ms
-        current.down = max(current.down, state.downlink_seq)
+        current.down = max(current.down, state.downlink_seq - self._down_base)
         current.seen_ms = now_ms
         current.dirty = True
         owner.boot = boot
@@ -226,15 +232,37 @@ class Ledger:
         frames = sum(last - first + 1 for first, last in lost)
         return Alarm(kind, ledger.node, ledger.boot, frames, text, lost)
 
-    def next_down(self, node: int, boot: int) -> int:
-        """The next number for a downlink frame to this boot; above all that it can have seen."""
+    @property
+    def _down_base(self) -> int:
+        return self.start * DOWN_STEP
+
+    def next_down(self, node: int, boot: int) -> int | None:
+        """The next number for a downlink frame to this boot; above all that it can have seen.
+
+        It is DOWN_STEP for each start of the collector and one for each number used, of which a
+        crash forgets DOWN_STEP at most: so no start uses a number that one before it may have used,
+        however many of them crashed. None: the row has to be written before there is another, or
+        there is none of 32 bits any more (in this boot).
+        """
         ledger = self.known_boot(node, boot)
         if ledger is None:
             ledger = BootLedger(node, boot)
             self._remember(self.node(node), ledger)
-        ledger.down = min(ledger.down + 1, _UNSIGNED_32_MAX)
+        unwritten = ledger.down - ledger.down_written
+        number = self._down_base + ledger.down + 1
+        if number > _UNSIGNED_32_MAX:
+            return None
+        if unwritten >= DOWN_STEP // 2:
+            self.first_contacts.add(node)
+        if unwritten >= DOWN_STEP:
+            return None
+        ledger.down += 1
         ledger.dirty = True
-        return ledger.down
+        return number
+
+    def down_is_due(self, node: int) -> bool:
+        """Whether the next commit brings numbers for this node."""
+        return node in self.first_contacts
 
     def current_boot(self, node: int) -> int | None:
         """The boot that a downlink frame has to name: of the last LIVE, else the highest seen."""
@@ -274,13 +302,6 @@ class Ledger:
             ledger.commit(seq, tag, last_ms)
         self.newest_id = max(self.newest_id, frame_id)
         return ledger
-
-    def skip_down(self) -> None:
-        """After a start: numbers of downlinks since the snapshot are unknown, so leave a gap."""
-        for owner in self.nodes.values():
-            for ledger in owner.boots.values():
-                if ledger.down:
-                    ledger.down = min(ledger.down + DOWN_SKIP, _UNSIGNED_32_MAX)
 
     def account(self, node: int) -> Account:
         """Frames of a node's boots in memory, by what became of them."""

@@ -79,7 +79,11 @@ class RecentTags:
 
 
 class BootLedger:
-    """One boot of one node, in memory; durable and pending numbers are kept apart."""
+    """One boot of one node, in memory; durable and pending numbers are kept apart.
+
+    down: downlink numbers used, and down_written how many of them the archive's row says. dirty:
+    the row does not say all; writing: it is on its way.
+    """
 
     __slots__ = (
         "anchor_ms",
@@ -88,6 +92,7 @@ class BootLedger:
         "conflicts",
         "dirty",
         "down",
+        "down_written",
         "dropped",
         "erased",
         "issued",
@@ -102,6 +107,7 @@ class BootLedger:
         "seen_ms",
         "settled",
         "waiting_conflicts",
+        "writing",
     )
 
     def __init__(self, node: int, boot: int) -> None:
@@ -113,6 +119,7 @@ class BootLedger:
         self.live_ms = -1
         self.last_ms = -1
         self.down = 0
+        self.down_written = 0
         self.anchor_ms: int | None = None
         self.seen_ms = 0
         self.received = Ranges()
@@ -125,6 +132,7 @@ class BootLedger:
         self.waiting_conflicts: set[tuple[int, bytes]] = set()
         self.recent = RecentTags()
         self.dirty = False
+        self.writing = False
 
     def judge(self, seq: int, tag: bytes) -> Verdict:
         """What to do with an authentic frame of this number and trailer."""

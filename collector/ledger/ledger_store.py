@@ -46,6 +46,7 @@ def take(ledger: Ledger) -> Snapshot:
             snapshot.nodes.append(node_row(owner))
         for row in _rows(boot for boot in owner.boots.values() if boot.dirty):
             owner.boots[row[1]].dirty = False
+            owner.boots[row[1]].writing = True
             snapshot.boots.append(row)
     return snapshot
 
@@ -66,7 +67,9 @@ def take_first_contacts(ledger: Ledger) -> Snapshot:
         owner = ledger.node(node)
         snapshot.nodes.append(node_row(owner))
         snapshot.boots += _rows(
-            boot for boot in owner.boots.values() if boot.before or boot.dropped or boot.lost
+            boot
+            for boot in owner.boots.values()
+            if boot.before or boot.dropped or boot.lost or boot.down > boot.down_written
         )
     ledger.first_contacts.clear()
     return snapshot
@@ -83,6 +86,15 @@ def write_first_contacts(connection: sqlite3.Connection, snapshot: Snapshot) -> 
     put_nodes(connection, snapshot.nodes)
 
 
+def written(ledger: Ledger, snapshot: Snapshot) -> None:
+    """The rows are durable."""
+    for row in snapshot.boots:
+        boot = ledger.node(row[0]).boots.get(row[1])
+        if boot is not None:
+            boot.down_written = max(boot.down_written, row[7])
+            boot.writing = False
+
+
 def give_back(ledger: Ledger, snapshot: Snapshot) -> None:
     """The snapshot could not be written: its rows are to be taken again."""
     for row in snapshot.nodes:
@@ -91,6 +103,7 @@ def give_back(ledger: Ledger, snapshot: Snapshot) -> None:
         boot = ledger.known_boot(boot_values[0], boot_values[1])
         if boot is not None:
             boot.dirty = True
+            boot.writing = False
 
 
 def write(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
@@ -154,7 +167,6 @@ def load(connection: sqlite3.Connection, ledger: Ledger) -> Loaded:
             owner.boots[row[1]] = boot
     for owner in ledger.nodes.values():
         owner.boots = OrderedDict(sorted(owner.boots.items()))
-    ledger.skip_down()
     ledger.newest_id = archive.newest_id(connection)
     snapshot_id = archive.get_meta(connection, SNAPSHOT_KEY)
     return Loaded(snapshot_id if isinstance(snapshot_id, int) else 0, damaged)

@@ -67,6 +67,7 @@ def read_boot(row: Sequence[Any]) -> tuple[BootLedger, list[str]]:
         else:  # nothing may be acknowledged on the word of such a row
             faults.append(f"before is {boot.before}, above issued, {boot.issued}")
             boot.before = 0
+    boot.down_written = boot.down
     boot.settled.add(0, boot.before)
     for part in (boot.received, boot.dropped, boot.lost, boot.erased):
         boot.settled.update(part)
