@@ -2,6 +2,9 @@
 
 A table of channels, a table of readings keyed by channel and time, a view that joins them. Readings
 come by COPY; rows that are there already are replaced, so a resend is harmless.
+
+The ids of channels are kept in memory, and looked at in each transaction that uses them: a database
+may be restored from a dump meanwhile, also under a connection that stays.
 """
 
 from __future__ import annotations
@@ -68,7 +71,9 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (node, key) DO UPDATE SET name = excluded.name, address = excluded.address
 RETURNING id
 """
+OWNERS = "SELECT id, node, key FROM osn_channel WHERE id = ANY(%s)"
 PIECE = 1000
+UNDEFINED_TABLE = "42P01"
 DENIED_STATES = ("28", "3D", "42")
 
 
@@ -104,6 +109,7 @@ class Postgres(Sink):
         self._psycopg: Any = importlib.import_module("psycopg")
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._channels: dict[Channel, int] = {}
+        self._prepared = True
 
     def upstream_name(self, channel: Channel) -> str | None:
         return f"osn_readings {channel.key}"
@@ -120,31 +126,35 @@ class Postgres(Sink):
             await connection.commit()
         except self._psycopg.Error as error:
             raise await self._judged(error) from None
+        self._prepared = True
 
     async def provision(self, channels: Sequence[Channel]) -> None:
+        unknown = [channel for channel in channels if channel not in self._channels]
+        if not unknown:
+            return
         connection = await self._open()
         try:
-            for channel in channels:
-                if channel not in self._channels:
-                    cursor = await connection.execute(CHANNEL, _row(channel))
-                    found = await cursor.fetchone()
-                    assert found is not None
-                    self._channels[channel] = found[0]
+            for channel in unknown:
+                cursor = await connection.execute(CHANNEL, _row(channel))
+                found = await cursor.fetchone()
+                assert found is not None
+                self._channels[channel] = found[0]
             await connection.commit()
         except self._psycopg.Error as error:
             self._channels.clear()
             raise await self._judged(error) from None
 
     async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
-        missing = {o.channel for o in batch if o.channel not in self._channels}
-        if missing:
-            await self.provision(list(missing))
-        connection = await self._open()
+        if not self._prepared:
+            await self.prepare(())
+        channels = list(dict.fromkeys(o.channel for o in batch))
         try:
+            connection = await self._begin(channels)
             try:
                 await self._copy(connection, COPY, batch)
             except self._psycopg.errors.UniqueViolation:
                 await connection.rollback()
+                connection = await self._begin(channels)
                 await connection.execute(STAGE)
                 await self._copy(connection, COPY_STAGE, batch)
                 await connection.execute(MERGE)
@@ -157,6 +167,20 @@ class Postgres(Sink):
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+    async def _begin(self, channels: Sequence[Channel]) -> psycopg.AsyncConnection[Any]:
+        """A transaction, up to whose end the ids name these channels and no others."""
+        for _ in range(2):
+            await self.provision(channels)
+            connection = await self._open()
+            owners = {self._channels[channel]: channel for channel in channels}
+            cursor = await connection.execute(OWNERS, (list(owners),))
+            found = {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
+            if all(found.get(id) == (c.node.uuid, c.key) for id, c in owners.items()):
+                return connection
+            await connection.rollback()
+            self._channels.clear()
+        raise NotSent("the database's channels change under our hands")
 
     async def _copy(
         self,
@@ -224,6 +248,10 @@ class Postgres(Sink):
             return NoAnswer(f"the connection was lost ({state or type(error).__name__})")
         await connection.rollback()
         reason = f"{type(error).__name__} ({state})"
+        if state == UNDEFINED_TABLE and self._prepared:
+            self._channels.clear()
+            self._prepared = False
+            return NotSent(f"{reason}: the database was set up anew; tables are made again")
         if state[:2] in ("22", "23"):
             return Refused(f"refused: {reason}")
         if state[:2] in DENIED_STATES:
