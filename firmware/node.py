@@ -353,7 +353,7 @@ class Node:
     def restart(self) -> None:
         """Make everything durable and start the board anew."""
         self.flush(self.clock.uptime_ms())
-        self.outbox.sync()
+        self.outbox.end()
         self.hal.reset()
 
     def _look_after(self, now: int) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SPOOL_FOLDER = "spool"
 DROPS_FILE = "drops"
+SAVE_AGAIN_MS = 10_000
 
 
 class Outbox:
@@ -28,7 +29,7 @@ class Outbox:
         self._identity = identity
         self._mac = keys.Mac(keys.derive(identity.key, keys.UP))
         self.builder = FrameBuilder(wire.FRAME_MAX, self._mac)
-        self.drops = Drops(hal.files, DROPS_FILE)
+        self.drops = Drops(hal.files, DROPS_FILE, hal.nvs)
         self.settled = Settled()
         self.spool = Spool(
             hal.files,
@@ -41,6 +42,7 @@ class Outbox:
         self.uplink = Uplink(self.spool, self.settled, hal.random_bits, settings["window"])
         self.sync_ms = 0
         self._sync_due = 0
+        self._save_due = 0
         self._started = False
         self.seq = 0  # of the last frame that was numbered
         self.issued = 0  # of the last one that is durable, or held in RAM
@@ -50,14 +52,17 @@ class Outbox:
         self.seq = self.issued = seq
 
     def start(self) -> None:
-        """Find what is in flash, once."""
+        """Find what is in flash, once; while it cannot be read, with each frame again."""
         if self._started:
             return
-        self._started = True
         try:
+            if not self.drops.known:
+                self.drops.load()
             self.spool.start()
+            self._started = True
         except OSError:
             self.spool.failed = True
+            self.spool.unlisted = 1
 
     def begin(self, type: int) -> FrameBuilder:
         """Start a sequenced frame."""
@@ -80,6 +85,7 @@ class Outbox:
             if ahead:
                 self.uplink.ahead(boot, self.seq, spool.last, spool.written - 2 - length)
             return True
+        self.uplink.forget_ahead()
         self.issued = self.seq
         evicted = self.uplink.hold(bytes(frame), boot, self.seq)
         if ahead:
@@ -93,6 +99,9 @@ class Outbox:
         if self.spool.unsynced and now >= self._sync_due:
             self._sync_due = now + self.sync_ms
             self.sync()
+        if self.drops.unsaved and now >= self._save_due:
+            self._save_due = now + SAVE_AGAIN_MS
+            self.drops.try_save()
         return not self.spool.unsynced or now < self._sync_due + self.sync_ms
 
     def hurry(self) -> None:
@@ -101,8 +110,16 @@ class Outbox:
 
     def sync(self) -> None:
         """Make all appended frames durable now; what flash does not take is counted as dropped."""
-        self.spool.sync()
+        if not self.spool.sync():
+            self.uplink.forget_ahead()
         self.issued = self.seq
+
+    def end(self) -> None:
+        """Before a reset or deep sleep: sync(), and count as dropped what only RAM holds."""
+        self.sync()
+        held = self.uplink.forget_held()
+        if held:
+            self.drops.count(wire.DROP_UNWRITABLE, held, self._identity.boot, self.issued)
 
     def drop_all(self) -> int:
         """Drop every frame that is kept, counted as an operator's wish. Raises OSError."""
@@ -126,6 +143,8 @@ class Outbox:
         in_ram = self.uplink.kept_from(boot)
         if in_ram:
             lowest = min(lowest, in_ram)
+        if not self.drops.known:  # nor can it be told yet how many were dropped
+            lowest = 1
         for left, highest in self.drops.left:
             if left != boot and not any(entry[0] == left for entry in boots):
                 boots.append([left, highest + 1, highest])

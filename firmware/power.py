@@ -277,6 +277,7 @@ class Sleeper:
             lead_ms = max(lead_ms, slot.lead_ms)
         instant = sampler.next_instant(now + lead_ms + START_MS + LEAST_SLEEP_MS)
         memory = self.memory
+        node.outbox.end()
         memory.sleep_ms = instant - lead_ms - START_MS - now
         memory.uptime_ms = now
         memory.boot = node.identity.boot

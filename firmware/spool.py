@@ -5,6 +5,7 @@ other. A record is a u16 length and the frame; the frame's own trailer says whet
 Only the last segment is scanned at start; a torn tail is cut by going on in a new segment.
 """
 
+from errno import ENOENT
 from struct import pack, pack_into, unpack_from
 
 from protocol import wire
@@ -24,6 +25,9 @@ _SUFFIX = (".s1", ".a1")
 _ENTRY = 9  # boot u32, seq u32, state u8
 _FRAME_MIN = 20
 SHARE = 20  # LOG and HELLO may take one part in 20 of a segment
+READ_TRIES = 6  # then what flash does not give is counted as damaged
+UNREADABLE = -1  # what read() gives for a frame that cannot be read now
+_DAMAGED, _REFUSED = -1, -2  # what is at an offset, if it is no record
 
 
 class Spool:
@@ -65,37 +69,64 @@ class Spool:
         self._small = 0  # bytes of LOG and HELLO in the last segment
         self.failed = False  # the last write did not succeed
         self.boots: "list[list[int]]" = []  # [boot, lowest kept, highest issued], oldest first
-        self.unlisted = 0
+        self.unlisted = 0  # boots that are kept and not in boots; all of them before start()
         self.appends = 0  # durable writes since start
         self._unsynced: "list[tuple[int, int]]" = []
+        self._ready = False  # start() has found what is there
+        self._empty = False  # the last segment's file holds nothing, and is to be made anew
+        # Where a segment ends whose writing failed: offset, and seq of its last frame.
+        self._ends: "dict[int, tuple[int, int]]" = {}
+        self._refusals: "dict[int, int]" = {}  # to read a segment, in a row
 
     # --- start ---
 
     def start(self) -> None:
-        """Find what is there. Raises OSError when the folder can neither be read nor made."""
+        """Find what is there. Raises OSError when the folder can neither be read nor made.
+
+        Until it has succeeded nothing can be appended.
+        """
         try:
             names = self._files.listdir(self._folder)
         except OSError:
             self._files.mkdir(self._folder)
             names = []
-        self._finish_removal(names)
         for name in sorted(names):
             parsed = _parse(name)
-            if parsed is not None:
+            if parsed is not None and not (
+                self._drops.removing and name[:16] == self._drops.removing
+            ):
                 self._add(*parsed)
+        self._ready = True
+        try:
+            self._finish_removal()
+        except OSError:
+            self.failed = True
         if self._table:
             self._scan_last()
         self._list_boots()
 
-    def _finish_removal(self, names: "list[str]") -> None:
+    def _finish_removal(self) -> None:
+        """Delete the segment whose frames are counted as dropped already. Raises OSError."""
         marked = self._drops.removing
         if marked:
-            for name in names:
-                if name.startswith(marked):
-                    self._files.remove(self._folder + "/" + name)
-                    names.remove(name)
-                    break
+            for suffix in _SUFFIX:
+                self._delete(self._folder + "/" + marked + suffix)
             self._drops.removed()
+
+    def _delete(self, path: str) -> None:
+        """Delete a file, which need not be there. Raises OSError when it stays."""
+        try:
+            self._files.remove(path)
+        except OSError:
+            if self._is_there(path):
+                raise
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._files.stat(path)
+        except OSError as fault:
+            return bool(fault.args[0] != ENOENT)
+        return True
 
     def _scan_last(self) -> None:
         """Walk the last segment's frames, all trailers checked, and cut what is torn."""
@@ -109,9 +140,15 @@ class Spool:
             if buffer[1] & wire.TYPE_MASK in (wire.T_HELLO, wire.T_LOG):
                 self._small += 2 + length
             offset += 2 + length
+        try:
+            size = self._files.stat(self._path(number))[6]
+        except OSError:
+            size = self._segment_bytes
+        if length == _REFUSED:  # later, perhaps
+            offset = size
         self.durable = self.written = offset
-        size = self._files.stat(self._path(number))[6]
-        self._open = offset == size and self._state(number) == KEPT
+        self._open = 0 < offset == size and length == 0 and self._state(number) == KEPT
+        self._empty = size == 0
 
     def _list_boots(self) -> None:
         """Fill boots from the names; only segments in which a boot ends are walked."""
@@ -129,8 +166,10 @@ class Spool:
 
     def _walk(self, number: int) -> None:
         offset = 0
-        while number < self.last or offset < self.durable:
+        while offset < self._end(number):
             length = self._peek(number, offset)
+            if length == _REFUSED and not offset:  # at least its first is known
+                self._note(*self._first(number))
             if length <= 0:
                 break
             boot, seq = unpack_from("<II", self._head, 10)
@@ -156,23 +195,23 @@ class Spool:
         """
         size = 2 + len(frame)
         boot, seq = unpack_from("<II", frame, 8)
-        if small and not self.room_for(size):
+        if not self._ready or (small and not self.room_for(size)):
             return False
         try:
             if not self._open or self.written + size > self._segment_bytes:
                 self._roll(boot, seq)
             if self._writer is None:
                 self._writer = self._files.open(self._path(self.last), "ab")
+            self._unsynced.append((boot, seq))
             pack_into("<H", self._head, 0, len(frame))
             self._writer.write(memoryview(self._head)[:2])
             self._writer.write(frame)
+            self.written += size
         except OSError:
-            self._fail()
-            return False
-        self.written += size
+            if not self._fail(seq):
+                return False
         if small:
             self._small += size
-        self._unsynced.append((boot, seq))
         return True
 
     def room_for(self, small_bytes: int) -> bool:
@@ -182,7 +221,10 @@ class Spool:
         return self._small + small_bytes <= self._segment_bytes // SHARE
 
     def sync(self) -> bool:
-        """Make what was appended durable; False when flash could not be written."""
+        """Make what was appended durable; False when flash could not be written.
+
+        Frames that did not get there are counted as dropped.
+        """
         writer = self._writer
         if writer is None:
             return not self.failed
@@ -207,38 +249,71 @@ class Spool:
         """Whether appended frames wait for sync()."""
         return bool(self._unsynced)
 
-    def _fail(self) -> None:
+    def _fail(self, pending: int = 0) -> bool:
+        """Go on in a new segment; what was appended and is not in flash is counted as dropped.
+
+        pending is the seq that is being appended: True when it is in flash all the same. It is not
+        counted, for its frame is still at hand.
+        """
         self.failed = True
-        self._open = False
-        self.written = self.durable
-        self._unsynced.clear()
+        begun, self._open = self._open, False
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
                 writer.close()
             except OSError:
                 pass
+        unsynced, self._unsynced = self._unsynced, []
+        missing = self._look_for(unsynced)
+        if missing and missing[-1][1] == pending:
+            missing.pop()
+            pending = 0
+        if missing:
+            self._drops.count(wire.DROP_UNWRITABLE, len(missing), *missing[-1])
+        self.written = self.durable
+        if begun:
+            self._ends[self.last] = (self.durable, self.boots[-1][2] if self.boots else 0)
+            self._empty = self.durable == 0
+        return bool(unsynced and pending)
+
+    def _look_for(self, unsynced: "list[tuple[int, int]]") -> "list[tuple[int, int]]":
+        """Keep those of the frames appended last that flash holds all the same; the others."""
+        if not unsynced:
+            return unsynced
+        self._forget_reader()
+        buffer = memoryview(bytearray(wire.FRAME_MAX))
+        for index in range(len(unsynced)):
+            length = self._load(self.last, self.durable, buffer)
+            found = length > 0 and unpack_from("<II", buffer, 8) == unsynced[index]
+            if not found or not self._whole(buffer[:length]):
+                return unsynced[index:]
+            self.durable += 2 + length
+            self._note(*unsynced[index])
+        return []
 
     def _roll(self, boot: int, seq: int) -> None:
         """Begin a new segment, after making room for it."""
         if self._writer is not None and not self.sync():
             raise OSError(5, "sync failed")
+        if self._empty:
+            self._delete(self._path(self.last))
+            self._ends.pop(self.last, None)
+            self._table = self._table[:-_ENTRY]
+            self._open = self._empty = False
         self._make_room()
         self._add(boot, seq, KEPT)
         self.written = self.durable = self._small = 0
         self._open = True
 
     def _make_room(self) -> None:
+        self._finish_removal()
         while self._present() >= self._segments_max or self._starved():
             number = self._oldest(DONE)
-            kept = number < 0
-            if kept:
+            if number < 0:
                 number = self._oldest(KEPT)
             if number < 0:
                 return
             self._remove(number)
-            if kept:  # the drop counters and the lowest kept seq are told together
-                self._list_boots()
 
     def _present(self) -> int:
         present = 0
@@ -258,7 +333,8 @@ class Spool:
         """Copy the frame at position into buffer; its length, or 0 at the durable end.
 
         position is moved over the ends of segments; advance() moves it over the frame. Damaged
-        records end their segment: what they held is counted as dropped.
+        records end their segment: what they held is counted as dropped. UNREADABLE when flash
+        refuses; the sixth time in a row the segment is dropped, and counted as damaged.
         """
         while True:
             number, offset = position
@@ -269,9 +345,15 @@ class Spool:
                 return 0
             if number == self.last and offset >= self.durable:
                 return 0
-            length = -1
-            if self._state(number) == KEPT:
+            length = _DAMAGED
+            if self._state(number) == KEPT and offset < self._end(number):
                 length = self._load(number, offset, buffer)
+                if length == _REFUSED:
+                    if not self._give_up(number):
+                        return UNREADABLE
+                    continue
+                if self._refusals:
+                    self._refusals.pop(number, None)
                 if length > 0:
                     if self._whole(buffer[:length]):
                         return length
@@ -283,13 +365,34 @@ class Spool:
                 return 0
             position[0], position[1] = number + 1, 0
 
+    def _give_up(self, number: int) -> bool:
+        """Drop a segment that could not be read again and again, if it was so often enough."""
+        refusals = self._refusals.get(number, 0) + 1
+        self._refusals[number] = refusals
+        if refusals < READ_TRIES:
+            return False
+        try:
+            self._remove(number, wire.DROP_CORRUPT)
+        except OSError:
+            return number < self._base or self._state(number) != KEPT
+        return True
+
+    def step_over_ends(self, position: "list[int]") -> None:
+        """Move position over the ends of segments, as far as nothing is kept there."""
+        while position[0] < self.last:
+            number, offset = position
+            if number >= self._base and self._state(number) == KEPT and offset < self._end(number):
+                if self._peek(number, offset):
+                    return
+            position[0], position[1] = number + 1, 0
+
     def peek(self, position: "list[int]") -> "tuple[int, int, int] | None":
         """(length, boot, seq) of the record at position without reading its frame; None at its
         segment's or the durable end."""
         number, offset = position
         if number < self._base or number > self.last or self._state(number) != KEPT:
             return None
-        if number == self.last and offset >= self.durable:
+        if offset >= self._end(number):
             return None
         length = self._peek(number, offset)
         if length <= 0:
@@ -302,34 +405,35 @@ class Spool:
         self._drops.count(wire.DROP_CORRUPT, 1, boot, seq)
 
     def _load(self, number: int, offset: int, buffer: memoryview) -> int:
-        """Length of the record at offset, its frame in buffer; 0 at the end, -1 when damaged."""
+        """As _peek(), and the frame in buffer."""
         length = self._peek(number, offset)
         if length <= 0:
             return length
-        reader = self._reader
-        if reader is None:
-            return -1
-        reader.seek(offset + 2)
-        if reader.readinto(buffer[:length]) != length:
-            return -1
-        return length
+        try:
+            reader = self._file(number)
+            reader.seek(offset + 2)
+            got = reader.readinto(buffer[:length])
+        except OSError:
+            self._forget_reader()
+            return _REFUSED
+        return length if got == length else _DAMAGED
 
     def _peek(self, number: int, offset: int) -> int:
-        """Length of the record at offset, its head in _head; 0 at the end, -1 when damaged."""
+        """Length of the record at offset, its head in _head; 0 at the end, or why there is none."""
         try:
             reader = self._file(number)
             reader.seek(offset)
             got = reader.readinto(self._head)
         except OSError:
             self._forget_reader()
-            return -1
+            return _REFUSED
         if not got:
             return 0
         length, magic, flags, body = unpack_from("<HBBH", self._head, 0)
         trailer = wire.TAG_BYTES if flags & wire.AUTH else wire.CRC_BYTES
         if got < _FRAME_MIN or magic != wire.MAGIC or length != 16 + body + trailer:
-            return -1
-        return length if length <= wire.FRAME_MAX else -1
+            return _DAMAGED
+        return length if length <= wire.FRAME_MAX else _DAMAGED
 
     def _file(self, number: int) -> "File":
         if self._reading != number or self._reader is None:
@@ -339,10 +443,13 @@ class Spool:
         return self._reader
 
     def _forget_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-        self._reader = None
+        reader, self._reader = self._reader, None
         self._reading = -1
+        if reader is not None:
+            try:
+                reader.close()
+            except OSError:
+                pass
 
     # --- acknowledge, remove, resend ---
 
@@ -376,7 +483,7 @@ class Spool:
                 continue
             if self._state(number) == DONE:
                 self._rename(number, KEPT)
-            if start is None:
+            if start is None and self._state(number) == KEPT:
                 start = [number, 0]
         if start is not None:
             self._list_boots()
@@ -387,9 +494,8 @@ class Spool:
         self.sync()
         frames = 0
         for number in range(self._base, self.last + 1):
-            if self._state(number) == KEPT:
+            if number >= self._base and self._state(number) == KEPT:
                 frames += self._remove(number, reason)
-        self._list_boots()
         return frames
 
     def _may_hold(self, number: int, boot: int, first: int, last: int) -> bool:
@@ -405,41 +511,73 @@ class Spool:
         return -1
 
     def _remove(self, number: int, reason: int = wire.DROP_SPOOL_FULL) -> int:
-        """Delete a segment; frames that were not acknowledged are counted in flash first."""
+        """Delete a segment; frames that were not acknowledged are counted in flash first.
+
+        From that moment on they are no more: the drop counters and the lowest kept seq are told
+        together. Raises OSError when flash refuses; what is counted then is not counted again.
+        """
         frames = 0
-        name = self._path(number)
-        if self._state(number) == KEPT:
-            counts = self._unsettled(number)
-            for boot, highest, count in counts:
-                self._drops.note(reason, count, boot, highest)
-                frames += count
-            self._drops.begin_removal(_stem(*self._first(number)))
         if self._reading == number:
             self._forget_reader()
-        self._files.remove(name)
-        self._drops.removed()
+        if self._state(number) == KEPT:
+            self._finish_removal()
+            dropped = self._unsettled(number)
+            for _, _, count in dropped:
+                frames += count
+            self._drops.begin_removal(_stem(*self._first(number)), reason, dropped)
+            self._set_gone(number)
+            self._list_boots()
+            self._finish_removal()
+        else:
+            self._delete(self._path(number))
+            self._set_gone(number)
+        return frames
+
+    def _set_gone(self, number: int) -> None:
         self._set_state(number, GONE)
+        self._ends.pop(number, None)
+        self._refusals.pop(number, None)
         if number == self.last:
             self._open = False
             self.written = self.durable = 0
         self._trim()
-        return frames
 
     def _unsettled(self, number: int) -> "list[tuple[int, int, int]]":
         """(boot, highest seq, frames not acknowledged) for each boot of a segment."""
         counts: "list[tuple[int, int, int]]" = []
         offset = 0
-        while True:
+        length = 0
+        while offset < self._end(number):
             length = self._peek(number, offset)
-            if length <= 0 or (number == self.last and offset >= self.durable):
-                return counts
+            if length <= 0:
+                break
             boot, seq = unpack_from("<II", self._head, 10)
-            missing = 0 if self._settled(boot, seq) else 1
-            if counts and counts[-1][0] == boot:
-                counts[-1] = (boot, seq, counts[-1][2] + missing)
-            else:
-                counts.append((boot, seq, missing))
+            self._add_unsettled(counts, boot, seq)
             offset += 2 + length
+        return self._unread(number) if length == _REFUSED else counts
+
+    def _unread(self, number: int) -> "list[tuple[int, int, int]]":
+        """The same from names and boots, for a segment that cannot be read."""
+        counts: "list[tuple[int, int, int]]" = []
+        first, after = self._first(number), (0xFFFFFFFF, 0)
+        if number < self.last:
+            after = self._first(number + 1)
+            if number in self._ends:
+                after = (after[0], self._ends[number][1] + 1)
+        for boot, lowest, highest in self.boots:
+            if first[0] <= boot <= after[0]:
+                begin = max(lowest, first[1]) if boot == first[0] else lowest
+                end = min(highest, after[1] - 1) if boot == after[0] else highest
+                for seq in range(begin, end + 1):
+                    self._add_unsettled(counts, boot, seq)
+        return counts
+
+    def _add_unsettled(self, counts: "list[tuple[int, int, int]]", boot: int, seq: int) -> None:
+        missing = 0 if self._settled(boot, seq) else 1
+        if counts and counts[-1][0] == boot:
+            counts[-1] = (boot, seq, counts[-1][2] + missing)
+        else:
+            counts.append((boot, seq, missing))
 
     def _trim(self) -> None:
         while self._count() > 1 and self._state(self._base) == GONE:
@@ -452,6 +590,13 @@ class Spool:
     def last(self) -> int:
         """Number of the newest segment; one less than the first when there is none."""
         return self._base + len(self._table) // _ENTRY - 1
+
+    def _end(self, number: int) -> int:
+        """Where a segment's durable frames end at the latest."""
+        if number == self.last:
+            return self.durable
+        ends = self._ends
+        return ends[number][0] if number in ends else 0x7FFFFFFF
 
     def end(self) -> "list[int]":
         """The position after the last durable frame."""
@@ -478,6 +623,7 @@ class Spool:
         return self._folder + "/" + _stem(*self._first(number)) + suffix
 
     def _rename(self, number: int, state: int) -> None:
+        """Give a segment another state, unless flash refuses."""
         if self._reading == number:
             self._forget_reader()
         old = self._path(number)
@@ -486,7 +632,8 @@ class Spool:
         try:
             self._files.rename(old, self._path(number))
         except OSError:
-            self._set_state(number, before)
+            if not self._is_there(self._path(number)):
+                self._set_state(number, before)
 
 
 def _stem(boot: int, seq: int) -> str:

@@ -1,6 +1,7 @@
 """A small record kept twice, so that a power cut leaves the old one or the new one whole."""
 
 from binascii import crc32
+from errno import ENOENT
 from struct import pack, unpack_from
 
 TYPE_CHECKING = False
@@ -23,11 +24,19 @@ class Store:
         self._path = path
         self._generation = 0
 
-    def load(self) -> "bytes | None":
-        """The newest whole data, or None when there is none."""
+    def load(self, surely: bool = False) -> "bytes | None":
+        """The newest whole data, or None when there is none.
+
+        surely: raises OSError when flash refuses to be read, for the newest may be there.
+        """
         newest = None
         for slot in (0, 1):
-            found = self._read(slot)
+            try:
+                found = self._read(slot)
+            except OSError as fault:
+                if surely and fault.args[0] != ENOENT:
+                    raise
+                continue
             if found is not None and (newest is None or found[0] > newest[0]):
                 newest = found
         if newest is None:
@@ -62,14 +71,9 @@ class Store:
         return self._path + ".%d" % slot
 
     def _read(self, slot: int) -> "tuple[int, bytes] | None":
-        try:
-            handle = self._files.open(self._name(slot), "rb")
-        except OSError:
-            return None
+        handle = self._files.open(self._name(slot), "rb")
         try:
             record = handle.read(_HEAD + DATA_MAX + 4)
-        except OSError:
-            return None
         finally:
             handle.close()
         if len(record) < _HEAD + 4:

@@ -5,6 +5,7 @@ again when an ACK shows it missing, or after 10 s doubling to 5 minutes. A copy 
 people wait for may go ahead of its turn; its turn stays.
 """
 
+from firmware.spool import UNREADABLE
 from protocol import wire
 from protocol.downlink import settles
 
@@ -18,6 +19,7 @@ RESEND_FIRST_MS = 10_000
 RESEND_LAST_MS = 300_000
 HOLD_MS = 5_000  # wait for the ACK of the first LIVE before any DATA
 SILENCE_MS = 30_000
+UNREADABLE_MS = 10_000  # then flash is asked again
 MASK_REACH = 33  # an ACK's mask reaches upto + 33
 BOOTS_MAX = 20
 RAM_FRAMES_MAX = 4
@@ -92,6 +94,7 @@ class Uplink:
         self._chosen: "list[int]" = []
         self._hold_until = -1
         self._out_of_reach = False  # of an ACK's mask is what comes next
+        self._read_at = 0  # flash cannot be read before; 0: it can
         self._heard_ms = -SILENCE_MS
         self.sent = 0
         self.resent = 0
@@ -147,11 +150,17 @@ class Uplink:
         self._cursor = min(start, self._cursor)
         return True
 
+    def forget_held(self) -> int:
+        """Let go of what only RAM holds; how many frames."""
+        held = len(self._ram)
+        self._ram = []
+        self._flight = [entry for entry in self._flight if entry[_NUMBER] >= 0]
+        return held
+
     def forget_all(self) -> int:
         """Nothing is kept any more; how many frames were in RAM only."""
-        held = len(self._ram)
+        held = self.forget_held()
         self._flight = []
-        self._ram = []
         self._ahead = []
         self._cursor = self._spool.end()
         return held
@@ -165,7 +174,7 @@ class Uplink:
             self._hold_until = -1
         for entry in self._flight:
             if entry[_DUE] <= now_ms:
-                frame = self._fetch(entry)
+                frame = self._fetch(entry, now_ms)
                 if frame is not None:
                     self._chosen = entry
                     return frame
@@ -204,7 +213,7 @@ class Uplink:
             and self._cursor < self._spool.end()
             and not self._out_of_reach
         ):
-            return 0
+            wait = min(wait, self._read_at - now_ms)
         return max(0, wait)
 
     def settle(self) -> None:
@@ -214,6 +223,7 @@ class Uplink:
             if self._cursor >= self._spool.end():
                 self._spool.settle(self._spool.end(), 0, 0)
             else:
+                self._spool.step_over_ends(self._cursor)
                 found = self._spool.peek(self._cursor)
                 if found is not None:
                     self._spool.settle(self._cursor, found[1], found[2])
@@ -240,6 +250,10 @@ class Uplink:
         spool = self._spool
         return entry[_NUMBER] != spool.last or entry[_OFFSET] < spool.durable
 
+    def forget_ahead(self) -> None:
+        """Let go of the copies that went ahead: what flash did not keep has no place there."""
+        self._ahead = [entry for entry in self._ahead if entry[_NUMBER] < 0]
+
     def _next_ahead(self, now_ms: int) -> "memoryview | None":
         """A copy that is due; what has its turn now, is sent already or is gone is let go."""
         for entry in list(self._ahead):
@@ -247,7 +261,7 @@ class Uplink:
                 continue
             frame = None
             if entry[_TRIES] < AHEAD_TRIES and not self._has_turn(entry):
-                frame = self._fetch(entry)
+                frame = self._fetch(entry, now_ms)
             if frame is not None:
                 self._chosen = entry
                 return frame
@@ -261,8 +275,11 @@ class Uplink:
         at, cursor = entry[_NUMBER:_DUE], self._cursor
         return at < cursor or (at == cursor and len(self._flight) < self._window)
 
-    def _fetch(self, entry: "list[int]") -> "memoryview | None":
-        """The bytes of a frame in flight; None (and a mark to forget it) when it is gone."""
+    def _fetch(self, entry: "list[int]", now_ms: int) -> "memoryview | None":
+        """The bytes of a frame in flight; None (and a mark to forget it) when it is gone.
+
+        None, and due later, when flash cannot be read now.
+        """
         if entry[_NUMBER] < 0:
             for boot, seq, frame in self._ram:
                 if seq == entry[_SEQ] and boot == entry[_BOOT]:
@@ -270,6 +287,9 @@ class Uplink:
         else:
             position = [entry[_NUMBER], entry[_OFFSET]]
             length = self._spool.read(position, self._buffer)
+            if length == UNREADABLE:
+                entry[_DUE] = now_ms + UNREADABLE_MS
+                return None
             if length and position == [entry[_NUMBER], entry[_OFFSET]]:
                 return self._buffer[:length]
         entry[_NUMBER] = -2
@@ -277,13 +297,18 @@ class Uplink:
 
     def _fresh(self, now_ms: int) -> "memoryview | None":
         """The next frame that was not sent yet: from the spool in order, then from RAM."""
+        if now_ms < self._read_at:
+            return self._fresh_from_ram(now_ms)
+        self._read_at = 0
         for _ in range(_SKIPS):
             found = self._spool.peek(self._cursor)
             if found is not None and self._skip(found[1], found[2]):
                 self._cursor[1] += 2 + found[0]
                 continue
             length = self._spool.read(self._cursor, self._buffer)
-            if not length:
+            if length <= 0:
+                if length == UNREADABLE:
+                    self._read_at = now_ms + UNREADABLE_MS
                 return self._fresh_from_ram(now_ms)
             found = self._spool.peek(self._cursor)
             if found is None or self._skip(found[1], found[2]):
@@ -291,7 +316,7 @@ class Uplink:
             _, boot, seq = found
             if seq > self._settled.upto(boot) + MASK_REACH and self._in_flight(boot):
                 self._out_of_reach = True
-                return None
+                return self._fresh_from_ram(now_ms)  # it may be that these are what is missing
             self._enter(boot, seq, self._cursor[0], self._cursor[1], now_ms)
             self._cursor[1] += 2 + length
             return self._buffer[:length]

@@ -173,15 +173,22 @@ class Settlement:
         dropped: int,
         unlisted: int = 0,
         ours: bool = True,
+        amid: int = 0,
     ) -> list[tuple[int, int, int]]:
         """Take in a LIVE: (boot, lowest kept, highest issued) and the sum of its drop counters.
 
-        ours: it names this collector as the one whose ACK it had last.
+        ours: it names this collector as the one whose ACK it had last; amid: the
+        drops of a board that names no collector, if reasons 2 or 3, which leave gaps, are among
+        them.
 
         Numbers below the lowest kept that never came are dropped as far as the counters have
-        grown, the oldest first; the rest was acknowledged once and is lost: (boot, first, last).
+        grown since the LIVE before, or since the board last kept nothing, the oldest first; the
+        rest was acknowledged once and is lost: (boot, first, last).
         """
         first_contact = self._drops is None and not ours
+        if self._drops is None:
+            span = sum(max(0, highest + 1 - lowest) for _, lowest, highest in boots)
+            self._carried = min(span, amid)
         known = dropped if self._drops is None else self._drops
         left = self._carried + max(0, dropped - known)
         self._drops = max(dropped, known)
@@ -206,7 +213,8 @@ class Settlement:
                 if first + frames <= last:
                     state.lost.add(first + frames, last)
                     lost.append((boot, first + frames, last))
-        self._carried = left if unlisted else 0
+        keeps = any(lowest <= highest for _, lowest, highest in boots)
+        self._carried = left if keeps or unlisted else 0
         return lost
 
     @staticmethod

@@ -24,6 +24,8 @@ FINDINGS_MAX = 50
 HELD_MAX = 200_000
 """Readings delivered and not judged yet, from which on frames are judged during the run."""
 TIME_SLACK_MS = 20
+UNHEARD_MAX = 12
+"""Frames that a board may have dropped while their ACK was on its way: a window, and RAM's."""
 COARSER = {quantity.LATITUDE: 0.0046, quantity.LONGITUDE: 0.0076, quantity.ALTITUDE: 100.0}
 """A position goes out as the middle of its cell of 1 km: half a cell at 53 degrees, half a step."""
 COLUMN = {number: index for index, (number, _) in enumerate(FEED_CHANNELS)}
@@ -277,8 +279,18 @@ def _judge_frames(truth: Truth, stored: set[Position], allowed: Allowed, verdict
             verdict.frames_elsewhere += 1
         else:
             missing[node] += 1
-    for node, count in missing.items():
+    starts = Counter(node for node, _ in truth.boots)
+    for node in missing.keys() | allowed.dropped.keys():
+        count = missing[node]
         dropped = min(count, allowed.dropped[node])
+        twice = allowed.dropped[node] - count
+        if (
+            twice > UNHEARD_MAX
+            and starts[node] == 1
+            and not (allowed.restored or allowed.elsewhere)
+        ):
+            # After a restart a board does not know what was acknowledged, and counts that too.
+            verdict.find(f"node {node:08x}: counted {twice} drops of frames that are stored", twice)
         verdict.frames_dropped += dropped
         lost = count - dropped
         if lost and allowed.restored:

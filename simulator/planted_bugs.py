@@ -98,6 +98,25 @@ BUGS = (
         "flaky_wifi",
     ),
     PlantedBug(
+        "frames that flash did not keep are not counted",
+        "firmware/spool.py",
+        "        if missing:\n            self._drops.count",
+        "        if len(missing) > 99:\n            self._drops.count",
+        "refusing_flash",
+    ),
+    PlantedBug(
+        "a segment that flash does not delete is counted again",
+        "firmware/spool.py",
+        "            self._set_gone(number)\n"
+        "            self._list_boots()\n"
+        "            self._finish_removal()\n",
+        "            self._delete(self._path(number))\n"
+        "            self._drops.removed()\n"
+        "            self._set_gone(number)\n"
+        "            self._list_boots()\n",
+        "refusing_flash",
+    ),
+    PlantedBug(
         "a boot number is used twice",
         "firmware/identity.py",
         "    identity.boot = (identity.boot + 1) & 0xFFFFFFFF\n",

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "scenarios"
 KEYS = frozenset(
     (
         "title", "tells", "hours", "nodes", "node", "network", "power", "collector", "sink",
-        "hostile", "latency_ms", "update", "city", "event", "rare",
+        "hostile", "latency_ms", "update", "city", "event", "flash", "rare",
     )
 )  # fmt: skip
 
@@ -43,6 +43,7 @@ class Scenario:
     update: list[dict[str, Any]] = field(default_factory=list)
     city: dict[str, Any] = field(default_factory=dict)
     event: list[dict[str, Any]] = field(default_factory=list)
+    flash: list[dict[str, Any]] = field(default_factory=list)
 
 
 def names() -> list[str]:
@@ -91,7 +92,7 @@ def load(path: Path, random: Random) -> Scenario:
             raise ScenarioError(f"{path}: {key} is missing")
     tables = {
         key: [drawn for table in document.get(key, ()) if (drawn := draw_table(table, random))]
-        for key in ("network", "power", "collector", "hostile", "update", "event")
+        for key in ("network", "power", "collector", "hostile", "update", "event", "flash")
     }
     return Scenario(
         name=path.stem,

@@ -16,6 +16,7 @@ from simulator.building import Instants, NodeBuilder, registered, setting
 from simulator.city import City, city_of
 from simulator.collector_host import CollectorHost, CollectorPlan
 from simulator.faults.collector import CollectorFaults
+from simulator.faults.flash import FlashRefusals
 from simulator.faults.hostile import Hostile
 from simulator.faults.plan import behaviour_of, network_faults
 from simulator.faults.power import PowerCuts
@@ -128,6 +129,7 @@ class Simulation:
         self.host = CollectorHost(self._collector_plan())
         self.upstream.stated_error_ms = self._stated_error_ms
         self.power_cuts = PowerCuts(loop, self.random, self.nodes, self.truth)
+        self.flash_refusals = FlashRefusals(loop, self.random, self.nodes)
         self.collector_faults = CollectorFaults(
             loop, self.host, self.clock, self.folder, self.truth, self.nodes, self.allowed
         )
@@ -181,6 +183,7 @@ class Simulation:
             self.updates = Updates(self.scenario.update, self.loop, self.host, self.nodes)
             self.updates.plan()
         self.power_cuts.plan(self.scenario.power, self._end_ms)
+        self.flash_refusals.plan(self.scenario.flash, self._end_ms)
         self.collector_faults.plan(self.scenario.collector, self._end_ms, self.random)
         members = [(info.info.node, info.key) for info in self.registered]
         Hostile(self.network, self.random, members).plan(self.scenario.hostile, self._end_ms)
@@ -198,6 +201,7 @@ class Simulation:
         )
         self.collector_faults.mend()
         self.power_cuts.mend()
+        self.flash_refusals.mend()
 
     def _settling(self) -> Settling:
         report_s = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from collector.ledger.ledger_boot import Account, BootLedger
 from protocol.sections import State
+from protocol.wire import DROP_CORRUPT, DROP_UNWRITABLE
 
 BOOTS_IN_MEMORY = 16
 NEW_BOOTS_PER_HOUR = 64
@@ -53,7 +54,8 @@ class NodeLedger:
     """Drop counters at first contact; None before the first LIVE."""
     drops: dict[int, int] = field(default_factory=dict)
     carried: int = 0
-    """Drops that no listed boot explains yet: the board had more boots than it could list."""
+    """Drops that nothing explains yet: of frames between those that the board still keeps, or of
+    boots that it could not list."""
     boots: "OrderedDict[int, BootLedger]" = field(default_factory=OrderedDict)
     hour: int = -1
     new_boots: int = 0
@@ -142,7 +144,8 @@ class Ledger:
         """Takes in an accepted LIVE; returns what it makes alarming.
 
         Numbers below the lowest kept that never arrived are dropped as far as the board's own
-        counters have grown since the LIVE before; the rest was acknowledged once and is lost.
+        counters have grown since the LIVE before, or since it last kept nothing; the rest was
+        acknowledged once and is lost.
         """
         owner = self.node(node)
         current = self.boot(node, boot, now_ms)
@@ -161,6 +164,10 @@ class Ledger:
             owner.baseline = drops
             owner.drops = dict(drops)
             self.first_contacts.add(node)
+            leaves_gaps = DROP_UNWRITABLE in drops or DROP_CORRUPT in drops
+            if leaves_gaps and not state.collector:  # nobody acknowledged: they were dropped
+                span = sum(max(0, kept.highest + 1 - kept.lowest) for kept in state.boots)
+                owner.carried = min(span, sum(drops.values()))
         grown = sum(drops.values()) - sum(owner.drops.values())
         owner.drops = {
             reason: max(frames, owner.drops.get(reason, 0))
@@ -177,7 +184,8 @@ class Ledger:
                 ledger.issued = highest
                 ledger.dirty = True
             left = self._give_up(ledger, lowest, left, state, alarms)
-        owner.carried = left if state.unlisted else 0
+        keeps = any(kept.lowest <= kept.highest for kept in state.boots)
+        owner.carried = left if keeps or state.unlisted else 0
         return alarms
 
     def _listed(

@@ -30,14 +30,38 @@ class Outcome(Enum):
     ALL = 2
 
 
+class Call(Enum):
+    """What the firmware may ask of a file system, and be refused."""
+
+    OPEN = "open"
+    WRITE = "write"
+    SYNC = "sync"
+    REMOVE = "remove"
+    RENAME = "rename"
+    FOLDER = "folder"
+    READ = "read"
+    LOOK = "look"
+
+
+CHANGES = frozenset(Call) - {Call.READ, Call.LOOK}
+TAKES_ROOM = frozenset((Call.OPEN, Call.WRITE, Call.SYNC, Call.FOLDER))
+
+
 @dataclass
 class Faults:
-    """What is to go wrong: power at operation cut_at (1 is the first), all writes, all reads."""
+    """What is to go wrong.
+
+    Power goes at operation cut_at (1 is the first), which gets as far as outcome. All calls of the
+    kinds in refused fail, and so do refuse_count calls of any kind from call refuse_at on, after
+    they got as far as outcome. full: what takes room fails.
+    """
 
     cut_at: int | None = None
     outcome: Outcome = Outcome.NOTHING
-    unwritable: bool = False
-    unreadable: bool = False
+    refused: frozenset[Call] = frozenset()
+    refuse_at: int | None = None
+    refuse_count: int = 1
+    full: bool = False
 
 
 @dataclass
@@ -51,6 +75,7 @@ class MemoryFiles:
     content: dict[str, bytes] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     operations: int = 0
+    calls: int = 0
     dead: bool = False
     dirty: "list[MemoryFile]" = field(default_factory=list)
 
@@ -66,7 +91,7 @@ class MemoryFiles:
         )
 
     def listdir(self, path: str) -> list[str]:
-        self._alive()
+        self.count_look(Call.LOOK)
         if path and path not in self.folders:
             raise OSError(errno.ENOENT, path)
         prefix = path + "/" if path else ""
@@ -75,16 +100,14 @@ class MemoryFiles:
         return [name for name in inside if name and "/" not in name]
 
     def open(self, path: str, mode: str) -> "MemoryFile":
-        self._alive()
         if "r" in mode:
-            if self.faults.unreadable:
-                raise OSError(errno.EIO, path)
+            self.count_look(Call.READ)
             if path not in self.content:
                 raise OSError(errno.ENOENT, path)
             return MemoryFile(self, path, mode, self.content[path])
         old = self.content.get(path, b"")
         with_old = old if "a" in mode else b""
-        for happens in self.count_operation():
+        for happens in self.count_operation(Call.OPEN):
             fresh = path not in self.content or self.behaviour is Behaviour.IN_PLACE
             if fresh and happens is not Outcome.NOTHING:
                 self.content[path] = with_old
@@ -92,13 +115,13 @@ class MemoryFiles:
 
     def remove(self, path: str) -> None:
         self._exists(path)
-        for happens in self.count_operation():
+        for happens in self.count_operation(Call.REMOVE):
             if happens is not Outcome.NOTHING:
                 del self.content[path]
 
     def rename(self, old: str, new: str) -> None:
         self._exists(old)
-        for happens in self.count_operation():
+        for happens in self.count_operation(Call.RENAME):
             if happens is not Outcome.NOTHING:
                 self.content[new] = self.content.pop(old)
 
@@ -106,26 +129,26 @@ class MemoryFiles:
         self._alive()
         if path in self.folders:
             raise OSError(errno.EEXIST, path)
-        for happens in self.count_operation():
+        for happens in self.count_operation(Call.FOLDER):
             if happens is not Outcome.NOTHING:
                 self.folders.add(path)
 
     def rmdir(self, path: str) -> None:
         if path not in self.folders or self.listdir(path):
             raise OSError(errno.ENOTEMPTY, path)
-        for happens in self.count_operation():
+        for happens in self.count_operation(Call.FOLDER):
             if happens is not Outcome.NOTHING:
                 self.folders.remove(path)
 
     def stat(self, path: str) -> tuple[int, ...]:
-        self._alive()
+        self.count_look(Call.LOOK)
         if path in self.folders:
             return (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
         self._exists(path)
         return (0x8000, 0, 0, 0, 0, 0, len(self.content[path]), 0, 0, 0)
 
     def statvfs(self, path: str) -> tuple[int, ...]:
-        self._alive()
+        self.count_look(Call.LOOK)
         used = sum(-(-len(data) // self.block_bytes) or 1 for data in self.content.values())
         free = self.capacity_blocks - used
         block = self.block_bytes
@@ -133,6 +156,13 @@ class MemoryFiles:
 
     def sync(self) -> None:
         self._alive()
+
+    def _refuses(self, call: Call) -> bool:
+        faults = self.faults
+        if call in faults.refused:
+            return True
+        first = faults.refuse_at
+        return first is not None and first <= self.calls < first + faults.refuse_count
 
     def _exists(self, path: str) -> None:
         self._alive()
@@ -143,11 +173,22 @@ class MemoryFiles:
         if self.dead:
             raise PowerCut
 
-    def count_operation(self) -> Iterator[Outcome]:
+    def count_look(self, call: Call) -> None:
+        """Count a call that changes nothing. Raises OSError when it is refused."""
+        self._alive()
+        self.calls += 1
+        if self._refuses(call):
+            raise OSError(errno.EIO, f"flash refuses: {call.value}")
+
+    def count_operation(self, call: Call = Call.WRITE) -> Iterator[Outcome]:
         """Count an operation that changes flash: yields what happens, then the power may go."""
         self._alive()
-        if self.faults.unwritable:
-            raise OSError(errno.EIO, "flash cannot be written")
+        self.calls += 1
+        if self._refuses(call):
+            yield self.faults.outcome
+            raise OSError(errno.EIO, f"flash refuses: {call.value}")
+        if self.faults.full and call in TAKES_ROOM:
+            raise OSError(errno.ENOSPC, "flash is full")
         self.operations += 1
         if self.operations != self.faults.cut_at:
             yield Outcome.ALL
@@ -176,14 +217,13 @@ class MemoryFile:
             files.dirty.append(self)
 
     def read(self, size: int = -1) -> bytes:
+        self._files.count_look(Call.READ)
         end = len(self._data) if size < 0 else self._at + size
         chunk = bytes(self._data[self._at : end])
         self._at += len(chunk)
         return chunk.decode() if self._text else chunk  # type: ignore[return-value]
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
-        if self._files.faults.unreadable:
-            raise OSError(errno.EIO, self._path)
         chunk = self.read(len(buffer))
         buffer[: len(chunk)] = chunk
         return len(chunk)
@@ -199,12 +239,12 @@ class MemoryFile:
                 self._data += raw[: len(raw) // 2]
             elif happens is Outcome.ALL:
                 self._data += raw
-        self._changed = True
+            self._changed = self._changed or happens is not Outcome.NOTHING
         return len(raw)
 
     def flush(self) -> None:
         if self._writing and self._changed:
-            for happens in self._files.count_operation():
+            for happens in self._files.count_operation(Call.SYNC):
                 if happens is Outcome.ALL:
                     self._keep(len(self._data))
                 elif happens is Outcome.PART:

@@ -10,7 +10,14 @@ from firmware.spool import Spool
 from protocol import wire
 from protocol.frame import FrameBuilder, open_frame
 from protocol.mac import Mac
-from simulator.faults.filesystem import Behaviour, Faults, MemoryFiles, Outcome, PowerCut
+from simulator.faults.filesystem import (
+    CHANGES,
+    Behaviour,
+    Faults,
+    MemoryFiles,
+    Outcome,
+    PowerCut,
+)
 
 MAC = Mac(b"k" * 32)
 SEGMENT_BYTES = 1_024
@@ -188,10 +195,10 @@ def test_unwritable_flash_is_reported_and_recovers() -> None:
     files = MemoryFiles()
     spool = make_spool(files)
     spool.start()
-    files.faults.unwritable = True
+    files.faults.refused = CHANGES
     assert not spool.append(make_frame(7, 1))
     assert spool.failed
-    files.faults.unwritable = False
+    files.faults.refused = frozenset()
     assert spool.append(make_frame(7, 2))
     assert spool.sync()
     assert not spool.failed

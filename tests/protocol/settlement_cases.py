@@ -179,6 +179,21 @@ CASES = [
         ["ack", 11, 3, 0],
     ),
     case(
+        "a drop between frames that are kept is charged when they have gone",
+        ["live", [[11, 1, 4]], 0, 0, False, []],
+        ["live", [[11, 1, 4]], 1, 0, True, []],
+        stored(11, 1, 2, 4),
+        ["live", [[11, 5, 4]], 1, 0, True, []],
+        ["ack", 11, 4, 0],
+    ),
+    case(
+        "once nothing is kept, earlier drops cover nothing later",
+        ["live", [[11, 1, 2]], 0, 0, False, []],
+        stored(11, 1, 2),
+        ["live", [[11, 3, 2]], 1, 0, True, []],
+        ["live", [[11, 4, 3]], 1, 0, True, [[11, 3, 3]]],
+    ),
+    case(
         "erased: acknowledged again, not stored",
         stored(10, 1, 2, 3),
         ["erase", 10, 1, 2],

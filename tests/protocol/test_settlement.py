@@ -164,3 +164,20 @@ def test_ledger_follows_the_rules_through_any_history(seed: int) -> None:
             ours = rng.random() < 0.5
             assert pure.live(boots, drops, 0, ours) == real.live(boots, drops, 0, ours)
         assert pure.ack(10) == real.ack(10)
+
+
+def test_gaps_that_a_board_made_before_it_heard_any_collector_are_drops() -> None:
+    machine = Settlement()
+    assert machine.live([(10, 1, 4)], 1, ours=False, amid=1) == []
+    ledger = Ledger(1)
+    state = State(1000, 0, 0, 0, 0, 0, (SpoolBoot(10, 1, 4),), ((2, 1),))
+    assert ledger.observe(7, 10, 1, state, 0) == []
+    for seq in (1, 2, 4):
+        machine.receive(10, seq, b"")
+        ledger.boot(7, 10, 0).wait(seq, b"")
+        ledger.boot(7, 10, 0).commit(seq, b"", 0)
+    machine.commit()
+    assert machine.live([(10, 5, 4)], 1) == []
+    later = State(2000, 0, 0, 1, 0, 0, (SpoolBoot(10, 5, 4),), ((2, 1),))
+    assert ledger.observe(7, 10, 2, later, 0) == []
+    assert machine.ack(10) == ledger.boot(7, 10, 0).ack() == (4, 0)

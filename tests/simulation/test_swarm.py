@@ -27,7 +27,8 @@ from simulator.truth import Boot, Position, Truth
 from simulator.upstream_model import Upstream
 from simulator.vm import ROOT
 
-QUICK = ("quiet_day", "power_cuts", "hostile_sender", "failing_network", "lossy_backlog")
+QUICK = ("quiet_day", "power_cuts", "hostile_sender", "failing_network", "lossy_backlog",
+         "refusing_flash")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", QUICK)
