@@ -1,6 +1,6 @@
 """Readings: single values out of decoded frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from protocol import wire
@@ -55,10 +55,15 @@ def _column(
     row = REGISTRY.get(quantity)
     divisor = row.divisor if row else 1
     node, boot, seq = frame.node, frame.boot, frame.seq
-    for at, raw in enumerate(values):
+    told: Sequence[int | None] = values
+    if qualities and wire.Q_MISSING in qualities:
+        width = bands or 1
+        told = [
+            None if qualities[at // width] == wire.Q_MISSING else raw
+            for at, raw in enumerate(values)
+        ]
+    for at, raw in enumerate(told):
         sample = at // bands if bands else at
-        quality = qualities[sample] if qualities else wire.Q_OK
-        there = quality != wire.Q_MISSING
         yield Reading(
             node,
             boot,
@@ -69,8 +74,8 @@ def _column(
             index,
             sample,
             times_ms[sample],
-            raw if there else None,
+            raw,
             exponent,
-            scaled(raw, exponent, divisor) if there else None,
-            quality,
+            None if raw is None else scaled(raw, exponent, divisor),
+            qualities[sample] if qualities else wire.Q_OK,
         )

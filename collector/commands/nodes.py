@@ -125,6 +125,13 @@ def import_nodes(file: Any, config_file: Path) -> None:
 @click.option("--elevation-m", type=float, help="Metres above sea level.")
 @click.option("--mobile", is_flag=True, help="It moves; positions come from the board.")
 @click.option(
+    "--cell-m",
+    type=click.IntRange(1, grid.SIZES_M[-1]),
+    default=grid.DEFAULT_M,
+    show_default=True,
+    help="Size of the finest cell in which its place is ever told.",
+)
+@click.option(
     "--key-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="File with the key as 64 hex digits; asked for without echo when left out.",
@@ -139,6 +146,7 @@ def adopt(
     longitude: float | None,
     elevation_m: float | None,
     mobile: bool,
+    cell_m: int,
     key_file: Path | None,
     config_file: Path,
 ) -> None:
@@ -162,6 +170,7 @@ def adopt(
         "name": name,
         "board": board,
         "mobile": mobile,
+        "cell_m": cell_m,
     }
     if latitude is not None:
         record["site"] = {

@@ -12,8 +12,11 @@ from collector.commands.nodes import find_node, open_nodes
 from collector.operate.times import date_time, parse_time, show_time
 from collector.operate.trace import Trace
 from collector.operate.trace import trace as find
+from collector.readings.observation import PLACE_QUANTITIES
+from protocol.registry import REGISTRY
 from protocol.wire import HEADER
 
+PLACE_NAMES = {REGISTRY[quantity].name for quantity in PLACE_QUANTITIES}
 TYPES = {1: "DATA", 2: "HELLO", 4: "LOG", 5: "RESULT"}
 
 
@@ -102,9 +105,10 @@ def _receipt(received_ms: int) -> str:
 
 
 def _plain(traced: Trace, *, with_raw: bool) -> dict[str, object]:
-    """For machines; a mobile node's raw frame, which holds its exact way, stays here."""
+    """For machines; a raw frame that holds the exact way of a node stays here."""
     plain = asdict(traced)
-    raw = traced.frame.raw.hex() if with_raw else None
+    placed = any(reading.quantity in PLACE_NAMES for reading in traced.readings)
+    raw = traced.frame.raw.hex() if with_raw and not placed else None
     plain["frame"] = {**traced.frame._asdict(), "raw": raw}
     plain["stamp"] = traced.stamp._asdict() if traced.stamp else None
     plain["time"] = date_time(traced.stamp.unix_ms) if traced.stamp else None

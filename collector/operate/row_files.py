@@ -133,7 +133,7 @@ def _json_writer(stream: TextIO, shape: RowShape) -> Iterator[Write]:
 
 @contextmanager
 def _sqlite_writer(file: Path, shape: RowShape) -> Iterator[Write]:
-    """One table with an index by node, quantity and time."""
+    """One table with an index by node, quantity (where there is one) and time."""
     connection = sqlite3.connect(file, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = OFF")
@@ -145,7 +145,8 @@ def _sqlite_writer(file: Path, shape: RowShape) -> Iterator[Write]:
             connection.executemany(f"INSERT INTO {shape.table} VALUES ({marks})", rows)
 
         yield write
-        connection.execute(f"CREATE INDEX by_time ON {shape.table} (node, quantity, {shape.time})")
+        index = [name for name in ("node", "quantity", shape.time) if name in shape.names]
+        connection.execute(f"CREATE INDEX by_time ON {shape.table} ({', '.join(index)})")
         connection.execute("COMMIT")
     finally:
         connection.close()

@@ -7,7 +7,6 @@ but the place, so that many answers tell no more than one; noise around the true
 average out. Where the owner says so, the exact place is told.
 """
 
-import math
 import uuid
 from collections.abc import Iterable
 from functools import lru_cache
@@ -26,13 +25,16 @@ def cell_centre(place: Place, grid_m: int) -> Place:
     if grid_m == EXACT:
         return place
     size_m = grid_m if grid_m in grid.LEVELS else grid.size_for(grid_m)
-    latitude, longitude = grid.cell_of(place.latitude, place.longitude, size_m).middle
-    elevation_m = place.elevation_m
-    return Place(
-        round(latitude, PLACE_DIGITS),
-        round(longitude, PLACE_DIGITS),
-        None if elevation_m is None else grid.elevation_told(elevation_m, size_m),
-    )
+    latitude, longitude, elevation_m = place
+    if elevation_m is not None:
+        elevation_m = grid.elevation_told(elevation_m, size_m)
+    return Place(*_middle(grid.cell_of(latitude, longitude, size_m)), elevation_m)
+
+
+@lru_cache(maxsize=4096)
+def _middle(cell: grid.Cell) -> tuple[float, float]:
+    latitude, longitude = cell.middle
+    return round(latitude, PLACE_DIGITS), round(longitude, PLACE_DIGITS)
 
 
 def size_told(info: NodeInfo | None, wish_m: int = 0) -> int:
@@ -41,16 +43,14 @@ def size_told(info: NodeInfo | None, wish_m: int = 0) -> int:
     A wish can only make it larger. A node that nobody knows here has the usual size.
     """
     finest_m = grid.DEFAULT_M if info is None else EXACT if info.exact else info.cell_m
-    return max(finest_m, grid.size_for(wish_m) if wish_m else EXACT)
+    return finest_m if wish_m <= finest_m else grid.size_for(wish_m)
 
 
 def place_told(info: NodeInfo | None, place: Place, wish_m: int = 0) -> Place | None:
     """A node's place as it may be told to anybody; None for what is no place on Earth."""
-    latitude, longitude, elevation_m = place
-    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+    latitude, longitude, _ = place
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         return None
-    if elevation_m is not None and not math.isfinite(elevation_m):
-        place = Place(latitude, longitude)
     return cell_centre(place, size_told(info, wish_m))
 
 

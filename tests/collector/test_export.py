@@ -20,6 +20,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from collector.app import Collector
 from collector.archive import archive
 from collector.archive.archive_view import ArchiveView, open_file
 from collector.archive.reading_view import register
@@ -41,10 +42,24 @@ from collector.readings.rendering import DecodedFrames, Renderer
 from collector.settings import CorrectionSettings
 from protocol import compose, wire
 from protocol.frame import FrameBuilder
+from protocol.mac import derive
 from protocol.reading import readings
 from protocol.registry import by_name
 from protocol.samples import Batch, Channel
 from tests.collector.core import BOOT, NODE, START_MS, Bench, Board
+from tests.collector.house import (
+    FRAMES,
+    KEYS,
+    MOBILE,
+    MOBILE_CHANNELS,
+    ROWS,
+    STREET,
+    Script,
+    an_hour,
+    make_house,
+    street_frame,
+)
+from tests.collector.house import START_MS as HOUSE_START_MS
 
 HOUR_MS = 3_600_000
 QUANTITIES = ("pm2_5", "humidity", "laeq", "valid_time", "battery_voltage", "latitude", "longitude")
@@ -318,6 +333,57 @@ def check_absurd_export(view: ArchiveView, folder: Path) -> None:
         assert len(exported(view, folder, ending)) == len(rows)
     within = Choice(from_ms=0, to_ms=253_402_300_800_000)
     assert {row.seq for row in Exporter(view, NODES, CORRECTIONS, within).rows()} >= {1, 3}
+
+
+HOUSE_END_MS = DATABLE_UNIX_MS.stop - HOUSE_START_MS + HOUR_MS
+
+
+async def _idle(transport: Script, collector: Collector) -> None:
+    await asyncio.sleep(3_600)
+    for forwarder in collector.forwarders:
+        await forwarder.idle()
+
+
+@pytest.mark.parametrize("t0_ms", [LARGEST_UPTIME_MS - 60_000, 1 << 45, HOUSE_END_MS])
+def test_commands_and_sinks_go_on_past_a_frame_of_an_older_archive(
+    t0_ms: int, tmp_path: Path
+) -> None:
+    """One that intake lets nobody store any more."""
+    house = make_house(tmp_path)
+    house.live(an_hour)
+    channels = [Channel(by_name(name).id) for name in MOBILE_CHANNELS]
+    raw = compose.compose_data(
+        derive(KEYS[MOBILE], b"up"), MOBILE, BOOT, FRAMES + 1, channels, [[5, 6, 70]] * 2, t0_ms
+    )
+    connection = archive.open_archive(tmp_path / "data" / "archive.db")
+    received_ms = HOUSE_START_MS + 2 * HOUR_MS
+    far = archive.StoredFrame(
+        0, MOBILE, BOOT, FRAMES + 1, wire.T_DATA, 0, received_ms, t0_ms, t0_ms + 60_000, raw
+    )
+    archive.append(connection, far)
+    connection.close()
+
+    async def more(transport: Script, collector: Collector) -> None:
+        transport.receive(STREET, street_frame(FRAMES + 1))
+        await _idle(transport, collector)
+
+    house.live(more, HOUSE_START_MS + 2 * HOUR_MS)
+    delivered = (tmp_path / "delivered.jsonl").read_text().splitlines()
+    readings_made = 2 * FRAMES * ROWS * 3 + ROWS * 3
+    assert len(delivered) == readings_made - 1, "all but the missing one"
+    out = tmp_path / "out"
+    for command in ("export", "means", "levels"):
+        for kind in ("csv", "jsonl", "sqlite", "parquet"):
+            done = house.run(command, f"{out}-{command}.{kind}", "--format", kind)
+            assert done.exit_code == 0, done.output + repr(done.exception)
+    done = house.run("export", "-")
+    assert len(done.stdout.splitlines()) == 1 + readings_made + 6
+    assert f"node {MOBILE:08x}: 6 readings at no possible date" in done.stderr
+    shown = house.call("trace", "Bike", "2026-03-01T12:30:00Z", "--json")
+    assert json.loads(shown.splitlines()[0])["frame"]["raw"] is None
+    for command in (("status", "--json"), ("ledger",), ("sinks", "explain"), ("doctor",)):
+        done = house.run(*command)
+        assert done.exit_code in (0, 3), done.output + repr(done.exception)
 
 
 def test_what_cannot_be_decoded_is_counted_and_passed_over(folder: Path) -> None:
