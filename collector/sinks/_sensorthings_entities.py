@@ -1,7 +1,14 @@
-"""Things, Locations, Datastreams and what they point to: found again by name, else created."""
+"""Things, Locations, Datastreams and what they point to: found again by name, else created.
+
+An id counts only as long as its entity has our name: a server may be set up anew, or restored from
+an older copy, under the same address, and gives our ids to others. Kept ids are looked at before
+their first use in a run. Later the newest Datastream is a witness for all: it is asked for after a
+failure, and after a silence in which a server could have been set up anew.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -15,6 +22,7 @@ Id: TypeAlias = int | str
 
 PAGES_MAX = 200
 FEATURES_MAX = 10_000
+SILENCE_S = 10.0
 MEASUREMENT = "http://www.opengis.net/def/observationType/OGC-OM/2.0/OM_Measurement"
 UCUM = "https://ucum.org/ucum#"
 DEFINITIONS = "urn:opencities:osn:quantity:"
@@ -71,6 +79,50 @@ class Entities:
         self._datastreams: dict[Channel, Id] = {}
         self._shared: dict[str, Id] = {}
         self._features: OrderedDict[Place, Id] = OrderedDict()
+        self._witness: Channel | None = None
+        self._heard_s = float("-inf")
+
+    async def confirm(self) -> None:
+        """Forgets all ids when the server is not the one they came from. Raises SinkError."""
+        witness = self._witness
+        if witness is None or asyncio.get_running_loop().time() - self._heard_s < SILENCE_S:
+            return
+        if not await self._is_there(witness):
+            self._forget()
+        self.heard()
+
+    def heard(self) -> None:
+        """Says that the server has just carried out a request."""
+        self._heard_s = asyncio.get_running_loop().time()
+
+    def doubt(self) -> None:
+        """Says that a request failed: who answers next may be another server."""
+        self._heard_s = float("-inf")
+
+    def _forget(self) -> None:
+        self._datastreams.clear()
+        self._shared.clear()
+        self._features.clear()
+        self._witness = None
+
+    def _learn(self, channel: Channel, id: Id) -> None:
+        """Notes a Datastream; of ids that are numbers the highest is the newest."""
+        self._datastreams[channel] = id
+        newest = None if self._witness is None else self._datastreams.get(self._witness)
+        if not isinstance(newest, int) or not isinstance(id, int) or id > newest:
+            self._witness = channel
+
+    async def _is_named(self, collection: str, id: Id, name: str) -> bool:
+        """Whether the server has this entity under this name; an id of another form is none."""
+        answer = await self._http.request(
+            "GET", entity_path(collection, id), query={"$select": "id,name"}
+        )
+        if answer.status in (400, 404):
+            return False
+        if answer.status != 200:
+            raise common_error(answer)
+        document = answer.json()
+        return isinstance(document, dict) and document.get("name") == name
 
     @staticmethod
     def thing_name(node: PublicNode) -> str:
@@ -114,23 +166,23 @@ class Entities:
         for node, missing in by_node.items():
             await self._provision_node(node, missing)
 
-    async def forget_missing(self, channels: Collection[Channel]) -> set[Channel]:
-        """Forgets Datastreams that the server does not have any more; returns their channels."""
-        gone: set[Channel] = set()
-        for channel in channels:
-            path = entity_path("Datastreams", self._datastreams[channel])
-            answer = await self._http.request("GET", path)
-            if answer.status == 404:
-                gone.add(channel)
-                self._shared.clear()
-                del self._datastreams[channel]
-                name = self.thing_name(channel.node)
-                await self._ids.put(
-                    {f"Datastreams/{self.datastream_name(channel)}": "", f"Things/{name}": ""}
-                )
-            elif answer.status != 200:
-                raise common_error(answer)
+    async def forget_missing(
+        self, doubtful: Collection[Channel], others: Collection[Channel]
+    ) -> set[Channel]:
+        """Which of these the server does not have any more under our names; forgets all then.
+
+        `others` are asked for only when one of the doubtful is gone.
+        """
+        gone = {channel for channel in doubtful if not await self._is_there(channel)}
+        if gone:
+            rest = set(others) - set(doubtful)
+            gone |= {channel for channel in rest if not await self._is_there(channel)}
+            self._forget()
         return gone
+
+    async def _is_there(self, channel: Channel) -> bool:
+        name = self.datastream_name(channel)
+        return await self._is_named("Datastreams", self._datastreams[channel], name)
 
     async def provide_features(self, readings: Iterable[Observation]) -> None:
         """Creates the FeaturesOfInterest of a mobile node's places."""
@@ -151,32 +203,31 @@ class Entities:
 
     async def _provision_node(self, node: PublicNode, channels: Sequence[Channel]) -> None:
         fresh: dict[str, str] = {}
-        for channel in channels:
-            kept = self._ids.get(f"Datastreams/{self.datastream_name(channel)}")
-            if kept:
-                self._datastreams[channel] = _parse(kept)
         thing = await self._thing(node, fresh)
-        missing = [channel for channel in channels if channel not in self._datastreams]
-        if missing:
-            path = f"{entity_path('Things', thing)}/Datastreams"
-            there = {
-                str(row.get("name")): row["@iot.id"]
-                async for row in pages(self._http, path, {"$select": "id,name", "$top": "100"})
-            }
-            for channel in missing:
-                name = self.datastream_name(channel)
-                id = there.get(name)
-                if id is None:
-                    id = await self._create_datastream(thing, channel)
-                self._datastreams[channel] = id
-                fresh[f"Datastreams/{name}"] = _keep(id)
-        if fresh:
-            await self._ids.put(fresh)
+        path = f"{entity_path('Things', thing)}/Datastreams"
+        there = {
+            str(row.get("name")): row["@iot.id"]
+            async for row in pages(self._http, path, {"$select": "id,name", "$top": "100"})
+        }
+        for channel in channels:
+            name = self.datastream_name(channel)
+            id = there.get(name)
+            if id is None:
+                id = await self._create_datastream(thing, channel)
+            self._learn(channel, id)
+            fresh[f"Datastreams/{name}"] = _keep(id)
+        await self._ids.put(
+            {key: text for key, text in fresh.items() if self._ids.get(key) != text}
+        )
+        self.heard()
 
     async def _thing(self, node: PublicNode, fresh: dict[str, str]) -> Id:
         name = self.thing_name(node)
         kept, place = self._ids.get(f"Things/{name}"), self._ids.get(f"Places/{name}")
-        id: Id | None = _parse(kept) if kept else await self._find("Things", name)
+        id: Id | None = _parse(kept) if kept else None
+        if id is None or not await self._is_named("Things", id, name):
+            id = await self._find("Things", name)
+            place = None
         if id is None:
             id = await self._create("/Things", _thing(name, node))
         elif await self._has_moved(id, node, place):

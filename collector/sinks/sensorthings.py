@@ -33,6 +33,7 @@ from collector.sinks.base import (
     Retry,
     Sink,
     SinkConfig,
+    SinkError,
 )
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
@@ -84,6 +85,16 @@ class SensorThings(Sink):
         return self._entities.plan(channels)
 
     async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
+        try:
+            await self._entities.confirm()
+            outcomes = await self._send(batch)
+        except SinkError:
+            self._entities.doubt()
+            raise
+        self._entities.heard()
+        return outcomes
+
+    async def _send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
         await self._entities.provision(dict.fromkeys(o.channel for o in batch))
         placed = [o for o in batch if self._entities.can_be_placed(o)]
         if not placed:
@@ -96,6 +107,7 @@ class SensorThings(Sink):
         return [outcomes.get(id(o), no_place) for o in batch]
 
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
+        await self._entities.confirm()
         await self._entities.provision(dict.fromkeys(o.channel for o in batch))
         by_channel: dict[Channel, list[Observation]] = {}
         for observation in batch:
@@ -137,14 +149,17 @@ class SensorThings(Sink):
         outcomes: list[Outcome],
     ) -> None:
         """Tells rows that are there already, and those of a lost Datastream, from bad ones."""
-        gone = await self._entities.forget_missing({rows[i].channel for i in failed})
+        gone = await self._entities.forget_missing(
+            {rows[i].channel for i in failed}, {o.channel for o in rows}
+        )
         asked = [i for i in failed if rows[i].channel not in gone]
         held = await self.read_back([rows[i] for i in asked]) if asked else ()
         there = dict(zip(asked, held or (), strict=True))
-        for i in failed:
-            if rows[i].channel in gone:
+        for i, observation in enumerate(rows):
+            if observation.channel in gone:
                 outcomes[i] = Retry("the Datastream is gone")
-            elif not there[i]:
+        for i in asked:
+            if not there[i]:
                 said = str(answers[i]).removeprefix("error").strip() or "without a reason"
                 outcomes[i] = Rejected(f"row refused: {said[:120]}")
 

@@ -74,6 +74,22 @@ class SensorThings(Upstream):
         self.observations: dict[int, list[tuple[str, Any, dict[str, Any]]]] = {}
         self._last_id = 0
 
+    def set_up_anew(self, streams: int = 12) -> None:
+        """An empty server under the same address; a stranger came first and has the lowest ids."""
+        for found in self.entities.values():
+            found.clear()
+        self.observations.clear()
+        self._last_id = 0
+        thing = self._insert("Things", {"name": "a stranger"}, None)
+        self._insert("Locations", {"name": "elsewhere"}, thing)
+        for number in range(streams):
+            self._insert("Datastreams", {"name": f"a stranger's {number}"}, thing)
+
+    def held(self) -> dict[str, int]:
+        """How many observations each Datastream has, by its name."""
+        streams = self.entities["Datastreams"]
+        return {streams[id]["name"]: len(rows) for id, rows in self.observations.items() if rows}
+
     def routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/v1.1/CreateObservations", self._create_observations)
         router.add_get("/v1.1/{path:.+}", self._get)

@@ -3,13 +3,14 @@
 import pytest
 
 from collector.readings.observation import Place
-from collector.sinks import sensorthings
+from collector.sinks import _sensorthings_entities, sensorthings
 from collector.sinks.base import (
     Accepted,
     AccessDenied,
     Failed,
     MemoryIds,
     NoAnswer,
+    NotSent,
     Rejected,
     Retry,
 )
@@ -142,3 +143,66 @@ async def test_a_server_error_stores_nothing_and_a_wrong_token_is_no_fault_of_da
             await sink.send([reading("pm10", 1.0, 1)])
         await sink.close()
     assert server.stored.total() == 1
+
+
+OURS = "osn:6f1c7a52-3b0e-4d52-9a57-0c1b2d3e4f50"
+
+
+@pytest.mark.parametrize("kind", ["a restart", "a failure", "a silence"])
+async def test_a_server_set_up_anew_gets_nothing_under_a_strangers_name(
+    kind: str, reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, ids = SensorThings(), MemoryIds()
+    async with Serving(server) as url:
+        sink = sink_for(url, ids)
+        before = [reading("pm10", 7.1, minute) for minute in range(3)]
+        await sink.send([*before, reading("laeq", 55.4)])
+        server.set_up_anew()
+        if kind == "a restart":
+            await sink.close()
+            sink = sink_for(url, ids)
+        elif kind == "a failure":
+            server.faults["unavailable"] = 1.0
+            with pytest.raises(NotSent):
+                await sink.send([reading("pm10", 7.2, 4)])
+            server.faults.clear()
+        else:
+            monkeypatch.setattr(_sensorthings_entities, "SILENCE_S", 0.0)
+        said = await sink.send([reading("pm10", 7.2, 4), reading("laeq", 55.5, 4)])
+        assert [type(outcome) for outcome in said] == [Accepted, Accepted]
+        await sink.close()
+    assert server.held() == {f"{OURS}/pm10": 1, f"{OURS}/laeq": 1}
+    assert [t["name"] for t in server.entities["Things"].values()][-1] == OURS
+
+
+async def test_one_row_of_a_datastream_that_is_gone_puts_all_in_doubt(reading) -> None:
+    server = SensorThings()
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        await sink.send([reading("pm10", 7.1), reading("laeq", 55.4)])
+        streams = server.entities["Datastreams"]
+        ids = {stream["name"]: id for id, stream in streams.items()}
+        server.set_up_anew()
+        streams.pop(ids[f"{OURS}/pm10"], None)
+        assert ids[f"{OURS}/laeq"] in streams, "a stranger has it"
+        ours, theirs = reading("pm10", 7.2, 4), reading("laeq", 55.5, 4)
+        said, other = await sink.send([ours, theirs])
+        assert isinstance(said, Retry), "the Datastream is not ours any more"
+        assert isinstance(other, Retry), "nor is one that took a row"
+        said, other = await sink.send([ours, theirs])
+        assert isinstance(said, Accepted)
+        assert isinstance(other, Accepted)
+        await sink.close()
+    assert {f"{OURS}/pm10": 1, f"{OURS}/laeq": 1}.items() <= server.held().items()
+
+
+async def test_nothing_is_asked_while_readings_flow(reading) -> None:
+    server = SensorThings()
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        await sink.send([reading("pm10", 7.1)])
+        asked = server.requests["GET"]
+        for minute in range(1, 20):
+            await sink.send([reading("pm10", 7.1, minute)])
+        await sink.close()
+    assert server.requests["GET"] == asked
