@@ -90,11 +90,18 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
     """A second connection that cannot write; sees what is committed.
 
     A log that is there is never touched, for a damaged one is evidence. Where there is none SQLite
-    makes an empty one to read, and only a connection that might write takes it away again.
+    makes an empty one to read, and only a connection that might write takes it away again. Who may
+    make no file there reads the database as one that nobody changes.
     """
-    has_log = Path(f"{path}-wal").exists()
+    path = Path(path).resolve()
+    if path.with_name(f"{path.name}-wal").exists():
+        how = "mode=ro"
+    elif all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent)):
+        how = "mode=rw"
+    else:
+        how = "mode=ro&immutable=1"
     connection = sqlite3.connect(
-        f"{Path(path).resolve().as_uri()}?mode={'ro' if has_log else 'rw'}",
+        f"{path.as_uri()}?{how}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,

@@ -1,8 +1,10 @@
 """Storage as a whole: restores are noticed, failed writes leave memory and disk in step."""
 
 import json
+import os
 import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,8 @@ from collector.archive.writer import WriteFailed
 from collector.clock import SteadyClock, SystemClock, kernel_synchronised
 from protocol.decoder import decode
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
+
+NOBODY = 65_534
 
 
 async def test_a_restored_archive_takes_a_new_id_and_higher_frame_ids(tmp_path: Path) -> None:
@@ -119,6 +123,24 @@ async def test_a_clean_stop_leaves_one_complete_file(tmp_path: Path, threaded: b
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             connection.execute("DELETE FROM frame")
     assert "elsewhere.db-wal" not in names(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_who_may_only_read_reads_a_stopped_archive() -> None:
+    with tempfile.TemporaryDirectory(prefix="osn-read-only-") as folder:
+        board = Board()
+        bench = Bench(Path(folder), [board])
+        await bench.take(board.data(1))
+        await bench.storage.close()
+        os.chmod(folder, 0o755)  # noqa: PTH101
+        before = names(Path(folder))
+        os.seteuid(NOBODY)
+        try:
+            with closing(archive.open_reader(f"{folder}/archive.db")) as connection:
+                assert archive.newest_id(connection) == 1
+        finally:
+            os.seteuid(0)
+        assert names(Path(folder)) == before
 
 
 def names(folder: Path) -> list[str]:
