@@ -111,7 +111,7 @@ class Account:
         """Nothing of this claim is unknown any more."""
         self._change.released.add(batch)
 
-    async def claim(self, ids: Ranges, sent_ms: int, *, urgent: bool) -> int:
+    async def claim(self, ids: Ranges, chosen_ms: int, *, urgent: bool) -> int:
         """Commits that these frames may be sent from now on; returns the claim's number."""
         self._batch += 1
         batch, rows, change = self._batch, self._frozen.rows(), self._change
@@ -120,7 +120,7 @@ class Account:
         def operation(connection: sqlite3.Connection) -> None:
             delivery.settle(connection, self._sink, change)
             write_lines(connection, rows)
-            delivery.claim(connection, self._sink, batch, ids, sent_ms)
+            delivery.claim(connection, self._sink, batch, ids, chosen_ms)
 
         await self._have_written(change, operation, urgent=urgent)
         self._frozen.written(rows)

@@ -18,6 +18,7 @@ class Closing:
 
     def __init__(self, work: Worklist, account: Account, clock: Clock) -> None:
         self.unknown: dict[int, Ranges] = {}
+        self.chosen_ms: dict[int, int] = {}
         self.last_accepted_ms: int | None = None
         self._work = work
         self._account = account
@@ -27,6 +28,7 @@ class Closing:
     def restore(self, state: SinkState) -> None:
         """Takes over the claims of a run that ended while it was sending."""
         self.unknown.clear()
+        self.chosen_ms = dict(state.chosen_ms)
         for batch, claimed in state.claims.items():
             open_ids = Ranges(
                 gap for first, last in claimed for gap in state.done.missing(first, last)
@@ -66,6 +68,7 @@ class Closing:
         self.finish(done)
         if lost:
             self.unknown[window.batch] = lost
+            self.chosen_ms[window.batch] = window.chosen_ms
         elif window.batch:
             self._account.release(window.batch)
         self._account.flush_soon()

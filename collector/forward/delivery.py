@@ -114,6 +114,8 @@ class SinkState:
     done: Ranges
     claims: dict[int, Ranges]
     partial: dict[int, int]
+    chosen_ms: dict[int, int] = field(default_factory=dict)
+    """When the readings of each claim were chosen."""
     replays: list[tuple[int, int, int | None]] = field(default_factory=list)
 
     def settled(self, frame: int, readings: int) -> int:
@@ -154,17 +156,20 @@ def load(connection: sqlite3.Connection, sink: str) -> SinkState:
         connection.execute("SELECT first_id, last_id FROM done WHERE sink = ? ORDER BY 2", (sink,))
     )
     claims: dict[int, Ranges] = {}
-    for batch, first, last in connection.execute(
-        "SELECT batch, first_id, last_id FROM inflight WHERE sink = ? ORDER BY 1, 2", (sink,)
+    chosen_ms: dict[int, int] = {}
+    for batch, first, last, at_ms in connection.execute(
+        "SELECT batch, first_id, last_id, sent_ms FROM inflight WHERE sink = ? ORDER BY 1, 2",
+        (sink,),
     ):
         claims.setdefault(batch, Ranges()).add(first, last)
+        chosen_ms[batch] = at_ms
     partial = {
         frame: int.from_bytes(settled, "little")
         for frame, settled in connection.execute(
             "SELECT frame, settled FROM partial WHERE sink = ?", (sink,)
         )
     }
-    state = SinkState(done, claims, partial)
+    state = SinkState(done, claims, partial, chosen_ms)
     if _is_there(connection, "replayed"):  # not in an archive that only an older version has run
         state.replays += connection.execute(
             "SELECT first_id, last_id, settled FROM replayed WHERE sink = ?", (sink,)
@@ -173,12 +178,12 @@ def load(connection: sqlite3.Connection, sink: str) -> SinkState:
 
 
 def claim(
-    connection: sqlite3.Connection, sink: str, batch: int, frames: Ranges, sent_ms: int
+    connection: sqlite3.Connection, sink: str, batch: int, frames: Ranges, chosen_ms: int
 ) -> None:
-    """Notes that these frames may be sent from now on; commit before sending."""
+    """Notes that what was chosen of these frames then may be sent; commit before sending."""
     connection.executemany(
         "INSERT INTO inflight VALUES (?, ?, ?, ?, ?)",
-        [(sink, batch, first, last, sent_ms) for first, last in frames],
+        [(sink, batch, first, last, chosen_ms) for first, last in frames],
     )
 
 

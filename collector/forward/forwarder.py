@@ -105,10 +105,11 @@ class Forwarder:
         self._closing = Closing(self._work, self._account, clock)
         self._expiry = Expiry(self.policy, self._work, self._reader, self._account, clock)
         self._provisioner = Provisioner(sink, self._sender)
+        selection = Selection(self.policy, traits.interval_s, latest_only=traits.latest_only)
         self._preparer = Preparer(
             self._work,
             self._reader,
-            Selection(self.policy, traits.interval_s, latest_only=traits.latest_only),
+            selection,
             self._provisioner,
             self._account,
             self._closing,
@@ -120,7 +121,13 @@ class Forwarder:
         read_back = ReadBack(self._sender, self._account, traits, self.policy)
         self._dispatch = Dispatch(sink, self._sender, read_back, self._closing)
         self._resolver = Resolver(
-            self._reader, read_back, self._work, self._account, self._closing, self._limits.gate
+            self._reader,
+            read_back,
+            self._work,
+            self._account,
+            self._closing,
+            self._limits.gate,
+            selection,
         )
 
     async def run(self) -> None:

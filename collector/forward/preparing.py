@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from collector.archive.archive import StoredFrame
 from collector.clock import Clock
-from collector.forward.account import Account, Task
+from collector.forward.account import Account
 from collector.forward.closing import Closing
 from collector.forward.frame_reader import FrameReader
 from collector.forward.selection import Policy, Selection
@@ -93,8 +93,8 @@ class Preparer:
                 if window.readings:
                     await self._provisioner.provision(window.readings)
                     window.batch = await self._account.claim(
-                        Ranges((frame, frame) for frame, task in window.tasks.items() if task.open),
-                        self._clock.unix_ms(),
+                        Ranges((frame, frame) for frame in window.tasks),
+                        window.chosen_ms,
                         urgent=lane == "backlog",
                     )
                     self._closing.opened(window)
@@ -105,9 +105,9 @@ class Preparer:
             self._closing.close(window)
 
     def _render(self, lane: Lane, ids: Ranges, frames: Sequence[StoredFrame]) -> Window:
-        window = Window(lane)
-        empty = ids.copy()
         now_ms = self._clock.unix_ms()
+        window = Window(lane, now_ms)
+        empty = ids.copy()
         for frame in frames:
             if len(window.readings) >= self._readings_max:
                 rest = Ranges(empty.overlap(frame.id, ids.last or 0))
@@ -118,11 +118,7 @@ class Preparer:
                 empty.remove(frame.id)
                 self._render_frame(window, frame, now_ms)
         self._closing.finish(empty)
-        window.readings, spared = self._selection.narrow(window.readings, now_ms)
-        for observation, reason in spared:
-            task = window.tasks[observation.frame.id]
-            task.rendered.leave_out(reason)
-            task.open -= 1
+        window.narrow(self._selection)
         return window
 
     def _render_frame(self, window: Window, frame: StoredFrame, now_ms: int) -> None:
@@ -134,9 +130,7 @@ class Preparer:
             self._wake_backlog()
         else:
             settled = self._account.partial.get(frame.id, 0)
-            chosen = self._selection.choose(rendered, settled, now_ms)
-            window.tasks[frame.id] = Task(rendered, settled, len(chosen))
-            window.readings += chosen
+            window.take(rendered, settled, self._selection)
 
     def _is_old(self, rendered: Rendered, now_ms: int) -> bool:
         if not rendered.observations or self._policy.fresh_s is not None:

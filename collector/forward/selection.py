@@ -63,10 +63,16 @@ class Selection:
     def __init__(
         self, policy: Policy, interval_s: float = 0.0, *, latest_only: bool = False
     ) -> None:
+        self._policy = policy
+        self._interval_s = interval_s
         self._latest_only = latest_only
         self._fresh_ms = None if policy.fresh_s is None else round(policy.fresh_s * 1000)
         self._interval_ms = round(interval_s * 1000)
         self._taken_ms: OrderedDict[Channel, int] = OrderedDict()
+
+    def afresh(self) -> Selection:
+        """The same choice without a memory: it spares nothing that this one has ever sent."""
+        return Selection(self._policy, self._interval_s, latest_only=self._latest_only)
 
     def choose(self, rendered: Rendered, settled: int, now_ms: int) -> list[Observation]:
         """Readings of a frame to send now. `settled` has a bit for each that is settled already.

@@ -8,8 +8,9 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,16 +18,18 @@ from collector.archive import archive
 from collector.archive import storage as storage_module
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.storage import Storage, open_storage
-from collector.forward import dispatch
+from collector.forward import delivery, dispatch
+from collector.forward.selection import Policy
 from collector.intake.decision import Kind
 from collector.intake.intake import IntakeLimits
 from collector.ranges import Ranges
 from collector.readings.observation import Observation
 from collector.sinks.base import Accepted, Outcome
+from simulator.upstream.street import START_MS
 from simulator.virtual_loop import VirtualLoop, run
 from tests.collector.core import BOOT, NODE, Bench, Board
 from tests.collector.late_writer import LateWriter
-from tests.collector.test_forwarder import A_FRAME, Key, Pretended, Rig
+from tests.collector.test_forwarder import A_FRAME, NOW_MS, Key, Pretended, Rig, play
 
 STEP_S = 0.005
 STOPS = 70
@@ -126,6 +129,44 @@ def test_a_stop_at_any_moment_keeps_the_books_true(
         else:
             assert twice <= possible == len(sink.unanswered), where
     assert (unanswered > 0) == (max(answers_s) > STOP_S), "stops that wait too short were met"
+
+
+CHOICES: dict[str, tuple[dict[str, Any], Policy]] = {
+    "every reading": ({}, Policy()),
+    "the newest": ({"latest_only": True}, Policy()),
+    "one in five minutes": ({"interval_s": 300.0}, Policy()),
+    "fresh ones": ({}, Policy(fresh_s=(NOW_MS - START_MS) / 1000 - 4 * 60)),
+}
+
+
+@pytest.mark.parametrize(("traits", "policy"), CHOICES.values(), ids=CHOICES)
+@pytest.mark.parametrize("on_unknown", ["resend", "leave"])
+def test_after_a_kill_only_what_was_handed_over_may_be_there_twice(
+    tmp_path: Path,
+    traits: dict[str, Any],
+    policy: Policy,
+    on_unknown: Literal["resend", "leave"],
+) -> None:
+    async def story(rig: Rig) -> None:
+        rig.sink.take_s = 1.0
+        await rig.add(4)
+        rig.start()
+        await asyncio.sleep(0.5)
+        await rig.kill()
+        rig.sink.take_s = 0.0
+        rig.start()
+        await rig.idle()
+        await rig.stop()
+
+    sink = Pretended(largest_batch=1_000, **traits)
+    rig = play(tmp_path, sink, story, policy=replace(policy, on_unknown=on_unknown))
+    (_, handed), *_ = sink.requests
+    assert 0 < len(handed) <= 4 * A_FRAME
+    assert rig.count("possible_duplicate") == len(handed)
+    counted = sum(rig.count(outcome) for outcome in delivery.SETTLING)
+    assert counted == 4 * A_FRAME
+    if on_unknown == "leave":
+        assert rig.count("delivered") == len(handed)
 
 
 def open_late(*arguments: Any, **options: Any) -> Storage:
