@@ -8,12 +8,15 @@ import asyncio
 import logging
 import os
 import random
+import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from collector.archive.archive import StoredFrame
 from collector.archive.storage import Storage
+from collector.archive.writer import WriteFailed
 from collector.boards.downlink import Downlink
 from collector.boards.orders import Orders
 from collector.boards.rollout import Rollouts
@@ -41,6 +44,7 @@ FRAMES_PER_TURN = 128
 BUSY_GROUPS = 8
 BUSY_WAIT_S = 0.01
 WATCH_FILES_S = 5.0
+GATHER_SHOWN_S = 1.0
 WATCH_DISK_S = 10.0
 LOOK_AGAIN_S = 10.0
 RESTART_FIRST_S = 1.0
@@ -115,6 +119,9 @@ class Collector:
         self._free_bytes = free_bytes
         self._stopping = asyncio.Event()
         self._keyed = frozenset(keys.nodes())
+        self._reloading = asyncio.Lock()
+        self.file_fault = ""
+        """Why the files of nodes and keys cannot be used; what was read of them is in force."""
 
     async def run(self) -> None:
         """Receives and forwards until `stop`; raises when a part fails that all depends on."""
@@ -186,6 +193,7 @@ class Collector:
             for raw, source in arrivals:
                 self.intake.receive(raw, source)
         await self.intake.flush()
+        await self._exchange()
 
     def _send(self, downlink: Downlink) -> None:
         transport = self.transports.get(downlink.source.transport)
@@ -217,24 +225,50 @@ class Collector:
         del self.alarms[:-ALARMS_MAX]
 
     async def _watch_files(self) -> None:
-        """Sees nodes and keys that the command line has changed."""
+        """Sees nodes and keys that the command line has changed, keeps what frames have shown."""
         while True:
-            await asyncio.sleep(WATCH_FILES_S)
-            try:
-                await self.reload()
-            except PrivateFileError as error:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_FILES_S):
+                    await self.keys.shown.wait()
+                    await asyncio.sleep(GATHER_SHOWN_S)
+            await self._exchange()
+
+    async def _exchange(self) -> None:
+        before = self.file_fault
+        try:
+            await self.reload()
+        except PrivateFileError as error:
+            if str(error) != before:
                 log.error("%s; what was read before stays in force", error)
+        except (WriteFailed, sqlite3.Error) as error:
+            log.error("held frames are looked at later: %s", error)
+        else:
+            if before:
+                log.warning("keys and nodes can be read and written again")
 
     async def reload(self) -> None:
-        """Takes over changed nodes and keys; PrivateFileError when a file cannot be used."""
-        changed = self.nodes.reload()
-        if self.keys.reload() or changed:
-            await self._welcome()
+        """Takes over changed nodes and keys; PrivateFileError when a file cannot be used.
+
+        What can be used is taken over all the same, and what was read before stays in force.
+        """
+        async with self._reloading:
+            changed, faults = False, []
+            for file in (self.nodes, self.keys):
+                try:
+                    changed = await file.exchange() or changed
+                except PrivateFileError as error:
+                    faults.append(str(error))
+            self.file_fault = "; ".join(faults)
+            if changed or frozenset(self.keys.nodes()) != self._keyed:
+                await self._welcome()
+        if self.file_fault:
+            raise PrivateFileError(self.file_fault)
 
     async def _welcome(self) -> None:
         """Takes in what quarantine holds of nodes that have got a key."""
         keyed = frozenset(self.keys.nodes())
-        fresh, self._keyed = keyed - self._keyed, keyed
+        fresh = keyed - self._keyed
+        self._keyed &= keyed
         for node in sorted(fresh):
             held = await self.storage.quarantine_writer.write(
                 partial(quarantine.release, node=node), urgent=True
@@ -242,6 +276,7 @@ class Collector:
             log.info("node %08x has a key now; %d held frames are looked at", node, len(held))
             for frame in held:
                 self.deliver(frame.raw, Source(frame.source, node))
+            self._keyed |= {node}
         for forwarder in self.forwarders:
             forwarder.look_again()
 

@@ -7,6 +7,7 @@ come, the smallest (boot, seq) seen under the new key.
 Retired keys stay in the file, sealed: they prove old frames and accept nothing.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,14 +71,26 @@ class NodeKeys:
         return self.current.down
 
 
+Change = Callable[[dict[int, NodeKeys]], object]
+Shown = dict[tuple[int, str], Change]
+
+
 class KeyRing:
-    """Keys of all nodes, in a file of mode 0600 or, without a path, in memory only."""
+    """Keys of all nodes, in a file of mode 0600 or, without a path, in memory only.
+
+    `accepted` and `settled`, which frames bring about, touch no file: see `exchange`. All other
+    changes are an operator's and are in the file when they return.
+    """
 
     def __init__(self, path: Path | None = None, secrets: dict[int, bytes] | None = None) -> None:
         self.path = path
         self._nodes = {
             node: NodeKeys(KeyPair.of(secret)) for node, secret in (secrets or {}).items()
         }
+        self._shown: Shown = {}
+        """Changes that the file does not hold yet: the last of each kind for each node."""
+        self.shown = asyncio.Event()
+        """Set when there is something for `exchange` to write."""
         self._file = None if path is None else Watched(path, _parse)
         if path is not None:
             self.reload()
@@ -117,7 +130,7 @@ class KeyRing:
         if named is not None:
             position = min(position, (named[0], named[1] + 1))
         if keys.switch is None or position < keys.switch:
-            self._replace(node, lambda now: replace(now, switch=position))
+            self._show(node, "switch", keys, lambda now: replace(now, switch=position))
 
     def settled(self, node: int, oldest_kept: Position | None) -> None:
         """Retires the old key once the board keeps no frame from before the switch."""
@@ -125,7 +138,7 @@ class KeyRing:
         if keys is None or keys.previous is None or keys.switch is None:
             return
         if oldest_kept is None or oldest_kept >= keys.switch:
-            self._replace(node, _retire)
+            self._show(node, "retired", keys, _retire)
 
     def add(self, node: int, secret: bytes) -> None:
         """Gives a new node its key; NodeError when it has another."""
@@ -195,29 +208,88 @@ class KeyRing:
         self._nodes = nodes
         return True
 
-    def _replace(self, node: int, change: Callable[[NodeKeys], NodeKeys]) -> None:
+    async def exchange(self) -> bool:
+        """Writes what frames have shown and reads what others have changed, off the event loop.
+
+        True when the keys are others now. PrivateFileError when the file cannot be used: what was
+        read stays in force, and what is not written is kept for the next time.
+        """
+        if self._file is None:
+            return False
+        shown, self._shown = self._shown, {}
+        self.shown.clear()
+        try:
+            nodes, fault = await asyncio.to_thread(self._exchange, shown)
+        except BaseException:
+            self._shown = shown | self._shown
+            raise
+        if fault:
+            self._shown = shown | self._shown
+        if nodes is not None:
+            for change in self._shown.values():
+                change(nodes)
+            self._nodes = nodes
+        if fault:
+            raise PrivateFileError(fault)
+        return nodes is not None
+
+    def _exchange(self, shown: Shown) -> tuple[dict[int, NodeKeys] | None, str]:
+        """The file's new content, if any, and why it could not be used, "" when it could."""
+        assert self._file is not None
+        fault = ""
+        try:
+            if shown:
+                self._rewrite(lambda nodes: None, shown, new=False)
+        except (PrivateFileError, OSError) as error:
+            fault = str(error)
+        try:
+            return self._file.changed(), fault
+        except PrivateFileError as error:
+            return None, fault or str(error)
+
+    def _show(
+        self, node: int, kind: str, seen: NodeKeys, change: Callable[[NodeKeys], NodeKeys]
+    ) -> None:
+        """Changes in memory what a frame has shown of a rotation; `exchange` writes it.
+
+        Keys that an operator has changed since are left alone.
+        """
+
         def apply(nodes: dict[int, NodeKeys]) -> None:
-            if node in nodes:
-                nodes[node] = change(nodes[node])
+            now = nodes.get(node)
+            if now is not None and (now.current, now.previous) == (seen.current, seen.previous):
+                nodes[node] = change(now)
 
-        self._change(apply)
+        apply(self._nodes)
+        if self.path is not None:
+            self._shown[node, kind] = apply
+            self.shown.set()
 
-    def _change(self, change: Callable[[dict[int, NodeKeys]], object]) -> None:
+    def _change(self, change: Change) -> None:
         if self.path is None:
             change(self._nodes)
             return
+        self._rewrite(change, self._shown)
+        self._shown = {}
+        self.reload()
+
+    def _rewrite(self, change: Change, shown: Shown, *, new: bool = True) -> None:
+        """Changes the file under its lock, first by what frames have shown."""
         path = self.path
+        assert path is not None
 
         def rewrite(document: dict[str, Any]) -> dict[str, Any]:
+            if not document and not new:
+                raise PrivateFileError(f"{path}: is gone; restore it from a backup")
             nodes = _parse(document, path)
-            change(nodes)
+            for each in (*shown.values(), change):
+                each(nodes)
             return {
                 "version": 1,
                 "nodes": {node_text(node): _as_record(nodes[node]) for node in sorted(nodes)},
             }
 
         update_json(path, rewrite, mode=0o600)
-        self.reload()
 
 
 def _retire(keys: NodeKeys) -> NodeKeys:
@@ -244,10 +316,13 @@ def _parse(document: dict[str, Any], path: Path) -> dict[int, NodeKeys]:
     if document.get("version", 1) != 1:
         raise PrivateFileError(f"{path}: written by a newer version of this program")
     nodes: dict[int, NodeKeys] = {}
-    for text, record in document.get("nodes", {}).items():
+    records = document.get("nodes", {})
+    if not isinstance(records, dict):
+        raise PrivateFileError(f"{path}: holds no nodes; restore it from a backup")
+    for text, record in records.items():
         try:
             nodes[parse_node(text)] = _parse_keys(record)
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             # the cause is left out: its text could hold the key itself
             raise PrivateFileError(
                 f"{path}: the keys of node {text!r} cannot be read; restore them from a backup"

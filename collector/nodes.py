@@ -5,6 +5,7 @@ collector alone; keys live in a file of their own (`keys.py`). A place leaves th
 through `privacy.py`.
 """
 
+import asyncio
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -179,6 +180,14 @@ class NodeRegistry:
     def reload(self) -> bool:
         """Reads the file again when it changed; True when it did."""
         nodes = None if self._file is None else self._file.changed()
+        if nodes is None:
+            return False
+        self._nodes = nodes
+        return True
+
+    async def exchange(self) -> bool:
+        """The same off the event loop; PrivateFileError leaves what was read in force."""
+        nodes = None if self._file is None else await asyncio.to_thread(self._file.changed)
         if nodes is None:
             return False
         self._nodes = nodes

@@ -44,7 +44,7 @@ def read_json(path: Path, *, private: bool = False) -> Document | None:
         raise PrivateFileError(f"{path}: longer than {JSON_BYTES_MAX} bytes")
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PrivateFileError(f"{path}: not JSON ({error}); restore it from a backup") from error
     if not isinstance(document, dict):
         raise PrivateFileError(f"{path}: not a JSON object; restore it from a backup")
@@ -107,23 +107,24 @@ def update_json(path: Path, change: Callable[[Document], Document], *, mode: int
     return document
 
 
-def stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when the file is replaced: (inode, modification time ns, size)."""
+def stamp(path: Path) -> tuple[int, int, int, int] | None:
+    """What changes with the file: (inode, modification time ns, size, mode)."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
 
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int, int]
 T = TypeVar("T")
 
 
 class Watched(Generic[T]):
     """What a private JSON file says, read again when another process has changed it.
 
-    A file that `parse` refuses leaves what was read before in force, and is tried again.
+    A file that is gone, cannot be read, or that `parse` refuses leaves what was read before in
+    force, and is tried again.
     """
 
     def __init__(self, path: Path, parse: Callable[[Document, Path], T]) -> None:
@@ -132,10 +133,22 @@ class Watched(Generic[T]):
         self._stamp: Stamp | None = None
 
     def changed(self) -> T | None:
-        """The new content, or None while the file is as it was."""
-        now = stamp(self._path)
-        if now == self._stamp:
-            return None
-        content = self._parse(read_json(self._path, private=True) or {}, self._path)
+        """The new content, or None while the file is as it was; raises only PrivateFileError."""
+        try:
+            now = stamp(self._path)
+            if now == self._stamp:
+                return None
+            if now is None:
+                raise PrivateFileError(f"{self._path}: is gone; restore it from a backup")
+            content = self._parse(read_json(self._path, private=True) or {}, self._path)
+        except PrivateFileError:
+            raise
+        except OSError as error:
+            raise PrivateFileError(f"{self._path}: {error.strerror}") from error
+        except Exception:
+            # the cause is left out: its text could hold what the file holds
+            raise PrivateFileError(
+                f"{self._path}: cannot be read; restore it from a backup"
+            ) from None
         self._stamp = now
         return content

@@ -309,7 +309,10 @@ class Rollouts:
             "stopped": rollout.stopped,
             "targets": [asdict(target) for target in rollout.targets.values()],
         }
-        write_bytes(self._folder / FILE_NAME, json.dumps(document).encode(), 0o600)
+        try:
+            write_bytes(self._folder / FILE_NAME, json.dumps(document).encode(), 0o600)
+        except OSError as error:  # it goes on, and is told to the next start as it was
+            log.error("%s: %s; how far the roll-out is, is not kept", FILE_NAME, error)
 
     def _load(self, path: Path) -> None:
         try:

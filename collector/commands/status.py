@@ -73,6 +73,8 @@ def worries(found: Status) -> list[str]:
         said.append("the collector is not running")
     elif not found["collector"]["accepting"]:
         said.append("the disk is nearly full: nothing is taken in")
+    if found["collector"].get("file_fault"):
+        said.append(f"{found['collector']['file_fault']}; what was read before is in force")
     for link in found["transports"]:
         if not link["connected"]:
             said.append(f"{link['name']} is not connected: {link['reason']}")

@@ -177,6 +177,9 @@ def _collector(config: Config) -> Iterator[Finding]:
         yield Finding(False, "collector", str(error))
         return
     yield Finding(True, "collector", "running")
+    fault = found["collector"].get("file_fault")
+    if fault:
+        yield Finding(False, "keys and nodes", f"the running collector says: {fault}")
     yield from card_wear(found["storage"])
 
 

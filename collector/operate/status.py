@@ -57,6 +57,7 @@ def of_collector(
             "uptime_s": (collector.clock.monotonic_ms() - collector.started_ms) // 1000,
             "restored": storage.restored,
             "accepting": intake.accepting,
+            "file_fault": collector.file_fault,
             "loop_lag_s": round(collector.loop_lag.longest_s, 3),
         },
         "nodes": [

@@ -1,12 +1,15 @@
 """The registry of nodes and the key ring, in files and in memory."""
 
+import asyncio
 import json
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from collector.app import Collector
 from collector.keys import KeyRing, broker_password, parse_key
 from collector.nodes import (
     NodeError,
@@ -19,6 +22,7 @@ from collector.nodes import (
 )
 from collector.private_file import PrivateFileError
 from protocol.mac import derive
+from tests.collector.house import STREET, House, Script, street_frame
 
 NODE = 0xA1B2C3D4
 OLD, NEW, THIRD = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 34))
@@ -227,7 +231,7 @@ def test_a_second_key_needs_a_rotation(tmp_path: Path) -> None:
         ring.add(NODE, NEW)
 
 
-def test_a_rotation_lets_old_frames_pass_until_the_spool_is_past_the_switch(
+async def test_a_rotation_lets_old_frames_pass_until_the_spool_is_past_the_switch(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "keys.json"
@@ -242,6 +246,7 @@ def test_a_rotation_lets_old_frames_pass_until_the_spool_is_past_the_switch(
     ring.accepted(NODE, 9, 105, up(NEW))
     ring.accepted(NODE, 9, 101, up(NEW))
     ring.accepted(NODE, 9, 110, up(NEW))
+    assert await ring.exchange()
     ring = KeyRing(path)
     assert ring.down(NODE) == derive(NEW, b"dn")
     assert ring.up(NODE, 9, 100) == [up(OLD), up(NEW)]
@@ -252,6 +257,7 @@ def test_a_rotation_lets_old_frames_pass_until_the_spool_is_past_the_switch(
     assert ring.up(NODE, 9, 100) == [up(OLD), up(NEW)]
     ring.settled(NODE, (9, 101))
     assert ring.up(NODE, 9, 100) == [up(NEW)]
+    await ring.exchange()
     held = KeyRing(path).get(NODE)
     assert held is not None
     assert held.sealed == (OLD,)
@@ -335,3 +341,135 @@ def test_a_crash_between_write_and_rename_leaves_the_old_file(
 
 def _no_power(*_: object) -> None:
     raise OSError("power cut")
+
+
+BROKEN = {
+    "no JSON": lambda path: path.write_text("{"),
+    "a list": lambda path: path.write_text("[]"),
+    "nodes that are a list": lambda path: path.write_text('{"nodes": [1]}'),
+    "a node that is a number": lambda path: path.write_text('{"nodes": {"a1b2c3d4": 7}}'),
+    "no keys in it": lambda path: path.write_text('{"nodes": {"a1b2c3d4": {}}}'),
+    "nested without end": lambda path: path.write_text("[" * 100_000),
+    "bytes": lambda path: path.write_bytes(bytes(range(256))),
+    "readable by all": lambda path: path.chmod(0o644),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_a_key_file_that_breaks_in_a_rotation_leaves_what_was_read_in_force(
+    tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "keys.json"
+    operator = KeyRing(path)
+    operator.add(NODE, OLD)
+    operator.rotate(NODE, NEW)
+    good = path.read_bytes()
+    ring = KeyRing(path)
+    BROKEN[how](path)
+    ring.accepted(NODE, 9, 101, up(NEW))
+    ring.settled(NODE, (9, 100))
+    assert ring.up(NODE, 9, 101) == [up(NEW)]
+    with pytest.raises(PrivateFileError, match=r"keys\.json") as raised:
+        await ring.exchange()
+    assert OLD.hex() not in str(raised.value)
+    assert ring.up(NODE, 9, 101) == [up(NEW)]
+    assert ring.up(NODE, 9, 5) == [up(OLD), up(NEW)]
+    with suppress(OSError):
+        path.rmdir()
+    path.write_bytes(good)
+    path.chmod(0o600)
+    assert await ring.exchange()
+    again = KeyRing(path)
+    assert again.up(NODE, 9, 101) == [up(NEW)], "what the frame had shown is in the file by now"
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_a_file_of_nodes_that_breaks_leaves_what_was_read_in_force(
+    tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "nodes.json"
+    NodeRegistry(path).put(parse_record(RECORD))
+    registry = NodeRegistry(path)
+    BROKEN[how](path)
+    with pytest.raises(PrivateFileError, match=r"nodes\.json"):
+        await registry.exchange()
+    assert len(registry) == 1
+
+
+async def test_keys_that_cannot_be_written_are_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys.json"
+    operator = KeyRing(path)
+    operator.add(NODE, OLD)
+    operator.rotate(NODE, NEW)
+    ring = KeyRing(path)
+    ring.accepted(NODE, 9, 101, up(NEW))
+
+    def full(*what: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("collector.private_file.write_bytes", full)
+        with pytest.raises(PrivateFileError, match="No space left"):
+            await ring.exchange()
+    assert ring.up(NODE, 9, 101) == [up(NEW)]
+    await ring.exchange()
+    assert KeyRing(path).up(NODE, 9, 101) == [up(NEW)]
+
+
+async def test_what_an_operator_does_meanwhile_is_not_undone(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    operator = KeyRing(path)
+    operator.add(NODE, OLD)
+    operator.rotate(NODE, NEW)
+    ring = KeyRing(path)
+    operator.undo_rotation(NODE)
+    ring.accepted(NODE, 9, 101, up(NEW))
+    ring.settled(NODE, None)
+    assert await ring.exchange()
+    assert ring.up(NODE, 9, 200) == [up(OLD)]
+    assert KeyRing(path).up(NODE, 9, 200) == [up(OLD)]
+
+
+async def test_frames_touch_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "keys.json"
+    operator = KeyRing(path)
+    operator.add(NODE, OLD)
+    operator.rotate(NODE, NEW)
+    ring = KeyRing(path)
+
+    def touched(*what: object, **more: object) -> None:
+        raise AssertionError("a file was opened on the event loop")
+
+    monkeypatch.setattr("collector.private_file.locked", touched)
+    monkeypatch.setattr("collector.private_file.read_json", touched)
+    ring.accepted(NODE, 9, 101, up(NEW))
+    ring.settled(NODE, None)
+    assert ring.up(NODE, 9, 5) == [up(NEW)]
+
+
+def test_the_collector_goes_on_with_broken_files_and_says_so(bare_house: House) -> None:
+    keys = bare_house.folder / "data" / "keys.json"
+    nodes = bare_house.folder / "data" / "nodes.json"
+    seen: list[str] = []
+
+    async def play(transport: Script, collector: Collector) -> None:
+        good = keys.read_bytes()
+        keys.write_text("{")
+        nodes.unlink()
+        await asyncio.sleep(20)
+        seen.append(collector.file_fault)
+        transport.receive(STREET, street_frame(1))
+        await asyncio.sleep(5)
+        assert collector.intake.commits.committed == 1
+        keys.write_bytes(good)
+        await asyncio.sleep(20)
+        seen.append(collector.file_fault)
+
+    bare_house.live(play)
+    assert "keys.json" in seen[0]
+    assert "nodes.json: is gone" in seen[0]
+    assert "keys.json" not in seen[1]
