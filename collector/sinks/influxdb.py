@@ -27,6 +27,7 @@ from collector.sinks.base import (
     AccessDenied,
     Capabilities,
     IdStore,
+    NotSent,
     Outcome,
     Sink,
     SinkConfig,
@@ -79,14 +80,20 @@ class InfluxDb(Sink):
         return f"{channel.quantity.kind} {channel.quantity.name}"
 
     async def prepare(self, nodes: Sequence[PublicNode]) -> None:
-        config = self._config
-        if config.version == 1 and config.create_database:
-            name = str(config.database).replace('"', '\\"')
-            answer = await self._http.request(
-                "POST", "/query", query={"q": f'CREATE DATABASE "{name}"'}
-            )
-            if answer.status != 200:
-                raise common_error(answer)
+        if self._creates:
+            await self._create()
+
+    @property
+    def _creates(self) -> bool:
+        return self._config.version == 1 and self._config.create_database
+
+    async def _create(self) -> None:
+        name = str(self._config.database).replace('"', '\\"')
+        answer = await self._http.request(
+            "POST", "/query", query={"q": f'CREATE DATABASE "{name}"'}
+        )
+        if answer.status != 200:
+            raise common_error(answer)
 
     async def provision(self, channels: Sequence[Channel]) -> None:
         nodes = dict.fromkeys(channel.node for channel in channels)
@@ -114,6 +121,9 @@ class InfluxDb(Sink):
             body="\n".join(lines).encode(),
             headers={"Content-Type": "text/plain; charset=utf-8"},
         )
+        if answer.status == 404 and self._creates:
+            await self._create()
+            raise NotSent("the database was gone; it is made again")
         if answer.status == 404:
             raise AccessDenied(f"no such database or bucket: {answer.explanation()}")
         if answer.status != 204:

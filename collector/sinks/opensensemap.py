@@ -7,6 +7,7 @@ so an unknown outcome is read back. The newer one answers 500 for what is wrong 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from collector.sinks.base import (
     Group,
     IdStore,
     NoAnswer,
+    NotSent,
     Outcome,
     Rate,
     Refused,
@@ -37,6 +39,7 @@ from collector.structure import KeyFault, Length, Range
 
 MEASUREMENTS_MAX = 2500
 READ_BACK_MAX = 10_000
+RELOOK_S = 300.0
 READ_BACK_MS = 28 * 86_400_000
 _ID = re.compile(r"[0-9a-f]{24}")
 
@@ -89,7 +92,8 @@ class OpenSenseMap(Sink):
         self._config = config
         self._http = HttpClient(config.url, config.http, {})
         self._sensors: dict[tuple[str, str], _Sensor] = {}
-        self._looked_at: set[str] = set()
+        self._looked_at: dict[str, float] = {}
+        """Boxes whose sensors are known, and when they were read."""
 
     def upstream_name(self, channel: Channel) -> str | None:
         box = self._box(channel.node)
@@ -149,8 +153,22 @@ class OpenSenseMap(Sink):
         )
         if answer.status == 404:
             raise AccessDenied(f"no box {box.id}")
+        if answer.status in (400, 422, 500) and await self._has_changed(box):
+            raise NotSent(f"box {box.id} has got other sensors")
         if answer.status != 201:
             raise common_error(answer)
+
+    async def _has_changed(self, box: Box) -> bool:
+        """Whether the box has other sensors than we know; asked once in RELOOK_S at most."""
+        if asyncio.get_running_loop().time() - self._looked_at.get(box.id, 0.0) < RELOOK_S:
+            return False
+        before = self._sensors_of(box)
+        del self._looked_at[box.id]
+        await self._look_at(box)
+        return self._sensors_of(box) != before
+
+    def _sensors_of(self, box: Box) -> dict[str, _Sensor]:
+        return {key: sensor for (id, key), sensor in self._sensors.items() if id == box.id}
 
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
         by_channel: dict[Channel, list[Observation]] = {}
@@ -200,6 +218,8 @@ class OpenSenseMap(Sink):
         if answer.status != 200:
             raise common_error(answer)
         document = answer.json()
+        for key in self._sensors_of(box):
+            del self._sensors[box.id, key]
         for quantity, row in OPENSENSEMAP.items():
             for sensor in document.get("sensors", ()):
                 if sensor.get("title") in row.titles:
@@ -211,7 +231,7 @@ class OpenSenseMap(Sink):
             named = OPENSENSEMAP.get(key.split(".")[0].split("@")[0].split(":")[0])
             factor = named.factors.get(units.get(sensor_id, ""), 1.0) if named else 1.0
             self._sensors[box.id, key] = _Sensor(sensor_id, factor)
-        self._looked_at.add(box.id)
+        self._looked_at[box.id] = asyncio.get_running_loop().time()
 
     def _box(self, node: PublicNode) -> Box | None:
         return of_node(self._config.boxes, node)

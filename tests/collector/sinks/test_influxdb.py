@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from collector.sinks import influxdb
-from collector.sinks.base import AccessDenied, DeliverySettings, MemoryIds, Refused
+from collector.sinks.base import AccessDenied, DeliverySettings, MemoryIds, NotSent, Refused
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault
 from simulator.upstream.base import Serving
@@ -75,6 +75,10 @@ async def test_a_database_is_made_when_told_so(reading, node) -> None:
         await sink.close()
         sink = version_1(url, create_database=True)
         await sink.prepare([node])
+        await sink.send([reading("pm10", 7.1)])
+        server.databases.clear()
+        with pytest.raises(NotSent, match="made again"):
+            await sink.send([reading("pm10", 7.1)])
         await sink.send([reading("pm10", 7.1)])
         await sink.close()
 

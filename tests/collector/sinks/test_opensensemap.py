@@ -4,7 +4,7 @@ import pytest
 
 from collector.readings.observation import Place
 from collector.sinks import opensensemap
-from collector.sinks.base import AccessDenied, Failed, MemoryIds, Refused, Rejected
+from collector.sinks.base import AccessDenied, Failed, MemoryIds, NotSent, Refused, Rejected
 from collector.sinks.secret import Secret
 from simulator.upstream.base import Serving
 from simulator.upstream.opensensemap import OpenSenseMap
@@ -104,3 +104,27 @@ async def test_a_box_without_such_a_sensor(reading) -> None:
 
 def test_the_backlog_goes_before_live_readings() -> None:
     assert sink_for("http://127.0.0.1:1").capabilities.oldest_first
+
+
+@pytest.mark.parametrize("newer", [False, True])
+async def test_a_sensor_that_its_owner_made_anew_is_found_again(
+    reading, newer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = server_with_a_box(newer)
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        await sink.send([reading("pm10", 7.1)])
+        server.boxes[BOX]["sensors"][0]["_id"] = "5c21ff8f919bf8001adf2499"
+        with pytest.raises((Refused, Failed)):
+            await sink.send([reading("pm10", 7.2, 1)])
+        asked = server.requests["GET"]
+        monkeypatch.setattr(opensensemap, "RELOOK_S", 0.0)
+        with pytest.raises(NotSent, match="other sensors"):
+            await sink.send([reading("pm10", 7.2, 1)])
+        assert server.requests["GET"] == asked + 1
+        await sink.send([reading("pm10", 7.2, 1)])
+        await sink.close()
+    assert [sensor for sensor, _ in server.stored] == [
+        "5c21ff8f919bf8001adf2489",
+        "5c21ff8f919bf8001adf2499",
+    ]
