@@ -76,7 +76,8 @@ def _ask() -> Answers:
             "MQTT broker: here, none, or another's host name", default=plain.broker
         ),
         "serial": click.prompt(
-            "Boards on USB: a port or pattern such as /dev/osn-*, or nothing",
+            "Boards on USB: /dev/osn-* for those with USB of their own, a port of "
+            "/dev/serial/by-id/ for one behind a bridge chip, or nothing",
             default="",
             show_default=False,
         ),

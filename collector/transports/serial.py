@@ -122,7 +122,9 @@ class SerialTransport:
         if self.state.connected:
             self.state.reason = ""
         elif not paths:
-            self.state.reason = f"no port {self._settings.port}"
+            self.state.reason = (
+                f"no port {self._settings.port}; osn-collector doctor shows what is plugged in"
+            )
         else:
             self.state.reason = next(iter(self._faults.values()), "no port could be opened")
 
