@@ -215,7 +215,7 @@ class _Reader:
             seen.setdefault(name, path)
 
     def _fault(self, path: KeyPath, reason: str) -> None:
-        self.faults.append(Fault(self.file, line_of(self._lines, path), _dotted(path), reason))
+        self.faults.append(Fault(self.file, line_of(self._lines, path), dotted(path), reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +230,8 @@ class _SinkHead:
     enabled: bool = True
 
 
-def _dotted(path: KeyPath) -> str:
+def dotted(path: KeyPath) -> str:
+    """A key's path as people write it: sink[0].http.ca_file."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 import click
 
 from collector.settings import Config
-from collector.structure import ConfigError
+from collector.structure import ConfigError, Fault
 
 DEFAULT_CONFIG = Path("/etc/osn-collector/collector.toml")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,10 +33,16 @@ def load_config(file: Path, code: int = 1) -> Config:
     try:
         return load(file)
     except ConfigError as error:
-        for fault in error.faults:
+        fail_for(file, error.faults, code)
+        raise
+
+
+def fail_for(file: Path, faults: Sequence[Fault], code: int = 1) -> None:
+    """Ends the command with every fault listed, when there are any."""
+    if faults:
+        for fault in faults:
             click.echo(str(fault), err=True)
-        count = len(error.faults)
-        fail(f"{file}: {count} fault{'s' if count != 1 else ''}", code)
+        fail(f"{file}: {len(faults)} fault{'s' if len(faults) != 1 else ''}", code)
 
 
 class Failure(click.ClickException):

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from collector import grid
-from collector.commands.common import config_option, load_config
+from collector.commands.common import config_option, fail_for, load_config
 from collector.exit_codes import EXIT_CONFIG
+from collector.named_files import unusable_files
 
 
 @click.command()
@@ -33,13 +34,16 @@ def run(config_file: Path, log_level: str) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def check_config(file: Path) -> None:
-    """Name every fault of a configuration file, each with its line and reason.
+    """Name every fault of a configuration file and of the files it names, with line and reason.
+
+    Run as root it looks with the eyes of the service: the owner of the data folder.
 
     \b
     Example:
       osn-collector check-config /etc/osn-collector/collector.toml
     """
     config = load_config(file)
+    fail_for(file, unusable_files(config))
     click.echo(
         f"{file}: good ({len(config.mqtt)} mqtt, {len(config.serial)} serial, "
         f"{len(config.sinks)} sinks)"

@@ -20,10 +20,10 @@ from collector.nodes import NodeRegistry
 from collector.operate.control import ControlError, NotRunning, ask
 from collector.operate.status import DROP_REASONS, Status, of_archive
 from collector.operate.times import show_age
+from collector.operate.worries import worries
 from collector.settings import Config
 
 READINGS_SHOWN = 6
-NAMES_SHOWN = 5
 
 
 @click.command()
@@ -33,7 +33,8 @@ def status(config_file: Path, as_json: bool) -> None:
     """Show nodes, their last readings, networks, backlog and storage.
 
     Asks the running collector; without one it reads the archive. Exit code 3 says that something
-    needs a person: an alarm, a node that lost frames, a link that is down.
+    needs a person: an alarm, a link that is down, a network or one of its addresses that is held
+    up, a node without a key, an unknown board, a clock that is not synchronised.
 
     \b
     Example:
@@ -58,42 +59,12 @@ def gather(config: Config) -> Status:
         pass
     except ControlError as error:
         fail(str(error))
-    registry, _ = open_nodes(config)
+    registry, keys = open_nodes(config)
     try:
         with open_view(config) as view:
-            return of_archive(view, config, registry, time.time_ns() // 1_000_000)
+            return of_archive(view, config, registry, keys, time.time_ns() // 1_000_000)
     except NoArchive as error:
         fail(str(error))
-
-
-def worries(found: Status) -> list[str]:
-    """What needs a person, a sentence each."""
-    said = [f"alarm: {alarm['text']} (node {alarm['node']:08x})" for alarm in found["alarms"]]
-    if not found["running"]:
-        said.append("the collector is not running")
-    elif not found["collector"]["accepting"]:
-        said.append("the disk is nearly full: nothing is taken in")
-    if found["collector"].get("file_fault"):
-        said.append(f"{found['collector']['file_fault']}; what was read before is in force")
-    for link in found["transports"]:
-        if not link["connected"]:
-            said.append(f"{link['name']} is not connected: {link['reason']}")
-    for node in found["nodes"]:
-        if node["frames"]["lost"]:
-            said.append(f"{node['name']} lost {node['frames']['lost']} frames")
-        if node["conflicts"]:
-            said.append(f"{node['name']} has {node['conflicts']} conflicts: nodes resolve")
-    deaf = [node["name"] for node in found["nodes"] if node.get("deaf")]
-    if deaf:
-        more = f" and {len(deaf) - NAMES_SHOWN} more" if len(deaf) > NAMES_SHOWN else ""
-        said.append(
-            f"boards do not hear us: {', '.join(deaf[:NAMES_SHOWN])}{more} send again what was "
-            "acknowledged; see that the broker lets our user write PREFIX/1/+/d and theirs read it"
-        )
-    for sink in found["sinks"]:
-        if sink.get("blocked_reason"):
-            said.append(f"{sink['name']} is held up: {sink['blocked_reason']}")
-    return said
 
 
 def _show(found: Status) -> None:
@@ -165,7 +136,8 @@ def _node_row(node: Status, now_ms: int) -> Sequence[str]:
 
 def _sink_row(sink: Status) -> Sequence[str]:
     readings = sink["readings"]
-    state = sink.get("blocked_reason") or "ok"
+    closed = len(sink.get("closed_addresses", {}))
+    state = sink.get("blocked_reason") or (f"{closed} addresses held up" if closed else "ok")
     return (
         sink["name"],
         str(readings.get("delivered", 0)),

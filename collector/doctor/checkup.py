@@ -23,6 +23,7 @@ from protocol.node_name import name_fault
 CARD_TERABYTES = 20.0
 """What a small card of a known maker stands, by the makers' own tables for 32 GB."""
 YEARS_MIN = 5.0
+SERIAL = Path("/dev/serial")
 REPAIR = "stop the collector, then: osn-collector doctor --repair"
 
 
@@ -206,7 +207,17 @@ def _links(config: Config) -> Iterator[Finding]:
     for port in config.serial:
         pattern = Path(port.port)
         ports = sorted(pattern.parent.glob(pattern.name))
-        yield Finding(bool(ports), f"serial {port.name}", f"{len(ports)} ports {port.port}")
+        text = f"{len(ports)} ports {port.port}"
+        if not ports and (others := plugged_in()):
+            text += f"; plugged in are {', '.join(map(str, others))}: name yours as port"
+        yield Finding(bool(ports), f"serial {port.name}", text)
+
+
+def plugged_in() -> list[Path]:
+    """Serial ports on USB by names that stay: by the device's own number, else by the socket."""
+    by_id, by_path = (sorted((SERIAL / kind).glob("*")) for kind in ("by-id", "by-path"))
+    named = {path.resolve() for path in by_id}
+    return [*by_id, *(path for path in by_path if path.resolve() not in named)]
 
 
 def _broker_fault(broker: MqttSettings) -> str:

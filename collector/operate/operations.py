@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from collector.app import Collector
+from collector.archive.writer import WriteFailed
 from collector.boards.bundles import read_bundle
 from collector.boards.orders import Order, OrderError
 from collector.intake import quarantine
@@ -43,7 +45,13 @@ class Operations:
     async def status(self, request: Mapping[str, Any]) -> Any:
         """The whole status."""
         counts = await self._collector.storage.writer.read(book_counts)
-        return status.of_collector(self._collector, counts)
+        return status.of_collector(self._collector, counts, await self._refused())
+
+    async def _refused(self) -> list[quarantine.Claimed]:
+        try:
+            return await self._collector.storage.quarantine_writer.read(quarantine.claimed)
+        except (WriteFailed, sqlite3.Error):
+            return []  # it holds no readings, and a status without it is better than none
 
     async def erase(self, request: Mapping[str, Any]) -> Any:
         """Removes a node's frames, overwriting them; its ranges stay as erased.

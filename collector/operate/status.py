@@ -6,7 +6,7 @@ The same picture comes from a running collector or, without one, from its archiv
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,14 @@ from collector.archive.archive import StoredFrame
 from collector.archive.archive_view import ArchiveView
 from collector.archive.outline import decode_stored
 from collector.archive.timeline import Timeline
+from collector.clock import SystemClock
 from collector.forward import delivery
+from collector.intake import quarantine
+from collector.intake.quarantine import Claimed
+from collector.keys import KeyRing
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import Account, BootLedger
-from collector.nodes import NodeRegistry
+from collector.nodes import NodeRegistry, node_text
 from collector.operate.status_books import book_counts, counted
 from collector.readings.observation import quality_name
 from collector.settings import Config
@@ -35,14 +39,20 @@ Status = dict[str, Any]
 LATEST_SEARCH_FRAMES = 200_000
 WEAR_AFTER_MS = 60_000
 DAY_MS = 86_400_000
+STRANGERS_MAX = 100
 DROP_REASONS = names.DROPS
 HEALTH = ("battery_voltage", "rssi", "free_heap", "queue_depth", "bus_errors", "chip_temperature")
 
 
 def of_collector(
-    collector: Collector, counts: Mapping[str, Mapping[delivery.Count, int]]
+    collector: Collector,
+    counts: Mapping[str, Mapping[delivery.Count, int]],
+    refused: Iterable[Claimed] = (),
 ) -> Status:
-    """The running collector's status; `counts` are the sinks' books from the archive."""
+    """The running collector's status.
+
+    `counts` are the sinks' books from the archive, `refused` what the quarantine counted.
+    """
     storage, intake = collector.storage, collector.intake
     now_ms = collector.clock.unix_ms()
     data = collector.config.collector.data
@@ -53,6 +63,7 @@ def of_collector(
         "collector": {
             "name": collector.config.collector.name,
             "id": f"{storage.ledger.collector:08x}",
+            "clock": collector.config.collector.clock,
             "clock_synchronised": collector.clock.synchronised(),
             "uptime_s": (collector.clock.monotonic_ms() - collector.started_ms) // 1000,
             "restored": storage.restored,
@@ -110,10 +121,14 @@ def of_collector(
             for forwarder in collector.forwarders
         ],
         "alarms": [asdict(alarm) for alarm in collector.alarms[-50:]],
+        **_doubtful(collector.nodes, collector.keys, storage.ledger),
+        "strangers": _strangers(refused, collector.nodes, now_ms),
     }
 
 
-def of_archive(view: ArchiveView, config: Config, nodes: NodeRegistry, now_ms: int) -> Status:
+def of_archive(
+    view: ArchiveView, config: Config, nodes: NodeRegistry, keys: KeyRing, now_ms: int
+) -> Status:
     """The status of a collector that does not run, from what it has committed."""
     newest = archive.newest_id(view.connection)
     counts = book_counts(view.connection)
@@ -124,6 +139,8 @@ def of_archive(view: ArchiveView, config: Config, nodes: NodeRegistry, now_ms: i
         "collector": {
             "name": config.collector.name,
             "id": f"{view.ledger.collector:08x}",
+            "clock": config.collector.clock,
+            "clock_synchronised": SystemClock(config.collector.clock).synchronised(),
         },
         "nodes": [
             node_status(
@@ -150,7 +167,39 @@ def of_archive(view: ArchiveView, config: Config, nodes: NodeRegistry, now_ms: i
             for name in sinks
         ],
         "alarms": [],
+        **_doubtful(nodes, keys, view.ledger),
+        "strangers": _strangers(_refused_in(config.collector.quarantine), nodes, now_ms),
     }
+
+
+def _doubtful(nodes: NodeRegistry, keys: KeyRing, ledger: Ledger) -> Status:
+    """Names of nodes whose frames are refused for want of a key, and names that do harm."""
+    active = {info.node: info.name for info in nodes if info.state == "active"}
+    forgotten = (node for node in ledger.nodes if nodes.get(node) is None)
+    known = active | {n: node_text(n) for n in forgotten if ledger.account(n).stored}
+    return {
+        "keyless": [name for node, name in sorted(known.items()) if node not in keys],
+        "misnamed": [f"{info.id} {info.name}" for info in nodes.misnamed()],
+    }
+
+
+def _strangers(refused: Iterable[Claimed], nodes: NodeRegistry, now_ms: int) -> list[Status]:
+    """Boards that nobody imported and that were refused within a day, the latest first."""
+    return [
+        {"node": f"{one.node:08x}", "frames": one.frames, "last_ms": one.last_ms}
+        for one in refused
+        if one.reason == quarantine.UNKNOWN_NODE
+        and one.last_ms > now_ms - DAY_MS
+        and nodes.get(one.node) is None
+    ][:STRANGERS_MAX]
+
+
+def _refused_in(path: Path) -> list[Claimed]:
+    if not path.exists():
+        return []
+    with suppress(sqlite3.Error), closing(archive.open_reader(path)) as connection:
+        return quarantine.claimed(connection)
+    return []
 
 
 def node_status(

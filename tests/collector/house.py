@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from collector.cli import main
 from collector.config import load
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
+from collector.sinks.base import Sink
 from collector.transports.base import Deliver, LinkState, Source
 from protocol.compose import compose_data, compose_live
 from protocol.mac import derive
@@ -129,13 +130,20 @@ class House:
         environment = {"OSN_COLLECTOR_CONFIG": str(self.config), "COLUMNS": "200"}
         return CliRunner().invoke(main, list(arguments), input=stdin, env=environment)
 
-    def live(self, play: Callable[[Script, Collector], object], at_ms: int = START_MS) -> None:
+    def live(
+        self,
+        play: Callable[[Script, Collector], object],
+        at_ms: int = START_MS,
+        sinks: Mapping[str, Sink] | None = None,
+        synchronised: bool = True,
+    ) -> None:
         """Runs the collector in virtual time for as long as `play` takes."""
 
         async def whole(loop: VirtualLoop) -> None:
             config = load(self.config)
             settings = config.collector
             clock = VirtualClock(loop, at_ms)
+            clock.is_synchronised = synchronised
             settings.data.mkdir(exist_ok=True)
             storage = open_storage(
                 settings.archive, settings.quarantine, clock, threaded=False, durable=False
@@ -154,7 +162,7 @@ class House:
             transport = Script("mqtt", script)
             collector = Collector(
                 config, clock, storage, [transport],
-                NodeRegistry(settings.nodes), KeyRing(settings.keys),
+                NodeRegistry(settings.nodes), KeyRing(settings.keys), sinks=sinks,
             )  # fmt: skip
             await collector.run()
             await collector.close()

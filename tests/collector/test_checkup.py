@@ -202,9 +202,23 @@ def test_the_cards_years_follow_from_what_is_written(per_day: int, well: bool, t
     assert list(card_wear({"written_per_day_bytes": 0})) == []
 
 
-def test_a_serial_pattern_without_a_port_is_named(house: House) -> None:
+def test_a_serial_pattern_without_a_port_is_named(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "SERIAL", house.folder / "none")
     pattern = house.folder / "osn-*"
     house.config.write_text(house.config.read_text() + f'[[serial]]\nport = "{pattern}"\n')
     assert findings(house)["serial serial"] == (False, f"0 ports {pattern}")
+    serial = house.folder / "serial"
+    for kind, name in (
+        ("by-id", "usb-CP2102N_0123"),
+        ("by-path", "usb-0:1"),
+        ("by-path", "usb-0:2"),
+    ):
+        (serial / kind).mkdir(parents=True, exist_ok=True)
+        (serial / kind / name).symlink_to(f"../../tty{name.replace('CP2102N_0123', '0:1')}")
+    monkeypatch.setattr(checkup, "SERIAL", serial)
+    text = findings(house)["serial serial"][1]
+    assert f"plugged in are {serial}/by-id/usb-CP2102N_0123, {serial}/by-path/usb-0:2: name" in text
     (house.folder / "osn-a").touch()
     assert findings(house)["serial serial"] == (True, f"1 ports {pattern}")

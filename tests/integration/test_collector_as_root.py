@@ -181,7 +181,7 @@ def test_no_command_leaves_files_that_the_service_cannot_open(machine: Machine) 
     (machine.folder / "data" / "quarantine.db").unlink()
     machine.root("sinks", "provision", "file")
     machine.root("nodes", "import", "/mnt/usb/more.jsonl")
-    machine.root("nodes", "set", "Quay", "--exact")
+    machine.root("nodes", "set", "Quay", "--latitude", "41.4")
     machine.root(
         "nodes", "adopt", "000000aa", "--name", "Pier", "--uuid", UUID,
         "--key-file", "/mnt/usb/pier.key",
@@ -194,7 +194,7 @@ def test_no_command_leaves_files_that_the_service_cannot_open(machine: Machine) 
     (machine.folder / "data" / "quarantine.db").write_bytes(b"x" * 9_000)
     machine.root("doctor", "--repair", codes=(0, 3))
     with machine.service():
-        for words in (("status",), ("nodes", "set", "Quay", "--coarse"), ("doctor",)):
+        for words in (("status",), ("nodes", "set", "Quay", "--latitude", "41.5"), ("doctor",)):
             machine.root(*words, codes=(0, 3))
     with machine.service(user=0):
         machine.root("status", codes=(0, 3))
@@ -221,6 +221,26 @@ def test_a_configuration_that_root_makes_is_the_services(machine: Machine) -> No
     assert folder.stat().st_mode & 0o777 == 0o750
     assert folder.parent.stat().st_mode & 0o777 == 0o755
     assert (folder / "keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_configuration_is_checked_with_the_eyes_of_the_service(machine: Machine) -> None:
+    house = House(machine.folder)
+    text = house.config.read_text()
+    secret = machine.folder / "password"
+    secret.write_text("x\n")
+    house.config.write_text(
+        text.replace("[[mqtt]]", '[[mqtt]]\nuser = "u"\npassword = { file = "password" }')
+    )
+    for user, codes in ((0, (1,)), (SERVICE, (0,))):
+        os.chown(secret, user, user)
+        secret.chmod(0o600)
+        done = subprocess.run(
+            machine.command("-m", "collector", "check-config", "/mnt/collector.toml"),
+            env=machine.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode in codes, done.stderr
+        assert ("Permission denied" in done.stderr) == (user == 0)
+        assert ("(for " in done.stderr) == (user == 0)
 
 
 def test_what_root_left_before_is_named_and_given_back(machine: Machine) -> None:
