@@ -1,4 +1,8 @@
-"""A small MQTT 3.1.1 broker that drops connections before and after it has taken a message."""
+"""A small MQTT 3.1.1 broker that drops connections before and after it has taken a message.
+
+What its access list denies it says as MQTT 3.1.1 can: a subscription is refused by its SUBACK, a
+message is confirmed and goes nowhere.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,11 @@ PACKET_BYTES_MAX = 1 << 21
 
 
 class MqttBroker(Upstream):
-    """Keeps every message in `stored` by topic and payload, retained ones in `retained`."""
+    """Keeps every message in `stored` by topic and payload, retained ones in `retained`.
+
+    `denied` holds beginnings of topics that nobody may write or read; what was written there is in
+    `refused`.
+    """
 
     name = "mqtt"
     faults_known = ("refuse", "drop_before", "drop_after")
@@ -28,6 +36,7 @@ class MqttBroker(Upstream):
     ) -> None:
         super().__init__(faults, seed)
         self.password = password
+        self.denied: tuple[str, ...] = ()
         self.retained: dict[str, bytes] = {}
         self.wills = 0
 
@@ -73,7 +82,10 @@ class MqttBroker(Upstream):
                         writer.transport.abort()
                         return
                 elif kind == SUBSCRIBE:
-                    writer.write(bytes((SUBACK << 4, 3)) + body[:2] + b"\x01")
+                    size = int.from_bytes(body[2:4], "big")
+                    wanted = body[4 : 4 + size].decode()
+                    granted = b"\x80" if wanted.startswith(self.denied) else b"\x01"
+                    writer.write(bytes((SUBACK << 4, 3)) + body[:2] + granted)
                 elif kind == PINGREQ:
                     writer.write(bytes((PINGRESP << 4, 0)))
                 elif kind == DISCONNECT:
@@ -92,7 +104,10 @@ class MqttBroker(Upstream):
         number, payload = (rest[:2], rest[2:]) if quality else (b"", rest)
         if self.happens("drop_before"):
             return False
-        self.take(topic, payload, bool(flags & 1))
+        if topic.startswith(self.denied):
+            self.refused[topic, payload] += 1
+        else:
+            self.take(topic, payload, bool(flags & 1))
         if self.happens("drop_after"):
             return False
         if quality:

@@ -13,6 +13,7 @@ from collector.sinks import _mqtt as sink_mqtt
 from collector.transports import mqtt as transport_mqtt
 from collector.transports.mqtt import MqttTransport
 from collector.transports.prompt_client import PromptClient
+from simulator.upstream.mqtt import MqttBroker
 
 TURNS = 5
 
@@ -109,3 +110,26 @@ async def test_a_socket_closed_by_the_connecting_thread_is_not_watched(make, pai
     await asyncio.to_thread(connect_and_lose)
     await turn()
     assert not faults.seen
+
+
+async def test_a_subscription_that_is_refused_is_no_connection() -> None:
+    broker = MqttBroker()
+    broker.denied = ("osn/1/",)
+    async with broker.serving() as url:
+        settings = MqttSettings(port=int(url.rsplit(":", 1)[1]), reconnect_s=0.01)
+        transport = MqttTransport(settings)
+        running = asyncio.create_task(transport.run(lambda raw, source: None))
+        async with asyncio.timeout(60):
+            while "subscribe to osn/1/+/u" not in transport.state.reason:
+                assert not transport.state.connected
+                await asyncio.sleep(0.01)
+        assert transport.state.counters.connects == 0
+        with pytest.raises(transport_mqtt.UNREACHED, match="access list"):
+            await transport_mqtt.reach(settings)
+        broker.denied = ()
+        async with asyncio.timeout(60):
+            while not transport.state.connected:
+                assert not running.done()
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
