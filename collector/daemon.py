@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sqlite3
+import threading
 from functools import partial
 
 from collector.app import Collector, all_transports, disk_free, supervised
@@ -12,7 +13,7 @@ from collector.archive import archive
 from collector.archive.schema import SchemaError
 from collector.archive.storage import Storage, open_storage
 from collector.archive.writer import WriteFailed
-from collector.clock import SteadyClock, SystemClock
+from collector.clock import Clock, SteadyClock, SystemClock
 from collector.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
@@ -21,7 +22,7 @@ from collector.operate.control import ControlServer
 from collector.operate.operations import Operations
 from collector.ownership import become_owner, make_data_folder
 from collector.private_file import PrivateFileError
-from collector.settings import Config
+from collector.settings import CollectorSettings, Config
 from collector.single import AlreadyRunning, FolderLock
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_KEY = "heartbeat"
 BEATS_PER_WATCHDOG = 3
 READY_WITHIN_S = 10.0
+REPLAY_STEP_WITHIN_S = 90
+"""Far longer than a part of a replay takes on the slowest Pi."""
 NEEDS_A_PERSON = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
@@ -68,7 +71,10 @@ async def _receive(config: Config) -> int:
     clock = SteadyClock(SystemClock(settings.clock))
     nodes = NodeRegistry(settings.nodes)
     keys = KeyRing(settings.keys)
-    storage = open_storage(settings.archive, settings.quarantine, clock)
+    storage = await _open(settings, clock)
+    if storage is None:
+        log.info("stopped while frames were replayed; the next start goes on from here")
+        return 0
     collector = Collector(
         config,
         clock,
@@ -109,6 +115,42 @@ async def _receive(config: Config) -> int:
         await collector.close()
     log.info("stopped")
     return 0
+
+
+class _Stopped(Exception):
+    """The start was interrupted by a signal."""
+
+
+async def _open(settings: CollectorSettings, clock: Clock) -> Storage | None:
+    """Opens the storage beside the event loop; None when a signal came before that was done.
+
+    After a crash under load there may be many frames to replay: the service manager is told that
+    it goes on.
+    """
+    stopping = threading.Event()
+
+    def going_on(frames: int) -> None:
+        notify(
+            f"STATUS=replaying: {frames} frames so far",
+            f"EXTEND_TIMEOUT_USEC={REPLAY_STEP_WITHIN_S * 1_000_000}",
+        )
+        if stopping.is_set():
+            raise _Stopped
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        opening = partial(
+            open_storage, settings.archive, settings.quarantine, clock, going_on=going_on
+        )
+        storage = await asyncio.to_thread(opening)
+    except _Stopped:
+        return None
+    if stopping.is_set():
+        await storage.close()
+        return None
+    return storage
 
 
 async def _serve_manager(collector: Collector) -> None:

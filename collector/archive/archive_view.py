@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from collector.archive import archive, healing, knot_table, lookup, recovery, schema
 from collector.archive.archive import StoredFrame
-from collector.archive.hour_index import HOUR_MS, HourIndex
+from collector.archive.frame_bounds import HOUR_MS
+from collector.archive.hour_index import HourIndex
 from collector.archive.indexing import Indexing
 from collector.archive.timeline import Timeline
 from collector.archive.timeline_fit import Knot
@@ -20,9 +21,6 @@ from collector.ledger.ledger_boot import BootLedger
 from collector.nodes import NodeRegistry
 from collector.ranges import Ranges
 from collector.settings import Config
-
-HOURS_AROUND = 24
-"""How far a boot's time may be from where its first and last moment lead to expect it."""
 
 
 class NoArchive(RuntimeError):
@@ -58,8 +56,7 @@ class ArchiveView:
         rows = recovery.frames_after(connection, loaded.snapshot_id)
         recovery.take_back(self.ledger, indexing, rows)
         self._fresh_hours = indexing.hours.take().keys()
-        self._hours: dict[tuple[int, int], Ranges] = {}
-        self._hours_within: tuple[int, int] | None = None
+        self._hours: dict[tuple[int, int], Ranges] | None = None
 
     def boots(self, node: int) -> list[BootLedger]:
         """Every boot of a node that the archive knows, in order."""
@@ -98,17 +95,13 @@ class ArchiveView:
                 self.connection, node, boot.boot, boot.anchor_ms, max(0, first), last
             )
 
-    def hours_of(
-        self, node: int, first_ms: int = DATABLE_UNIX_MS.start, last_ms: int = DATABLE_UNIX_MS.stop
-    ) -> Iterator[tuple[int, int]]:
+    def hours_of(self, node: int) -> Iterator[tuple[int, int]]:
         """First and last Unix ms of each hour of the index that has frames of a node.
 
-        All between the two times and some around them, read for all nodes at once. Hours that
-        nothing dates, or that would be at no possible date, are left out.
+        Hours that nothing dates, or that would be at no possible date, are left out.
         """
-        if self._hours_within != (first_ms, last_ms):
-            self._hours = self._all_hours(*self._index_hours(first_ms, last_ms))
-            self._hours_within = first_ms, last_ms
+        if self._hours is None:
+            self._hours = self._all_hours()
         for boot in self.boots(node):
             if boot.anchor_ms is None:
                 continue
@@ -122,25 +115,9 @@ class ArchiveView:
                     if first.unix_ms in DATABLE_UNIX_MS and last.unix_ms in DATABLE_UNIX_MS:
                         yield first.unix_ms, last.unix_ms
 
-    def _index_hours(self, first_ms: int, last_ms: int) -> tuple[int, int]:
-        """Hours of the index in which samples between two Unix times are, whichever their boot."""
-        shifts_ms = [0]
-        for node in self.nodes():
-            for boot in self.boots(node):
-                ran = self._ran(node, boot)
-                if ran is not None and boot.anchor_ms is not None:
-                    shifts_ms.append(boot.anchor_ms - ran[0])
-                    shifts_ms.append(boot.anchor_ms + _newest_ms(boot) - ran[1])
-        return (
-            (first_ms + min(shifts_ms)) // HOUR_MS - HOURS_AROUND,
-            (last_ms + max(shifts_ms)) // HOUR_MS + HOURS_AROUND,
-        )
-
-    def _all_hours(self, first_hour: int, last_hour: int) -> dict[tuple[int, int], Ranges]:
+    def _all_hours(self) -> dict[tuple[int, int], Ranges]:
         found: dict[tuple[int, int], Ranges] = {}
-        stored = self.connection.execute(
-            "SELECT hour, node, boot FROM hour WHERE hour BETWEEN ? AND ?", (first_hour, last_hour)
-        )
+        stored = self.connection.execute("SELECT hour, node, boot FROM hour")
         for hour, node, boot in chain(stored, self._fresh_hours):
             found.setdefault((node, boot), Ranges()).add(hour)
         return found

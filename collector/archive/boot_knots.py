@@ -11,6 +11,9 @@ LIVE_ERROR_MS = 1_000
 
 _ENOUGH_LIVE = 8
 
+Change = tuple[int, Knot | None]
+"""The uptime of an hour's new clock knot, and the knot that it has replaced."""
+
 
 class LiveHour:
     """LIVE of one hour: the earliest, and enough to tell how late the others were."""
@@ -48,17 +51,30 @@ class BootKnots:
 
     hour: what LIVE has said in the present one. unwritten: knots that the archive does not hold.
     complete_from: the hour from which on no knot is in the archive alone; None while that is not
-    known. blocks: those of which there is a fit, or was one. former: the block and the fit that a
-    new knot has replaced last.
+    known. blocks: those of which there is a fit. stale: hours whose knot is newer than the fits,
+    and whether they had none before. changed: what clocks have replaced since moves were last
+    looked for. formers: by block, the first and the last fit that was given up since then.
     """
 
-    __slots__ = ("anchor_ms", "blocks", "complete_from", "former", "hour", "knots", "unwritten")
+    __slots__ = (
+        "anchor_ms",
+        "blocks",
+        "changed",
+        "complete_from",
+        "formers",
+        "hour",
+        "knots",
+        "stale",
+        "unwritten",
+    )
 
     def __init__(self, anchor_ms: int, complete_from: int | None = None) -> None:
         self.anchor_ms = anchor_ms
         self.complete_from = complete_from
         self.blocks: set[int] = set()
-        self.former: tuple[int, Fit] | None = None
+        self.stale: dict[int, bool] = {}
+        self.changed: dict[tuple[int, int], Change] = {}
+        self.formers: dict[int, tuple[Fit, Fit]] = {}
         self.knots: dict[tuple[int, int], Knot] = {}
         self.unwritten: set[tuple[int, int]] = set()
         self.hour: LiveHour | None = None
@@ -73,8 +89,31 @@ class BootKnots:
 
     def put(self, hour: int, knot: Knot) -> None:
         """Keeps a knot; a better one of an hour replaces the other."""
-        self.knots[hour, knot.source] = knot
-        self.unwritten.add((hour, knot.source))
+        key = hour, knot.source
+        self.stale[hour] = self.stale.get(hour, False) or key not in self.knots
+        self.knots[key] = knot
+        self.unwritten.add(key)
+
+    def take_stale_blocks(self) -> set[int]:
+        """Blocks whose fits rest on knots that have changed: up to the neighbours on both sides."""
+        if not self.stale:
+            return set()
+        stale, self.stale = self.stale, {}
+        near = {hour // RECENT_HOURS + side for hour in stale for side in (-1, 0, 1)}
+        touched = near & self.blocks
+        fresh = [hour for hour, new in stale.items() if new]
+        if fresh:
+            first = min(fresh)
+            earlier = max((hour for hour, _ in self.knots if hour < first), default=None)
+            oldest = None if earlier is None else earlier // RECENT_HOURS - 1
+            touched |= {block for block in self.blocks if oldest is None or block >= oldest}
+        return touched
+
+    def give_up(self, block: int, fitted: Fit) -> None:
+        """Remembers a fit that somebody has asked, until moves are looked for."""
+        if self.changed:
+            first, _ = self.formers.get(block, (fitted, fitted))
+            self.formers[block] = first, fitted
 
     def take_unwritten(self, *, closed_only: bool) -> list[tuple[int, Knot]]:
         """Knots that are to be written now, with their hours; the present hour may stay open."""

@@ -9,11 +9,13 @@ are not indexed yet; readers scan those.
 import sqlite3
 from dataclasses import dataclass, field
 
+from collector.archive.frame_bounds import HOUR_MS
 from collector.ranges import Ranges
 
-HOUR_MS = 3_600_000
-HOURS_MAX = 336
-"""A frame that spans more hours is indexed under its first and its last only."""
+HOURS_EACH_MAX = 336
+"""Up to so many hours are looked up one by one."""
+ROWS_MAX = 10_000
+"""Rows in memory: beyond them they are written before more frames are taken in."""
 
 Key = tuple[int, int, int]
 """(hour, node, boot)."""
@@ -34,11 +36,11 @@ class HourFrames:
         self.ids.update(ids)
 
 
-def hours_of(anchor_ms: int, first_ms: int, last_ms: int) -> range | tuple[int, int]:
-    """Hours that a frame of these uptimes touches."""
+def hours_of(anchor_ms: int, first_ms: int, last_ms: int) -> range:
+    """Hours that a frame of these uptimes touches; `frame_bounds` says how many they may be."""
     first = (anchor_ms + first_ms) // HOUR_MS
     last = (anchor_ms + max(first_ms, last_ms)) // HOUR_MS
-    return range(first, last + 1) if last - first < HOURS_MAX else (first, last)
+    return range(first, last + 1)
 
 
 class HourIndex:
@@ -49,6 +51,11 @@ class HourIndex:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as many rows as it may before a group of frames is entered."""
+        return len(self._rows) >= ROWS_MAX
 
     def add(
         self,
@@ -110,7 +117,7 @@ def ids_between(
 ) -> Ranges:
     """Ids of a boot's indexed frames in these hours, both included."""
     found = Ranges()
-    if last_hour - first_hour <= HOURS_MAX:
+    if last_hour - first_hour <= HOURS_EACH_MAX:
         for hour in range(first_hour, last_hour + 1):
             row = connection.execute(
                 "SELECT ids FROM hour WHERE hour = ? AND node = ? AND boot = ?",

@@ -4,6 +4,7 @@ Intake enters frames here after their commit, a start when it replays them. What
 stays with that frame: it is left out, counted, and marked in the archive.
 """
 
+import asyncio
 import logging
 import sqlite3
 from collections import Counter
@@ -30,9 +31,17 @@ class Indexing:
     def __init__(self, timeline: Timeline, hours: HourIndex) -> None:
         self.timeline = timeline
         self.hours = hours
+        self.writing = asyncio.Lock()
+        """Held while what was taken is on its way: a snapshot must not overtake it."""
+        self.marked = 0
         self.undecoded: Counter[str] = Counter()
         """Frames that were left undecoded, by reason."""
         self._failed: set[int] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether memory holds as much as it may: it is written before more is taken in."""
+        return self.hours.full or self.timeline.full
 
     def enter(
         self, frame_id: int, boot: BootLedger, seq: int, received: int, seen: Outline

@@ -5,13 +5,12 @@ Decoding a frame takes most of the time that a frame costs; a log of frames does
 
 from typing import NamedTuple
 
-from collector.archive import archive
+from collector.archive import archive, frame_bounds
 from protocol import wire
 from protocol.decoder import Frame, decode
 from protocol.wire import FrameError
 
 KEPT_TYPES = frozenset({wire.T_DATA, wire.T_HELLO, wire.T_LOG, wire.T_RESULT})
-UPTIME_MAX_MS = (1 << 48) - 1
 RAISED = "failed"
 """The reason of a frame whose processing raised: a fault of this program."""
 
@@ -34,6 +33,11 @@ class Outline(NamedTuple):
     irregular: bool
     clocks: tuple[bytes, ...]
 
+    @property
+    def extra_cost(self) -> int:
+        """What it costs to index the frame beyond an ordinary one."""
+        return frame_bounds.extra_cost(self.first_ms, self.last_ms, len(self.clocks))
+
 
 def undecoded(reason: str) -> Outline:
     """Of a frame that may enter nothing: no times, no clocks."""
@@ -49,8 +53,12 @@ def why_not_indexed(seen: Outline) -> str:
     outline, for a frame has to be recognised again after a restart. To bound something else, add
     a test and a word here (and to docs/archive.md), and what it needs to `Outline`; keep it cheap.
     """
-    if seen.first_ms < 0 or seen.last_ms > UPTIME_MAX_MS:
+    if seen.first_ms < 0 or seen.last_ms > frame_bounds.UPTIME_MAX_MS:
         return "uptime"
+    if frame_bounds.too_long(seen.first_ms, seen.last_ms):
+        return "span"
+    if len(seen.clocks) > frame_bounds.CLOCKS_MAX:
+        return "clocks"
     return ""
 
 

@@ -12,12 +12,12 @@ Row = tuple[int, int, int, int, int, int, int, int, int, bytes]
 """(id, node, boot, seq, type, state, received, first_ms, last_ms, raw)."""
 
 
-def frames_after(connection: sqlite3.Connection, frame_id: int) -> Iterator[Row]:
-    """Frames stored after one, oldest first."""
+def frames_after(connection: sqlite3.Connection, frame_id: int, limit: int = -1) -> Iterator[Row]:
+    """Frames stored after one, oldest first; at most `limit`."""
     return connection.execute(
         "SELECT id, node, boot, seq, type, state, received, first_ms, last_ms, raw FROM frame"
-        " WHERE id > ? ORDER BY id",
-        (frame_id,),
+        " WHERE id > ? ORDER BY id LIMIT ?",
+        (frame_id, limit),
     )
 
 

@@ -5,6 +5,7 @@ Only values of quality ok count. How values become one is the registry's to say:
 mean for levels, a maximum.
 """
 
+import asyncio
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -14,11 +15,13 @@ from itertools import pairwise
 
 from collector.archive import lookup
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.hour_index import HOUR_MS, Key, hours_of
+from collector.archive.frame_bounds import HOUR_MS
+from collector.archive.hour_index import HOURS_EACH_MAX, Key, hours_of
 from collector.archive.outline import decode_stored
 from collector.archive.timeline import Moved, Timeline
 from collector.archive.writer import Writer
 from collector.clock import DATABLE_UNIX_MS, Clock
+from collector.turns import Turns
 from protocol.decoder import Samples
 from protocol.registry import REGISTRY, scaled
 from protocol.wire import FrameError
@@ -28,6 +31,18 @@ HOURS_PER_PASS = 500
 SAMPLE_MS_MAX = HOUR_MS
 SLACK_MS = 400 * 24 * HOUR_MS
 BOOTS_MAX = 200
+FRAMES_PER_TURN = 8
+
+_INDEXED_ALL = (
+    "SELECT hour, node, boot FROM hour WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?"
+)
+# Hour by hour where they are few, for between one and the next lie the rows of all other nodes.
+_INDEXED_EACH = (
+    "WITH RECURSIVE hours(number) AS"
+    " (SELECT ? UNION ALL SELECT number + 1 FROM hours WHERE number < ?)"
+    " SELECT hour, node, boot FROM hours CROSS JOIN hour"
+    " ON hour = number AND node = ? AND boot = ?"
+)
 
 AnchorOf = Callable[[int, int], int | None]
 HourlyRow = tuple[int, int, int, int, int, float | None, float | None, float | None, int]
@@ -111,10 +126,9 @@ def moved_keys(connection: sqlite3.Connection, moved: Iterable[Moved]) -> list[t
     """Index rows of boots whose times have changed, and by how much."""
     keys: list[tuple[Key, int]] = []
     for node, boot, first_hour, last_hour, shift_ms in moved:
+        few = last_hour - first_hour < HOURS_EACH_MAX
         rows = connection.execute(
-            "SELECT hour, node, boot FROM hour WHERE hour BETWEEN ? AND ?"
-            " AND node = ? AND boot = ?",
-            (first_hour, last_hour, node, boot),
+            _INDEXED_EACH if few else _INDEXED_ALL, (first_hour, last_hour, node, boot)
         )
         keys += [(row, shift_ms) for row in rows]
     return keys
@@ -156,6 +170,7 @@ class Rollup:
         start_ms = hour * HOUR_MS
         boots = await self._writer.read(lambda connection: boots_near(connection, node, start_ms))
         cells: dict[tuple[int, int], _Cell] = {}
+        turns = Turns(FRAMES_PER_TURN)
         for boot, anchor_ms, end_ms in boots:
             first_ms = self._timeline.uptime_at(node, boot, start_ms)
             last_ms = self._timeline.uptime_at(node, boot, start_ms + HOUR_MS)
@@ -172,6 +187,8 @@ class Rollup:
             frames = await self._writer.read(search)
             for frame in frames:
                 _add(cells, frame, first_ms, last_ms)
+                if turns.over():
+                    await asyncio.sleep(0)
         return [_row(hour, node, *key, cell) for key, cell in sorted(cells.items())]
 
 

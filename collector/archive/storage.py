@@ -7,12 +7,20 @@ never ahead of the disk.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from collector.archive import archive, healing, hour_index, knot_table, recovery, rollup
+from collector.archive import (
+    archive,
+    derived,
+    healing,
+    hour_index,
+    knot_table,
+    recovery,
+    rollup,
+)
 from collector.archive.hour_index import HourIndex
 from collector.archive.indexing import Indexing
 from collector.archive.inline_writer import InlineWriter
@@ -29,12 +37,15 @@ from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.ledger.ledger_store import Damage
+from collector.turns import in_turns
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 600.0
 SNAPSHOT_FRAMES = 32
 """With fewer new frames a snapshot waits until an hour has to be computed."""
+REPLAY_FRAMES = 20_000
+"""Frames of a replay at start before a snapshot is written."""
 
 
 @dataclass(slots=True)
@@ -71,6 +82,11 @@ class Storage:
 
     async def snapshot(self, *, everything: bool = False) -> bool:
         """Writes ledger, hour index and knots; False when that failed and will be tried again."""
+        async with self.indexing.writing:
+            return await self._snapshot(everything)
+
+    async def _snapshot(self, everything: bool) -> bool:
+        await in_turns(self.timeline.settle())
         moved = self.timeline.take_moved()
         try:
             moved_keys = await self._moved_keys(moved)
@@ -79,24 +95,18 @@ class Storage:
             return _put_off(error)
         hour = rollup.open_hour(self._clock.unix_ms())
         taken = ledger_store.take(self.ledger)
-        rows = self.hours.take()
-        knots = self.timeline.take_rows(closed_only=not everything)
-        marked = self.snapshots + 1
+        found = derived.take(self.indexing, closed_only=not everything)
 
         def write(connection: sqlite3.Connection) -> None:
             ledger_store.write(connection, taken)
-            hour_index.write(connection, rows)
-            knot_table.write(connection, knots)
-            rollup.mark(connection, dirty, marked)
+            derived.write(connection, found)
 
         try:
-            keys = [(key, 0) for key in rows] + moved_keys
-            dirty = rollup.dirty_hours(self.timeline, self.timeline.anchor_ms, keys)
+            await in_turns(derived.find_dirty(self.indexing, found, moved_keys))
             await self.writer.write(write, urgent=True)
         except BaseException as error:
             ledger_store.give_back(self.ledger, taken)
-            self.hours.give_back(rows)
-            self.timeline.give_back(knots)
+            derived.give_back(self.indexing, found)
             self.timeline.moved |= moved
             return _put_off(error)
         ledger_store.written(self.ledger, taken)
@@ -122,6 +132,7 @@ class Storage:
     async def _keep_snapshots(self) -> None:
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL_S)
+            await in_turns(self.timeline.settle())
             if self.snapshot_is_due():
                 await self.snapshot()
 
@@ -165,12 +176,14 @@ def open_storage(
     durable: bool = True,
     earliest_ms: int = EARLIEST_UNIX_MS,
     fatal: Fatal = end_process,
+    going_on: Callable[[int], None] | None = None,
 ) -> Storage:
     """Opens (or makes) both files, replays the ledger, and notes the start.
 
     `threaded` False is for virtual time: one connection, no threads; paths may be ":memory:".
-    `fatal` is called when fsync fails and must not return. Raises SchemaError for a file of another
-    version.
+    `fatal` is called when fsync fails and must not return. `going_on` is told from time to time how
+    many frames were replayed; what it raises ends the start, and the next one goes on from there.
+    Raises SchemaError for a file of another version.
     """
     if str(path) != ":memory:":
         bring_up_to_date(Path(path))
@@ -187,8 +200,7 @@ def open_storage(
         healed = healing.load_and_heal(connection, ledger, indexing)
         for damage in healed.damaged:
             log.error("a damaged row of the ledger was made again from the frames: %s", damage)
-        since = recovery.frames_after(connection, healed.snapshot_id)
-        replayed = recovery.take_back(ledger, indexing, since)
+        replayed = replay(connection, ledger, indexing, healed.snapshot_id, going_on)
         if witness is not None:
             witness.follow(connection)
             witness.sync()
@@ -231,6 +243,61 @@ class FollowUp:
         self._witness.follow(connection)
         if self.checkpoint(connection):
             self._witness.sync()
+
+
+def replay(
+    connection: sqlite3.Connection,
+    ledger: Ledger,
+    indexing: Indexing,
+    last_id: int,
+    going_on: Callable[[int], None] | None = None,
+) -> int:
+    """Takes the frames since the snapshot that ends with `last_id` back; returns how many.
+
+    Of many frames a snapshot is written every now and then: memory holds a part of what they bring,
+    and a start that is interrupted does not begin anew.
+    """
+    newest_id, ledger.newest_id = ledger.newest_id, last_id
+    replayed = 0
+    while True:
+        rows = recovery.frames_after(connection, last_id, REPLAY_FRAMES)
+        frames = recovery.take_back(ledger, indexing, _until_full(rows, indexing))
+        replayed += frames
+        if frames < REPLAY_FRAMES and not indexing.full:
+            break
+        last_id = ledger.newest_id
+        _write_between(connection, ledger, indexing)
+        if going_on is not None:
+            going_on(replayed)
+    ledger.newest_id = max(newest_id, ledger.newest_id)
+    return replayed
+
+
+def _until_full(rows: Iterable[recovery.Row], indexing: Indexing) -> Iterator[recovery.Row]:
+    for row in rows:
+        yield row
+        if indexing.full:
+            return
+
+
+def _write_between(connection: sqlite3.Connection, ledger: Ledger, indexing: Indexing) -> None:
+    """A snapshot in the middle of a replay; its failure ends the start."""
+    for _ in indexing.timeline.settle():
+        pass
+    taken = ledger_store.take(ledger)
+    found = derived.take(indexing, closed_only=False)
+    moved = rollup.moved_keys(connection, indexing.timeline.take_moved())
+    for _ in derived.find_dirty(indexing, found, moved):
+        pass
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        ledger_store.write(connection, taken)
+        derived.write(connection, found)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    ledger_store.written(ledger, taken)
 
 
 class _Near:

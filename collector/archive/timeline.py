@@ -6,10 +6,11 @@ every time can be computed again, with a bound on its error.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from collector.archive.boot_knots import HOUR_MS, RECENT_HOURS, BootKnots, LiveHour
+from collector.archive import frame_bounds
+from collector.archive.boot_knots import HOUR_MS, RECENT_HOURS, BootKnots, Change, LiveHour
 from collector.archive.knot_table import KnotRow
 from collector.archive.timeline_fit import LIVE, SOURCES, Fit, Knot, fit
 from collector.clock import EARLIEST_UNIX_MS
@@ -26,6 +27,11 @@ Moved = tuple[int, int, int, int, int]
 
 MOVED_MS = 1_000
 MOVED_MAX = 10_000
+FITS_PER_SEARCH = 500
+"""Fits for one look at what has moved; beyond them a boot's times count as moved."""
+
+HELD_MAX = 10_000
+"""Knots in memory that no table holds yet: then they have to be written."""
 
 Load = Callable[[int, int, int, int], list[Knot]]
 Anchor = Callable[[int, int], int | None]
@@ -57,9 +63,18 @@ class Timeline:
         self._boots: OrderedDict[tuple[int, int], BootKnots] = OrderedDict()
         self._blocks: OrderedDict[tuple[int, int, int], Fit] = OrderedDict()
         self._fresh: set[tuple[int, int]] = set()
+        self._changed: set[tuple[int, int]] = set()
+        self._held = 0
         self.moved: set[Moved] = set()
         """Parts of boots whose times have changed by more than a second: for the hourly means."""
         self.refused = 0
+        self.fits = 0
+        """How many fits were made: what a time costs when something new is known."""
+
+    @property
+    def full(self) -> bool:
+        """Whether so many knots wait to be written that nothing more may be taken in before."""
+        return self._held >= HELD_MAX
 
     def observe_live(self, node: int, boot: int, uptime_ms: int, received_ms: int) -> None:
         """Takes a LIVE in that a collector with a synchronised clock just received."""
@@ -81,11 +96,11 @@ class Timeline:
                 known.hour = LiveHour(hour, uptime_ms, offset_ms)
         else:
             known.hour.add(uptime_ms, offset_ms)
-        self._put(known, node, boot, hour, known.hour.knot())
+        self._put(known, hour, known.hour.knot())
         if known.complete_from is None:  # uptimes of LIVE only rise: what was stored is no later
             known.complete_from = hour + 2
         if undated:
-            self._note_move(node, boot, hour, uptime_ms, None)
+            self._note_move(node, boot, hour, hour, 0)
 
     def _stored(self, node: int, boot: int, hour: int, source: int) -> Knot | None:
         """An hour's knot from before a restart; one that says less must not take its place."""
@@ -93,41 +108,97 @@ class Timeline:
         return next(found, None)
 
     def observe_clock(self, node: int, boot: int, knot: Knot, received_ms: int | None) -> None:
-        """Takes what a board says of its clock; impossible times are counted and left out."""
-        unix_ms = knot.uptime_ms + knot.offset_ms
-        late_ms = CLOCK_AHEAD_MAX_MS + knot.error_ms
-        if unix_ms < self._earliest_ms or (
-            received_ms is not None and unix_ms > received_ms + late_ms
-        ):
+        """Takes what a board says of its clock; impossible times are counted and left out.
+
+        What it changes is found when somebody asks for a time, and what has moved by `settle`.
+        """
+        if not self._is_possible(knot, received_ms):
             self.refused += 1
             return
         known = self._known(node, boot, knot.offset_ms)
+        if abs(knot.offset_ms - known.anchor_ms) > frame_bounds.DISPLACED_MAX_MS:
+            self.refused += 1
+            return
         hour = known.hour_of(knot.uptime_ms)
-        before = known.knots.get((hour, knot.source))
+        key = hour, knot.source
+        before = known.knots.get(key)
         if before is None:
             before = self._stored(node, boot, hour, knot.source)
         if before is None or _says_more(knot, before):
-            old = self._time_before(known, node, boot, knot.uptime_ms)
-            self._put(known, node, boot, hour, knot)
-            if old is None or abs(unix_ms - old.unix_ms) > MOVED_MS:
-                self._note_move(node, boot, hour, knot.uptime_ms, old)
+            known.changed.setdefault(key, (knot.uptime_ms, before))
+            self._changed.add((node, boot))
+            self._put(known, hour, knot)
 
-    def _time_before(self, known: BootKnots, node: int, boot: int, uptime_ms: int) -> Stamp | None:
-        """What an uptime's time was when somebody last asked, or is if nobody has yet."""
-        block = known.block_of(uptime_ms)
-        if (node, boot, block) in self._blocks or known.former is None or known.former[0] != block:
-            return self.time_of(node, boot, uptime_ms)
-        return _stamp(known.former[1], uptime_ms)
+    def _is_possible(self, knot: Knot, received_ms: int | None) -> bool:
+        unix_ms = knot.uptime_ms + knot.offset_ms
+        latest_ms = frame_bounds.UNIX_MAX_MS
+        if received_ms is not None:
+            latest_ms = min(latest_ms, received_ms + CLOCK_AHEAD_MAX_MS + knot.error_ms)
+        return (
+            self._earliest_ms <= unix_ms <= latest_ms
+            and knot.uptime_ms <= frame_bounds.UPTIME_MAX_MS
+            and knot.error_ms <= frame_bounds.CLOCK_ERROR_MAX_MS
+        )
+
+    def settle(self) -> Iterator[None]:
+        """Finds what clocks have moved since the last time; pauses after every few fits."""
+        changed, self._changed = self._changed, set()
+        fits = 0
+        for node, boot in changed:
+            known = self._boots.get((node, boot))
+            if known is None or not known.changed:
+                continue
+            changes, known.changed = known.changed, {}
+            self._forget_stale(known, node, boot)
+            formers, known.formers = known.formers, {}
+            by_block: dict[int, dict[tuple[int, int], Change]] = {}
+            for key, change in changes.items():
+                by_block.setdefault(known.block_of(change[0]), {})[key] = change
+            fits += 2 * len(by_block)
+            if fits > FITS_PER_SEARCH:
+                hours = [hour for hour, _ in changes]
+                self._note_move(node, boot, min(hours), max(hours), 0)
+                continue
+            for block, part in by_block.items():
+                if (node, boot, block) in self._blocks:
+                    continue  # nothing that this fit rests on has changed since it was asked
+                before = formers.get(block)
+                if before is None:
+                    before = (self._fitted(known, node, boot, block, changes),) * 2
+                for former in before[: 1 + (before[0] is not before[1])]:
+                    self._compare(known, node, boot, part, former)
+                yield
+
+    def _compare(
+        self,
+        known: BootKnots,
+        node: int,
+        boot: int,
+        changes: dict[tuple[int, int], Change],
+        former: Fit,
+    ) -> None:
+        """Notes where a former fit gave another time than the present one."""
+        shifts: dict[int, list[int]] = {}
+        for (hour, _), (uptime_ms, _) in changes.items():
+            old = _stamp(former, uptime_ms)
+            new = _stamp(self._fit(known, node, boot, uptime_ms), uptime_ms)
+            shift_ms = old.unix_ms - new.unix_ms if old is not None and new is not None else 0
+            if old is None or new is None or abs(shift_ms) > MOVED_MS:
+                shifts.setdefault(shift_ms, []).append(hour)
+        for shift_ms, hours in shifts.items():
+            self._note_move(node, boot, min(hours), max(hours), shift_ms)
 
     def _note_move(
-        self, node: int, boot: int, hour: int, uptime_ms: int, old: Stamp | None
+        self, node: int, boot: int, first_hour: int, last_hour: int, shift_ms: int
     ) -> None:
-        new = self.time_of(node, boot, uptime_ms)
-        still = old is not None and new is not None and abs(new.unix_ms - old.unix_ms) <= MOVED_MS
-        if not still and len(self.moved) < MOVED_MAX:
-            shift_ms = old.unix_ms - new.unix_ms if old is not None and new is not None else 0
-            reach = hour - RECENT_HOURS, hour + RECENT_HOURS
+        if len(self.moved) < MOVED_MAX:
+            reach = first_hour - RECENT_HOURS, last_hour + RECENT_HOURS
             self.moved.add((node, boot, *reach, shift_ms))
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether clocks have said something since moves were last looked for."""
+        return bool(self._changed)
 
     def take_moved(self) -> set[Moved]:
         """What `moved` holds, once."""
@@ -187,10 +258,9 @@ class Timeline:
         """Knots to be written: those of closed hours, or all."""
         rows: list[KnotRow] = []
         for (node, boot), known in self._boots.items():
-            taken = self._rows(node, boot, known, closed_only=closed_only)
-            if taken:
-                rows += taken
-                known.trim()
+            known.trim()
+            rows += self._rows(node, boot, known, closed_only=closed_only)
+        self._held = 0
         return rows
 
     @staticmethod
@@ -227,37 +297,66 @@ class Timeline:
         self._boots[node, boot] = known
         if len(self._boots) > BOOTS_MAX:
             for key, old in list(self._boots.items())[: BOOTS_MAX // 4]:
-                if not old.unwritten:
+                if not old.unwritten and not old.changed:
                     del self._boots[key]
         return known
 
     def _fit(self, known: BootKnots, node: int, boot: int, uptime_ms: int) -> Fit:
         """The fit around an uptime: recent knots from memory, older ones from the archive."""
+        self._forget_stale(known, node, boot)
         block = known.block_of(uptime_ms)
         key = node, boot, block
         found = self._blocks.get(key)
         if found is not None:
             self._blocks.move_to_end(key)
             return found
-        first_ms = block * RECENT_HOURS * HOUR_MS - known.anchor_ms
-        within_ms = first_ms, first_ms + RECENT_HOURS * HOUR_MS
-        found = fit(self._knots_around(known, node, boot, block), within_ms=within_ms)
-        self._blocks[key] = found
+        found = self._blocks[key] = self._fitted(known, node, boot, block, {})
         known.blocks.add(block)
         while len(self._blocks) > BLOCKS_MAX:
             self._blocks.popitem(last=False)
         return found
 
-    def _knots_around(self, known: BootKnots, node: int, boot: int, block: int) -> list[Knot]:
+    def _fitted(
+        self,
+        known: BootKnots,
+        node: int,
+        boot: int,
+        block: int,
+        without: dict[tuple[int, int], Change],
+    ) -> Fit:
+        """The fit of a block, as it would be without some changes."""
+        self.fits += 1
+        first_ms = block * RECENT_HOURS * HOUR_MS - known.anchor_ms
+        within_ms = first_ms, first_ms + RECENT_HOURS * HOUR_MS
+        return fit(self._knots_around(known, node, boot, block, without), within_ms=within_ms)
+
+    def _forget_stale(self, known: BootKnots, node: int, boot: int) -> None:
+        """Gives up the fits that newer knots have touched."""
+        for block in known.take_stale_blocks():
+            known.blocks.discard(block)
+            fitted = self._blocks.pop((node, boot, block), None)
+            if fitted is not None:
+                known.give_up(block, fitted)
+
+    def _knots_around(
+        self,
+        known: BootKnots,
+        node: int,
+        boot: int,
+        block: int,
+        without: dict[tuple[int, int], Change],
+    ) -> list[Knot]:
         """Knots of a block and its neighbours, and where there are none the next ones beyond."""
         first, last = (block - 1) * RECENT_HOURS, (block + 2) * RECENT_HOURS - 1
-        found = self._between(known, node, boot, first, last)
+        found = self._between(known, node, boot, first, last, without)
         hours = [known.hour_of(knot.uptime_ms) for knot in found]
         begin = known.anchor_ms // HOUR_MS
         if not hours or min(hours) > block * RECENT_HOURS:
             reach = RECENT_HOURS
             while first > begin:
-                before = self._between(known, node, boot, max(begin, first - reach), first - 1)
+                before = self._between(
+                    known, node, boot, max(begin, first - reach), first - 1, without
+                )
                 if before:
                     found.append(max(before))
                     break
@@ -266,10 +365,11 @@ class Timeline:
         if not hours or max(hours) < (block + 1) * RECENT_HOURS - 1:
             reach = RECENT_HOURS
             if known.complete_from is not None and known.complete_from <= last + 1:
-                later = [knot for (hour, _), knot in known.knots.items() if hour > last]
+                ends = max((hour for hour, _ in known.knots), default=last)
+                later = self._between(known, node, boot, last + 1, ends, without)
                 return [*found, min(later)] if later else found
             while reach < REACH_HOURS_MAX:
-                after = self._between(known, node, boot, last + 1, last + reach)
+                after = self._between(known, node, boot, last + 1, last + reach, without)
                 if after:
                     found.append(min(after))
                     break
@@ -278,7 +378,13 @@ class Timeline:
         return found
 
     def _between(
-        self, known: BootKnots, node: int, boot: int, first_hour: int, last_hour: int
+        self,
+        known: BootKnots,
+        node: int,
+        boot: int,
+        first_hour: int,
+        last_hour: int,
+        without: dict[tuple[int, int], Change],
     ) -> list[Knot]:
         last_stored = last_hour
         if known.complete_from is not None:
@@ -288,27 +394,22 @@ class Timeline:
             for knot in self._load(node, boot, first_hour, last_stored):
                 stored[known.hour_of(knot.uptime_ms), knot.source] = knot
         near = {k: knot for k, knot in known.knots.items() if first_hour <= k[0] <= last_hour}
-        return list((stored | near).values())
+        found = stored | near
+        for key, (_, before) in without.items():
+            if key in found:
+                if before is None:
+                    del found[key]
+                else:
+                    found[key] = before
+        return list(found.values())
 
-    def _put(self, known: BootKnots, node: int, boot: int, hour: int, knot: Knot) -> None:
-        """Keeps a knot and forgets the fits that it touches: up to its neighbours on both sides."""
+    def _put(self, known: BootKnots, hour: int, knot: Knot) -> None:
+        """Keeps a knot; the fits that it touches are given up when one of them is asked for."""
         before = known.knots.get((hour, knot.source))
         if before == knot:
             return
+        self._held += before is None
         known.put(hour, knot)
-        block = hour // RECENT_HOURS
-        touched = {block - 1, block, block + 1}
-        if before is None:
-            earlier = max((h for h, _ in known.knots if h < hour), default=None)
-            oldest = min(known.blocks, default=0)
-            if earlier is not None:
-                oldest = earlier // RECENT_HOURS - 1
-            touched.update([each for each in known.blocks if each >= oldest])
-        for each in sorted(touched & known.blocks):
-            fitted = self._blocks.pop((node, boot, each), None)
-            if fitted is not None:
-                known.former = each, fitted
-        known.blocks -= touched
 
 
 def _stamp(fitted: Fit, uptime_ms: int) -> Stamp | None:

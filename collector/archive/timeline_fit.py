@@ -185,13 +185,32 @@ def _believable(clocks: list[Knot], drift_ppm: int) -> tuple[list[Knot], int]:
     """Clock knots that fit together, the newest first: a clock is set again to mend it."""
     found = []
     for ppm in (drift_ppm, SLEEPING_DRIFT_PPM):
-        kept: list[Knot] = []
-        for knot in reversed(clocks):
-            if _agrees(knot, kept, ppm):
-                kept.append(knot)
+        kept = _fitting_together(clocks, ppm)
         found.append((len(kept), -ppm, kept))
     _, minus_ppm, kept = max(found)
     return sorted(kept), -minus_ppm
+
+
+def _fitting_together(clocks: list[Knot], ppm: int) -> list[Knot]:
+    """Each knot that agrees with all kept ones after it, the newest first.
+
+    What these allow is one cone that widens on the way back, so each knot is looked at once.
+    """
+    kept: list[Knot] = []
+    high = low = 0  # in millionths of a ms; no knot before the first
+    uptime_ms = 0
+    for knot in reversed(clocks):
+        if kept:
+            grown = (uptime_ms - knot.uptime_ms) * ppm
+            high, low = high + grown, low - grown
+            uptime_ms = knot.uptime_ms
+            if knot.low_ms > -(-high // _PARTS) or knot.high_ms < low // _PARTS:
+                continue
+        uptime_ms = knot.uptime_ms
+        highest, lowest = knot.high_ms * _PARTS, knot.low_ms * _PARTS
+        high, low = (min(high, highest), max(low, lowest)) if kept else (highest, lowest)
+        kept.append(knot)
+    return kept
 
 
 def _agreeing(clocks: list[Knot], live: list[Knot], ppm: int) -> list[Knot]:
@@ -211,14 +230,6 @@ def _agreeing(clocks: list[Knot], live: list[Knot], ppm: int) -> list[Knot]:
         for knot, high, minus_low in zip(ordered, highs, lows, strict=True)
         if knot.source != LIVE and knot.low_ms <= high and knot.high_ms >= -minus_low
     ]
-
-
-def _agrees(knot: Knot, others: Sequence[Knot], ppm: int) -> bool:
-    for other in others:
-        slack_ms = drift_ms(abs(other.uptime_ms - knot.uptime_ms), ppm)
-        if knot.low_ms > other.high_ms + slack_ms or knot.high_ms < other.low_ms - slack_ms:
-            return False
-    return True
 
 
 def _bounds(knots: list[Knot], ppm: int, within_ms: tuple[int, int] | None) -> Fit:

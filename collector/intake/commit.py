@@ -4,13 +4,14 @@ A frame whose commit failed is forgotten: the board sends it again. After a fail
 not known what the disk holds, so nothing new may be taken in before the two have been compared.
 """
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from collector.archive import archive, knot_table, recovery
+from collector.archive import archive, derived, knot_table, recovery
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.indexing import Indexing, mark_failed
 from collector.archive.outline import RAISED, Outline, undecoded
@@ -20,6 +21,7 @@ from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.transports.base import Source
+from collector.turns import Turns, in_turns
 from protocol import wire
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,21 @@ class GroupCommit:
 
         Nothing is, when the storage failed. A frame that no row can hold costs itself only.
         """
+        if not self._indexing.full:
+            return await self._commit(group, None)
+        async with self._indexing.writing:
+            found = derived.take(self._indexing)
+            try:
+                await in_turns(derived.find_dirty(self._indexing, found))
+            except BaseException:
+                derived.give_back(self._indexing, found)
+                self.discard(group)
+                raise
+            return await self._commit(group, found)
+
+    async def _commit(
+        self, group: Sequence[Waiting], found: derived.Derived | None
+    ) -> list[Waiting]:
         timeline, receipts = self._indexing.timeline, self._receipts
         knots = timeline.take_first_rows()
         contacts = ledger_store.take_first_contacts(self._ledger)
@@ -67,6 +84,8 @@ class GroupCommit:
             knot_table.write(connection, knots)
             ledger_store.write_first_contacts(connection, contacts)
             mark_failed(connection, failed)
+            if found is not None:
+                derived.write(connection, found)
             if dated is not None:
                 archive.date_start(connection, start, dated)
             return last_id
@@ -77,19 +96,21 @@ class GroupCommit:
             timeline.give_back(knots)
             ledger_store.give_back_first_contacts(self._ledger, contacts)
             self._indexing.give_back(failed)
+            if found is not None:
+                derived.give_back(self._indexing, found)
             if _is_of_storage(error):
-                self._discard(group)
+                self.discard(group)
                 log.error("commit failed, %d frames are not acknowledged: %s", len(group), error)
                 return []
             if not isinstance(error, Exception):
-                self._discard(group)
+                self.discard(group)
                 raise
             log.warning("a group cannot be stored as it is; each frame is tried alone: %r", error)
             return await self._one_by_one(group)
         ledger_store.written(self._ledger, contacts)
         if dated is not None:
             receipts.date_written()
-        self._enter(group, last_id - len(group) + 1)
+        await self._enter(group, last_id - len(group) + 1)
         return list(group)
 
     async def _one_by_one(self, group: Sequence[Waiting]) -> list[Waiting]:
@@ -102,15 +123,15 @@ class GroupCommit:
                     frame_id = await self._writer.write(append, frames=1, urgent=True)
                 except BaseException as error:
                     if _is_of_storage(error):
-                        self._discard(group[position:])
+                        self.discard(group[position:])
                         log.error("commit failed, frames are not acknowledged: %s", error)
                         return durable
                     if not isinstance(error, Exception):
-                        self._discard(group[position:])
+                        self.discard(group[position:])
                         raise
                     log.error("node %08x: a frame cannot be stored: %r", attempt.frame.node, error)
                 else:
-                    self._enter([attempt], frame_id)
+                    await self._enter([attempt], frame_id)
                     durable.append(attempt)
                     break
             else:
@@ -118,16 +139,20 @@ class GroupCommit:
                 _forget(waiting)
         return durable
 
-    def _discard(self, group: Sequence[Waiting]) -> None:
+    def discard(self, group: Sequence[Waiting]) -> None:
+        """Forgets frames of which it is not known whether the disk holds them."""
         self.doubtful = True
         self.failed += 1
         for waiting in group:
             _forget(waiting)
 
-    def _enter(self, group: Sequence[Waiting], first_id: int) -> None:
-        """Takes a durable group into ledger, timeline and index."""
-        if not group:
-            return
+    async def _enter(self, group: Sequence[Waiting], first_id: int) -> None:
+        """Takes a durable group into ledger, timeline and index, in turns.
+
+        What is durable is entered to the end, also by one who is cancelled meanwhile.
+        """
+        turns = Turns()
+        cancelled: BaseException | None = None
         for frame_id, waiting in enumerate(group, first_id):
             frame = waiting.frame
             boot = waiting.boot
@@ -137,8 +162,15 @@ class GroupCommit:
             else:
                 boot.commit(frame.seq, tag, frame.last_ms)
             self._indexing.enter(frame_id, boot, frame.seq, frame.received_ms, waiting.seen)
-        self._ledger.newest_id = max(self._ledger.newest_id, first_id + len(group) - 1)
+            self._ledger.newest_id = max(self._ledger.newest_id, frame_id)
+            if turns.over(1 + waiting.seen.extra_cost) and cancelled is None:
+                try:
+                    await asyncio.sleep(0)
+                except BaseException as error:
+                    cancelled = error
         self.committed += len(group)
+        if cancelled is not None:
+            raise cancelled
 
     async def compare_with_disk(self) -> bool:
         """After a failed commit: takes into the ledger what the archive holds all the same.

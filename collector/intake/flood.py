@@ -14,8 +14,8 @@ class Flood:
         self._burst_milli = burst * 1_000
         self._levels: dict[int, list[int]] = {}
 
-    def passes(self, node: int) -> bool:
-        """Takes one token of the node; False when it has none left."""
+    def passes(self, node: int, cost: int = 1) -> bool:
+        """Takes tokens of the node, one for an ordinary frame; False when it has not so many."""
         now_ms = self._now_ms()
         level = self._levels.get(node)
         if level is None:
@@ -25,7 +25,7 @@ class Flood:
         elif now_ms != level[1]:
             level[0] = min(self._burst_milli, level[0] + (now_ms - level[1]) * self._rate_per_s)
             level[1] = now_ms
-        if level[0] < 1_000:
+        if level[0] < 1_000 * cost:
             return False
-        level[0] -= 1_000
+        level[0] -= 1_000 * cost
         return True

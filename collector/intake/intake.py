@@ -49,6 +49,9 @@ from protocol import wire
 
 log = logging.getLogger(__name__)
 
+PART_COST_MAX = 20_000
+"""Frames, and index rows beyond an ordinary frame's, that one transaction holds."""
+
 P = ParamSpec("P")
 
 
@@ -230,6 +233,8 @@ class Intake:
         if not self._flood.passes(head.node):
             return Decision(Kind.REFUSED, "flood")
         seen = outline_of(raw, head.type)
+        if seen.extra_cost and not self._flood.passes(head.node, seen.extra_cost):
+            return Decision(Kind.REFUSED, "flood")
         state = archive.CONFLICT if conflict else _state_of(seen.reason)
         frame = StoredFrame(
             0,
@@ -262,7 +267,7 @@ class Intake:
         self._wake.clear()
         committed = 0
         if group or self._ledger.first_contacts:
-            durable = await self.commits.commit(group)
+            durable = await self._commit_in_parts(group)
             committed = len(durable)
             self._tell(durable)
         if self.commits.doubtful and not await self.commits.compare_with_disk():
@@ -275,6 +280,23 @@ class Intake:
         if committed and self._on_commit is not None:
             self._on_commit(self._ledger.newest_id)
         return committed
+
+    async def _commit_in_parts(self, group: list[Waiting]) -> list[Waiting]:
+        """Commits a group; one that costs much in several transactions, for memory's sake."""
+        durable: list[Waiting] = []
+        first = 0
+        try:
+            while True:
+                end = _end_of_part(group, first)
+                part = group[first:end]
+                first = end
+                stored = await self.commits.commit(part)
+                durable += stored
+                if first == len(group) or (part and not stored):
+                    return durable
+        finally:
+            if first < len(group):
+                self.commits.discard(group[first:])
 
     def _tell(self, group: list[Waiting]) -> None:
         """What a durable group means for boards and for whoever listens."""
@@ -319,6 +341,15 @@ class Intake:
                 async with asyncio.timeout(self.limits.group_interval_s):
                     await self._full.wait()
             await self.flush()
+
+
+def _end_of_part(group: list[Waiting], first: int) -> int:
+    cost = 0
+    for position in range(first, len(group)):
+        cost += 1 + group[position].seen.extra_cost
+        if cost >= PART_COST_MAX:
+            return position + 1
+    return len(group)
 
 
 def _state_of(reason: str) -> int:

@@ -6,6 +6,7 @@ and the frames that the board shall send again.
 
 from collections.abc import Callable
 
+from collector.archive.frame_bounds import UPTIME_MAX_MS
 from collector.archive.timeline import Timeline
 from collector.boards.downlink import Answers
 from collector.clock import Clock
@@ -51,6 +52,8 @@ class LiveReports:
         except FrameError as error:
             return Decision(Kind.REFUSED, f"live_{error.reason}")
         assert state is not None
+        if state.uptime_ms > UPTIME_MAX_MS:
+            return Decision(Kind.REFUSED, "live_uptime")
         ledger = self._ledger
         now_ms = self._clock.unix_ms()
         try:

@@ -155,8 +155,7 @@ class MeansExporter:
         last_ms = min(end_ms, DATABLE_UNIX_MS.stop) - 1
         if last_ms < first_ms:
             return
-        hours = self._view.hours_of(node, first_ms, last_ms)
-        days = {_day(ms, zone) for span_ms in hours for ms in span_ms}
+        days = {_day(ms, zone) for span_ms in self._view.hours_of(node) for ms in span_ms}
         first, last = _day(first_ms, zone), _day(last_ms, zone)
         yield from sorted(day for day in days if first <= day <= last)
 

@@ -27,7 +27,8 @@ HONEST = 0x0000B0B1
 OUTCOMES = {
     "accepted", "pending", "duplicate", "conflict", "unsure", "live",
     "type", "seq", "seq_too_far", "too_many_ranges", "too_many_boots", "too_many_conflicts",
-    "live_replayed", "live_of_old_boot", *(f"live_{reason}" for reason in reasons.CONTENT),
+    "live_replayed", "live_of_old_boot", "live_uptime",
+    *(f"live_{reason}" for reason in reasons.CONTENT),
 }  # fmt: skip
 """What docs/protocol.md names; "failed" is a fault of this program."""
 

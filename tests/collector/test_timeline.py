@@ -19,7 +19,7 @@ from collector.archive.timeline_fit import (
     Fit,
     Knot,
     _agreeing,
-    _agrees,
+    _fitting_together,
     _propagated,
     drift_ms,
     fit,
@@ -319,6 +319,33 @@ def test_agreeing_clocks_are_those_that_agree_with_every_live() -> None:
         clocks = sorted(knot(TIME) for _ in range(6))
         wanted = [clock for clock in clocks if _agrees(clock, live, 50)]
         assert _agreeing(clocks, live, 50) == wanted
+
+
+def _agrees(knot: Knot, others: list[Knot], ppm: int) -> bool:
+    """The rule in the plain way, pair by pair."""
+    for other in others:
+        slack_ms = drift_ms(abs(other.uptime_ms - knot.uptime_ms), ppm)
+        if knot.low_ms > other.high_ms + slack_ms or knot.high_ms < other.low_ms - slack_ms:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_clocks_that_fit_together_are_those_that_agree_pair_by_pair(seed: int) -> None:
+    chance = random.Random(seed)
+    spread, span, error = (10 ** chance.randrange(1, 9) for _ in range(3))
+    clocks = sorted(
+        Knot(
+            chance.randrange(span), chance.randrange(-spread, spread), chance.randrange(error), TIME
+        )
+        for _ in range(40)
+    )
+    for ppm in (50, 20_000):
+        kept: list[Knot] = []
+        for knot in reversed(clocks):
+            if _agrees(knot, kept, ppm):
+                kept.append(knot)
+        assert _fitting_together(clocks, ppm) == kept
 
 
 def test_a_clock_that_says_the_same_again_costs_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
