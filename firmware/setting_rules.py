@@ -46,7 +46,7 @@ wifi_ssid 36 n 32 "
 keepalive_s 37 n 10 600 60
 serial_port 38 n 8 "repl
 serial_baud 39 n 9600 2000000 115200
-wifi_password 64 l 63 "
+wifi_password 64 l 64 "
 broker_user 65 l 64 "
 broker_password 66 l 128 "
 home_zone_1 67 l 40 "

@@ -52,8 +52,20 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "serial_baud": Setting(39, False, 9_600, 2_000_000),
     }
 )
-USB_ONLY = frozenset(range(64, 71))
-"""Numbers of secrets and private places, which no CONFIG may carry."""
+LOCAL: Mapping[str, Setting] = MappingProxyType(
+    {
+        "wifi_password": Setting(64, True, 0, 64),
+        "broker_user": Setting(65, True, 0, 64),
+        "broker_password": Setting(66, True, 0, 128),
+        "home_zone_1": Setting(67, True, 0, 40),
+        "home_zone_2": Setting(68, True, 0, 40),
+        "home_zone_3": Setting(69, True, 0, 40),
+        "noise_calibration_cdb": Setting(70, False, -2_000, 2_000),
+    }
+)
+"""Secrets and private places, which only the technician's tool sets."""
+USB_ONLY = frozenset(setting.key for setting in LOCAL.values())
+"""Their numbers, which no CONFIG may carry."""
 BY_KEY: Mapping[int, str] = MappingProxyType({row.key: name for name, row in SETTINGS.items()})
 
 

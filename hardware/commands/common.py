@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from hardware import boardfile, ports
+from hardware import bench_settings, boardfile, ports
 from hardware.bench import Plan
 from hardware.faults import BenchError, Exit, no_port, unforeseen
 from hardware.install import Installed
@@ -70,9 +70,13 @@ def plan(board_name: str, bench_file: Path | None = None) -> Plan:
         return made
     given = _bench_file(bench_file)
     facts = bench_facts(bench_file)
+    settings = bench_settings.plain(given.get("settings", {}))
+    wrong = list(bench_settings.board_faults(settings, made.board))
+    if wrong:
+        raise BenchError(Exit.USAGE, f"{bench_file}: {'; '.join(wrong)}", "Mend its [settings]")
     return replace(
         made,
-        settings=given.get("settings", {}),
+        settings=settings,
         records=facts.records,
         sheets=facts.sheets,
         join_address=facts.join_address,
@@ -165,8 +169,10 @@ def _bench_file(path: Path) -> Mapping[str, Any]:
     if unknown:
         raise BenchError(
             Exit.USAGE,
-            f"{path} has unknown keys: {', '.join(unknown)}",
-            f"It may have: {', '.join(sorted(BENCH_KEYS))}",
+            f"{path} has unknown keys: {', '.join(unknown)}"
+            + bench_settings.meant(unknown[0], dict.fromkeys(BENCH_KEYS)),
+            f"It may have: {', '.join(sorted(BENCH_KEYS))}; settings of the board come below "
+            "[settings]",
         )
     for name in BENCH_TEXTS:
         if not isinstance(given.get(name, ""), str):
@@ -174,11 +180,13 @@ def _bench_file(path: Path) -> Mapping[str, Any]:
     settings = given.get("settings", {})
     if not isinstance(settings, dict):
         raise BenchError(Exit.USAGE, f"{path}: settings is no table", "Write it as [settings]")
-    for name, value in settings.items():
-        if not isinstance(value, int | str):
-            raise BenchError(
-                Exit.USAGE, f"{path}: setting {name} is neither number nor text", "Mend it"
-            )
+    wrong = list(bench_settings.faults(settings, "ca" in given))
+    if wrong:
+        raise BenchError(
+            Exit.USAGE,
+            f"{path}: {'; '.join(wrong)}",
+            "Mend its [settings]; docs/settings.md lists them with their limits",
+        )
     return given
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from firmware import setting_rules
-from protocol.setting_names import SETTINGS, USB_ONLY, Setting
+from protocol.setting_names import LOCAL, SETTINGS, USB_ONLY, Setting
 
 
 def test_the_collectors_names_are_the_boards() -> None:
@@ -31,7 +31,13 @@ def test_the_collector_refuses_exactly_what_the_board_would(name: str) -> None:
 
 
 def test_what_only_usb_may_change_has_no_name_on_the_link() -> None:
-    local = {row.name for row in setting_rules.rows() if row.kind == setting_rules.LOCAL}
+    table = {
+        row.name: Setting(row.key, row.is_text, row.lowest, row.highest)
+        for row in setting_rules.rows()
+        if row.kind == setting_rules.LOCAL
+    }
+    assert dict(LOCAL) == table
+    local = set(table)
     assert "wifi_password" in local
     assert not local & set(SETTINGS)
     assert {row.key for row in setting_rules.rows() if row.name in local} == USB_ONLY

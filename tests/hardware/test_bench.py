@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from firmware.settings import Settings
 from hardware import bench, boardfile, ports, selftest
 from hardware.bench import Plan
 from hardware.cli import main
@@ -164,3 +165,66 @@ def test_a_bad_bench_file_is_named(line: str, words: str, tmp_path: Path) -> Non
     bench_file.write_text(line)
     with pytest.raises(BenchError, match=words):
         common.plan("classic", bench_file)
+
+
+PSK = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('wifi_pasword = "secret phrase"', "did you mean wifi_password?"),
+        ("broker_port = 99999", "broker_port takes a whole number from 1 to 65535"),
+        ('broker_port = "1883"', "broker_port takes a whole number"),
+        ('sleep = "false"', "sleep takes a whole number from 0 to 1"),
+        ("window = true", "not true or false"),
+        ("window = 1.5", "window is neither number nor text"),
+        ("wifi_ssid = 5", "wifi_ssid takes a text"),
+        (f'wifi_ssid = "{"x" * 33}"', "at most 32 bytes"),
+        (f'wifi_ssid = "{"é" * 17}"', "at most 32 bytes"),
+        ('wifi_password = "short"', "8 to 63 characters"),
+        (f'wifi_password = "{"g" * 64}"', "hexadecimal digits only"),
+        (f'wifi_password = "{"a" * 65}"', "at most 64 bytes"),
+        ('transport = "lora"', "transport is one of mqtt, serial"),
+        ('serial_port = "gps"', "serial_port 'gps': board classic has repl, dust"),
+        ('broker_host = ""', "broker_host is empty"),
+        ('broker_host = "10.0.0.2:1883"', "the port is broker_port"),
+        ("broker_tls = 1", "broker_tls wants a CA"),
+        ('home_zone_1 = "41.4, 2.1"', "latitude, longitude, radius"),
+        ('broker_user = "me"', "follows from the board's key"),
+        ("[settings.more]\nwindow = 4", "there is no setting 'more'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["provision", "selftest", "tray"])
+def test_a_wrong_setting_is_told_before_a_board_is_touched(
+    tmp_path: Path, settings: str, words: str, command: str
+) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_text(f"[settings]\n{settings}\n")
+    arguments = [command, "--board", "classic", "--bench", str(file), "--port", "/nowhere"]
+    if command == "provision":
+        arguments += ["--name", "x"]
+    outcome = CliRunner().invoke(main, arguments)
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.output
+    assert "/nowhere" not in outcome.output
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [f'wifi_password = "{PSK}"', 'wifi_password = ""', "sleep = true", 'serial_port = "dust"'],
+)
+def test_what_a_board_takes_is_taken(tmp_path: Path, settings: str) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_text(f"[settings]\n{settings}\n")
+    taken = common.plan("classic", file).settings
+    board = Settings()
+    for name, value in taken.items():
+        board.set(name, value)
+
+
+def test_a_key_of_a_wrong_place_in_the_bench_file_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_text('record = "boards.jsonl"\n')
+    with pytest.raises(BenchError, match="did you mean records"):
+        common.plan("classic", file)
