@@ -54,10 +54,39 @@ class Plan:
     print_command: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     slot: str = "a"
+    rewire: bool = False
+    """The board may become one of another type: its sensors hang on other pins now."""
+
+
+TYPE = """
+import json
+try:
+ with open('board.json') as f:
+  print(json.load(f).get('board', ''))
+except (OSError, ValueError, AttributeError):
+ pass
+"""
+
+
+def check_type(opened: Session, plan: Plan) -> None:
+    """Refuse a board whose own board.json is of another type than the plan's. Raises BenchError."""
+    found = opened.run(TYPE).strip()
+    if found and found != plan.board.name and not plan.rewire:
+        raise faults.other_type(opened.port, found, plan.board.name)
+
+
+def check_type_at(port: str, plan: Plan) -> None:
+    """check_type(), for a board on which perhaps no MicroPython answers: then it has no type."""
+    try:
+        with session(port, timeout_s=LOOK_S) as opened:
+            check_type(opened, plan)
+    except BenchError as fault:
+        if fault.advice.code in (Exit.NO_PORT, Exit.INTERRUPTED, Exit.OTHER_TYPE):
+            raise
 
 
 def flash(port: str, plan: Plan, progress: Progress = silent) -> None:
-    """Write the MicroPython image, after the chip was compared with the board file."""
+    """Write the MicroPython image, after chip and type were compared with the board file."""
     assert plan.image is not None
     if plan.image.chip != plan.board.chip:
         raise BenchError(
@@ -68,6 +97,7 @@ def flash(port: str, plan: Plan, progress: Progress = silent) -> None:
         )
     loader = Loader(port)
     progress("look", 0)
+    check_type_at(port, plan)
     found = loader.identify()
     if found.chip != plan.board.chip:
         raise wrong_chip(port, found.chip, plan.board.chip, plan.board.name)
@@ -81,6 +111,7 @@ def put_firmware(port: str, plan: Plan, progress: Progress = silent) -> Installe
     """Install the firmware and the board's description."""
     with session(port) as opened:
         architecture = native_architecture(opened, plan.board)
+        check_type(opened, plan)
         progress("compile", 0)
         files = payload(architecture, plan.board.drivers())
         board = plan.board.board_json()
@@ -102,6 +133,7 @@ def give_identity(
     """Provision one board and prove it by its HELLO; the plan's files go to its root."""
     progress("identity", 0)
     with session(port) as opened:
+        check_type(opened, plan)
         for path, content in plan.files.items():
             opened.put(path, content)
         identity = provision(
@@ -138,6 +170,7 @@ def run_selftest(
 
     board = plan.board.board_json()
     with session(port) as opened:
+        check_type(opened, plan)
         for result in selftest.sensors(opened, board):
             note(result)
         for entry in board["sensors"]:

@@ -21,6 +21,7 @@ class Exit(IntEnum):
     ALREADY_PROVISIONED = 8
     TEST_FAILED = 9
     INTERRUPTED = 10
+    OTHER_TYPE = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,16 @@ def wrong_chip(port: str, found: str, wanted: str, board: str) -> BenchError:
         Exit.WRONG_CHIP,
         f"{port} has an {found}, but board {board} is built on an {wanted}",
         "Choose the board that you have with --board, or plug in the right one",
+    )
+
+
+def other_type(port: str, found: str, wanted: str) -> BenchError:
+    """The board was installed as another type: its wiring would be rewritten."""
+    return BenchError(
+        Exit.OTHER_TYPE,
+        f"The board on {port} is wired as {found!r}, not as {wanted!r}",
+        f"Use --board {found}; if it was really rewired, say so with "
+        f"`osn-board flash --board {wanted} --firmware-only --rewire`",
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import click
 
@@ -50,8 +51,11 @@ def repl_command(named: tuple[str, ...]) -> None:
 @common.board_option
 @common.port_option
 @common.all_option
+@common.rewire_option
 @common.json_option
-def update_command(board_name: str, named: tuple[str, ...], every: bool, as_json: bool) -> None:
+def update_command(
+    board_name: str, named: tuple[str, ...], every: bool, rewire: bool, as_json: bool
+) -> None:
     """Bring the firmware of up to 8 boards at once up to date; identity, settings and spool stay.
 
     A board that fails does not disturb the others; run the same command again.
@@ -61,7 +65,7 @@ def update_command(board_name: str, named: tuple[str, ...], every: bool, as_json
       osn-board update --board street --all
     """
     with common.reported(as_json):
-        plan = common.plan(board_name)
+        plan = replace(common.plan(board_name), rewire=rewire)
         several.put_on_all(common.chosen_ports(named, every), plan, as_json)
 
 

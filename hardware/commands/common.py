@@ -30,6 +30,9 @@ port_option = click.option(
 )
 all_option = click.option("--all", "every", is_flag=True, help="Every port with a board.")
 board_option = click.option("--board", "board_name", required=True, help="Type of board.")
+rewire_option = click.option(
+    "--rewire", is_flag=True, help="The board was wired anew: let it become one of this type."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 bench_option = click.option(
     "--bench",

@@ -15,6 +15,7 @@ from hardware.images import ImageCache
 @click.option("--firmware-only", is_flag=True, help="Leave the image; install the firmware.")
 @common.port_option
 @common.all_option
+@common.rewire_option
 @common.json_option
 def flash_command(
     board_name: str,
@@ -22,6 +23,7 @@ def flash_command(
     firmware_only: bool,
     named: tuple[str, ...],
     every: bool,
+    rewire: bool,
     as_json: bool,
 ) -> None:
     """Erase, write the MicroPython image, and install the firmware, on up to 8 boards at once.
@@ -36,7 +38,7 @@ def flash_command(
       osn-board flash --board noise --firmware-only --port /dev/ttyACM0
     """
     with common.reported(as_json):
-        plan = common.plan(board_name)
+        plan = replace(common.plan(board_name), rewire=rewire)
         if not firmware_only:
             if image_name is None:
                 raise BenchError(

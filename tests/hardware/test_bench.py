@@ -14,7 +14,7 @@ from hardware import bench, boardfile, ports, selftest
 from hardware.bench import Plan
 from hardware.cli import main
 from hardware.commands import common
-from hardware.faults import BenchError
+from hardware.faults import BenchError, Exit
 from hardware.install import Installed
 from hardware.label import claim_code
 from hardware.papers import authentic
@@ -228,3 +228,29 @@ def test_a_key_of_a_wrong_place_in_the_bench_file_is_explained(tmp_path: Path) -
     file.write_text('record = "boards.jsonl"\n')
     with pytest.raises(BenchError, match="did you mean records"):
         common.plan("classic", file)
+
+
+def test_a_board_of_another_type_keeps_its_wiring(plug_in: MakeBoard, plan: Plan) -> None:
+    other = replace(plan, board=boardfile.load("street"))
+    with plug_in(board=plan.board.board_json()) as board:
+        bench.put_firmware(board.path, plan)
+        (told,) = Path(board.folder).rglob("board.json")
+        before = told.read_bytes()
+        refused: list[Any] = [
+            lambda: bench.put_firmware(board.path, other),
+            lambda: bench.give_identity(board.path, other, "Carrer Gran 7"),
+            lambda: bench.run_selftest(board.path, other),
+            lambda: bench.check_type_at(board.path, other),
+            lambda: bench.whole_job(
+                board.path, other, "{port}", bench.silent, lambda node, name: None
+            ),
+        ]
+        for step in refused:
+            with pytest.raises(BenchError, match=r"--board classic.*--rewire") as failure:
+                step()
+            assert failure.value.advice.code == Exit.OTHER_TYPE
+            assert told.read_bytes() == before
+        assert not plan.records.exists()
+        bench.put_firmware(board.path, plan)
+        bench.put_firmware(board.path, replace(other, rewire=True))
+        assert json.loads(told.read_text(encoding="utf-8"))["board"] == "street"
