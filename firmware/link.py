@@ -57,9 +57,8 @@ class Link:
                 self.live_due = now
         if not self.connected:
             untimely = getattr(transport, "untimely", None)
-            side = untimely() if untimely else 0
-            if side:
-                self._node.system_time.refused(side < 0)
+            if untimely and untimely():
+                self._node.system_time.move_on()
             return self._poll_ms
         self._receive(transport, now)
         outbox = self._node.outbox

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from collector.archive.writer import Operation, WriteFailed, Writer
 from collector.forward import delivery
 from collector.forward.delivery import Count, DeadLetter, Settlement
+from collector.forward.recent_outcomes import RecentOutcomes
 from collector.forward.sending import Results
 from collector.ranges import Ranges
 from collector.readings.frozen_time import FrozenTimes, write_lines
@@ -44,6 +45,7 @@ class Account:
 
     def __init__(self, sink: str, writer: Writer, frozen: FrozenTimes) -> None:
         self.partial: dict[int, int] = {}
+        self.recent = RecentOutcomes(sink)
         self._sink = sink
         self._writer = writer
         self._frozen = frozen
@@ -72,6 +74,8 @@ class Account:
         for observation, reason in results.rejected:
             tasks[observation.frame.id].settle(observation.reading)
             self._reject(observation, reason)
+        self.recent.note(len(results.accepted), [reason for _, reason in results.rejected])
+        self.possible_duplicates(results.resent)
         for observation, wait_s in results.delayed:
             task = tasks[observation.frame.id]
             task.due_s = max(task.due_s or 0.0, now_s + wait_s)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from collector.forward.closing import Closing
@@ -11,9 +12,33 @@ from collector.forward.read_back import ReadBack
 from collector.forward.sending import NetworkWaits, Results, Sender
 from collector.forward.window import Window
 from collector.readings.observation import Observation
-from collector.sinks.base import Sink
+from collector.sinks.base import Group, Sink
+
+log = logging.getLogger(__name__)
 
 STOP_S = 5.0
+UNGROUPED_S = 300.0
+
+
+def split_safely(sink: Sink, readings: Sequence[Observation], results: Results) -> Iterable[Group]:
+    """The sink's groups; a reading that it cannot group is rejected when it can group others."""
+    try:
+        return list(sink.split(readings))
+    except Exception as error:
+        reason = f"crashed: {type(error).__name__} while it was grouped"
+        log.exception("%s: cannot group readings", sink.name)
+    groups: list[Group] = []
+    refused: list[Observation] = []
+    for reading in readings:
+        try:
+            groups += sink.split([reading])
+        except Exception:
+            refused.append(reading)
+    if groups:
+        results.rejected += [(reading, reason) for reading in refused]
+    else:
+        results.delayed += [(reading, UNGROUPED_S) for reading in refused]
+    return groups
 
 
 class Dispatch:
@@ -58,12 +83,12 @@ class Dispatch:
         try:
             if window.lane == "live":
                 self._live_quiet.clear()
-            for group in self._sink.split(window.readings):
+            for group in split_safely(self._sink, window.readings, results):
                 if window.lane == "backlog":
                     await self._live_quiet.wait()
                 if self._stopping:
                     return
-                await self._sender.send(group, results)
+                await self._sender.send(group, results, window.lane)
         finally:
             if window.lane == "live":
                 self._live_quiet.set()

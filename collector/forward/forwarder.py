@@ -26,7 +26,8 @@ from collector.forward.dispatch import Dispatch
 from collector.forward.expiry import Expiry
 from collector.forward.frame_reader import FrameReader
 from collector.forward.limits import Limits
-from collector.forward.preparing import Preparer, Provisioner
+from collector.forward.preparing import Preparer
+from collector.forward.provisioner import Provisioner
 from collector.forward.read_back import ReadBack
 from collector.forward.resolving import Resolver
 from collector.forward.selection import Policy, Selection
@@ -60,6 +61,8 @@ class ForwarderStatus:
     blocked_reason: str
     blocked_for_s: float
     closed_addresses: dict[str, str]
+    rejected_share: float
+    rejected_reason: str
     last_accepted_ms: int | None
 
 
@@ -96,6 +99,7 @@ class Forwarder:
         self._alone = asyncio.Lock()
         self._prepared = False
         self._expire_at_s = float("-inf")
+        self._fault = ""
 
         self._work = Worklist()
         self._limits = Limits(traits.network_rate, traits.address_rate, chance or random.Random())
@@ -104,7 +108,7 @@ class Forwarder:
         self._account = Account(sink.name, writer, frozen)
         self._closing = Closing(self._work, self._account, clock)
         self._expiry = Expiry(self.policy, self._work, self._reader, self._account, clock)
-        self._provisioner = Provisioner(sink, self._sender)
+        self._provisioner = Provisioner(sink, self._sender, self._limits.chance)
         selection = Selection(self.policy, traits.interval_s, latest_only=traits.latest_only)
         self._preparer = Preparer(
             self._work,
@@ -137,10 +141,13 @@ class Forwarder:
             async with asyncio.TaskGroup() as group:
                 for lane in self._lanes:
                     group.create_task(self._run_lane(lane))
+        except Exception as fault:
+            self._fault = f"failed and is started again: {_words(fault)}"
+            raise
         finally:
             self._closing.close_rest()
             await self._account.close()
-            await self.sink.close()
+            await self._close_sink()
 
     def wake(self) -> None:
         """Says that frames were committed, or that times or the registry changed."""
@@ -175,11 +182,21 @@ class Forwarder:
             unknown_frames=sum(ranges.count() for ranges in self._closing.unknown.values()),
             requests=self._sender.counters.requests,
             failures=self._sender.counters.failures,
-            blocked_reason=self._limits.gate.reason,
-            blocked_for_s=self._limits.gate.wait_s(now_s),
-            closed_addresses=self._limits.closed_addresses(now_s),
+            blocked_reason=self._fault or self._limits.reason(),
+            blocked_for_s=self._limits.blocked_for_s(now_s),
+            closed_addresses=self._limits.closed_addresses(now_s)
+            | self._sender.doubts.reasons()
+            | self._provisioner.reasons(),
+            rejected_share=self._account.recent.rejected_share(),
+            rejected_reason=self._account.recent.reason,
             last_accepted_ms=self._closing.last_accepted_ms,
         )
+
+    async def _close_sink(self) -> None:
+        try:
+            await self.sink.close()
+        except Exception as fault:
+            log.warning("%s: could not be closed: %s", self.sink.name, _words(fault))
 
     async def _start(self) -> None:
         name = self.sink.name
@@ -205,12 +222,14 @@ class Forwarder:
     async def _run_lane(self, lane: Lane) -> None:
         while True:
             try:
-                await self._network()
+                await self._network(lane)
                 await self._expire()
                 async with self._alone:
                     await self._resolver.resolve()
                 self._work.let_go([c for c in self._work.held if self._reader.is_dated(c)])
-                if not await self._drain(lane):
+                worked = await self._drain(lane)
+                self._fault = ""
+                if not worked:
                     await self._rest(lane)
             except WriteFailed as failure:
                 log.warning("%s: cannot note what is sent: %s", self.sink.name, failure)
@@ -218,9 +237,9 @@ class Forwarder:
             except NetworkWaits:
                 continue
 
-    async def _network(self) -> None:
-        """Waits while the network's gate is closed, then sees that the sink is prepared."""
-        while (wait_s := self._limits.gate.wait_s(self._now())) > 0:
+    async def _network(self, lane: Lane) -> None:
+        """Waits while this lane's gates are closed, then sees that the sink is prepared."""
+        while (wait_s := self._limits.gates_wait_s(lane, self._now())) > 0:
             await asyncio.sleep(min(wait_s, EXPIRE_EVERY_S))
             await self._expire()
         async with self._alone:
@@ -279,3 +298,10 @@ class Forwarder:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _words(fault: BaseException) -> str:
+    """What went wrong, out of the groups that it lies in."""
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return f"{type(fault).__name__}: {fault}"[:200]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from collector.forward.backoff import delays_s
 from collector.sinks.base import Rate
@@ -44,11 +45,21 @@ class TokenBucket:
         self._at_s = now_s
 
 
-class Gate:
-    """Why an address, or the whole network, may not be asked now, and until when.
+class Way(NamedTuple):
+    """A lane's readings to one address of a network, "" where the network knows none.
 
-    Failures in a row wait ever longer; a denied credential waits from a minute up to an hour; a
-    success opens the gate at once.
+    What a network thinks of old readings says nothing about new ones, so lanes wait apart.
+    """
+
+    address: str
+    lane: str
+
+
+class Gate:
+    """Why a way, a channel, or the whole network, may not be asked now, and until when.
+
+    Failures in a row wait ever longer; so do doubts, up to an hour: all that was asked for was
+    refused. A denied credential waits from a minute up to an hour. A success opens the gate.
     """
 
     FIRST_S = 2.0
@@ -60,6 +71,7 @@ class Gate:
         self._chance = chance
         self._delays: Iterator[float] | None = None
         self._denied: Iterator[float] | None = None
+        self._doubted: Iterator[float] | None = None
         self.until_s = float("-inf")
         self.reason = ""
         self.failures = 0
@@ -76,8 +88,18 @@ class Gate:
         )
         return self._close(now_s, reason, next(self._denied))
 
+    def doubted(self, now_s: float, reason: str) -> float:
+        """Closes the gate after everything that was tried was refused."""
+        self._doubted = self._doubted or delays_s(self.FIRST_S, self.DENIED_LONGEST_S, self._chance)
+        return self._close(now_s, reason, next(self._doubted))
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether nothing has got through since a doubt."""
+        return self._doubted is not None
+
     def succeeded(self) -> None:
-        self._delays = self._denied = None
+        self._delays = self._denied = self._doubted = None
         self.until_s = float("-inf")
         self.reason = ""
         self.failures = 0
@@ -93,7 +115,7 @@ class Gate:
 
 
 class Limits:
-    """The network's gate and bucket, and those of each address, the least used forgotten."""
+    """The network's gate and bucket, ways' gates, addresses' buckets; the least used forgotten."""
 
     def __init__(
         self,
@@ -105,20 +127,25 @@ class Limits:
         self.gate = Gate(chance)
         self._bucket = TokenBucket(network) if network else None
         self._address_rate = address
-        self._chance = chance
+        self.chance = chance
         self._max = addresses_max
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._gates: OrderedDict[str, Gate] = OrderedDict()
+        self._gates: OrderedDict[Way, Gate] = OrderedDict()
 
-    def wait_s(self, now_s: float) -> float:
-        """Seconds until the network may be asked at all."""
-        wait_s = self.gate.wait_s(now_s)
+    def gates_wait_s(self, lane: str, now_s: float) -> float:
+        """Seconds until this lane may send anything at all, rates aside."""
+        gate = self._gates.get(Way("", lane))
+        return max(self.gate.wait_s(now_s), gate.wait_s(now_s) if gate else 0.0)
+
+    def wait_s(self, lane: str, now_s: float) -> float:
+        """Seconds until this lane may send a request."""
+        wait_s = self.gates_wait_s(lane, now_s)
         return max(wait_s, self._bucket.wait_s(now_s)) if self._bucket else wait_s
 
-    def address_wait_s(self, address: str, now_s: float) -> float:
-        """Seconds until this address may be asked, the network aside."""
-        gate = self._gates.get(address)
-        bucket = self._address_bucket(address)
+    def way_wait_s(self, way: Way, now_s: float) -> float:
+        """Seconds until this way may be asked, the network aside."""
+        gate = self._gates.get(way)
+        bucket = self._address_bucket(way.address)
         return max(
             gate.wait_s(now_s) if gate else 0.0,
             bucket.wait_s(now_s) if bucket else 0.0,
@@ -132,28 +159,45 @@ class Limits:
         if bucket:
             bucket.take(now_s)
 
-    def address_gate(self, address: str) -> Gate:
-        """The gate of one address; the network's for ""."""
-        if not address:
-            return self.gate
-        gate = self._gates.get(address)
+    def way_gate(self, way: Way) -> Gate:
+        """The gate of one way."""
+        gate = self._gates.get(way)
         if gate is None:
-            gate = self._gates[address] = Gate(self._chance)
+            gate = self._gates[way] = Gate(self.chance)
             if len(self._gates) > self._max:
                 self._gates.popitem(last=False)
         else:
-            self._gates.move_to_end(address)
+            self._gates.move_to_end(way)
         return gate
 
-    def succeeded(self, address: str) -> None:
-        """Opens the network's gate and this address's."""
+    def in_doubt(self, way: Way) -> bool:
+        """Whether all that was asked this way was refused."""
+        gate = self._gates.get(way)
+        return gate is not None and gate.in_doubt
+
+    def succeeded(self, way: Way) -> None:
+        """Opens the network's gate and this way's."""
         self.gate.succeeded()
-        if address in self._gates:
-            del self._gates[address]
+        if way in self._gates:
+            del self._gates[way]
+
+    def reason(self) -> str:
+        """Why the network, or one lane to it, waits or waited last; "" when all is well."""
+        lanes = [gate for way, gate in self._gates.items() if not way.address]
+        return next((gate.reason for gate in (self.gate, *lanes) if gate.reason), "")
+
+    def blocked_for_s(self, now_s: float) -> float:
+        """The longest wait of the network and of its lanes."""
+        lanes = [gate.wait_s(now_s) for way, gate in self._gates.items() if not way.address]
+        return max([self.gate.wait_s(now_s), *lanes])
 
     def closed_addresses(self, now_s: float) -> dict[str, str]:
         """Addresses that wait, with the reason; for the operator's status."""
-        return {a: g.reason for a, g in self._gates.items() if g.wait_s(now_s) > 0}
+        return {
+            way.address: gate.reason
+            for way, gate in self._gates.items()
+            if way.address and (gate.in_doubt or gate.wait_s(now_s) > 0)
+        }
 
     def _address_bucket(self, address: str) -> TokenBucket | None:
         if self._address_rate is None or not address:

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from collector.archive.archive import StoredFrame
 from collector.clock import Clock
 from collector.forward.account import Account
 from collector.forward.closing import Closing
 from collector.forward.frame_reader import FrameReader
+from collector.forward.provisioner import Provisioner
 from collector.forward.selection import Policy, Selection
-from collector.forward.sending import Sender
 from collector.forward.window import Window
 from collector.forward.worklist import Cause, Lane, Worklist
 from collector.ranges import Ranges
-from collector.readings.observation import Channel, Observation
+from collector.readings.observation import PublicNode
 from collector.readings.rendering import Rendered
-from collector.sinks.base import Sink
 from protocol.wire import T_DATA
 
 WINDOW_FRAMES = 512
 LIVE_BEHIND_FRAMES = 2_000
-
-
-class Provisioner:
-    """Makes the network know each channel before its first reading; once in a run."""
-
-    def __init__(self, sink: Sink, sender: Sender) -> None:
-        self._sink = sink
-        self._sender = sender
-        self._provisioned: set[Channel] = set()
-
-    def forget(self) -> None:
-        """Provisions all channels again."""
-        self._provisioned.clear()
-
-    async def provision(self, readings: Sequence[Observation]) -> None:
-        """Provisions channels that are new. Raises NetworkWaits when that fails."""
-        fresh = [
-            channel
-            for channel in dict.fromkeys(o.channel for o in readings)
-            if channel not in self._provisioned
-        ]
-        if fresh:
-            await self._sender.call(lambda: self._sink.provision(fresh))
-            self._provisioned.update(fresh)
 
 
 class Preparer:
@@ -91,7 +66,8 @@ class Preparer:
                 raise
             try:
                 if window.readings:
-                    await self._provisioner.provision(window.readings)
+                    self._set_apart(window, await self._provisioner.provision(window.readings))
+                if window.readings:
                     window.batch = await self._account.claim(
                         Ranges((frame, frame) for frame in window.tasks),
                         window.chosen_ms,
@@ -103,6 +79,19 @@ class Preparer:
                 self._closing.close(window)
                 raise
             self._closing.close(window)
+
+    @staticmethod
+    def _set_apart(window: Window, waits_s: Mapping[PublicNode, float]) -> None:
+        """Readings of nodes that the network does not take now wait; the others go."""
+        if not waits_s:
+            return
+        now_s = asyncio.get_running_loop().time()
+        for reading in window.readings:
+            wait_s = waits_s.get(reading.channel.node)
+            if wait_s is not None:
+                task = window.tasks[reading.frame.id]
+                task.due_s = max(task.due_s or 0.0, now_s + wait_s)
+        window.readings = [o for o in window.readings if o.channel.node not in waits_s]
 
     def _render(self, lane: Lane, ids: Ranges, frames: Sequence[StoredFrame]) -> Window:
         now_ms = self._clock.unix_ms()

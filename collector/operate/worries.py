@@ -6,6 +6,7 @@ from collector.doctor.checkup import card_wear
 from collector.operate.status import Status
 
 NAMES_SHOWN = 5
+REJECTED_SHARE_MAX = 0.01
 
 
 def worries(found: Status) -> list[str]:
@@ -85,6 +86,10 @@ def _sink(sink: Status) -> Iterator[str]:
         yield f"{sink['name']} is held up for {address}: {reason}"
     if len(closed) > NAMES_SHOWN:
         yield f"{sink['name']} is held up for {len(closed) - NAMES_SHOWN} more addresses"
+    share = sink.get("rejected_share", 0.0)
+    if share > REJECTED_SHARE_MAX:
+        reason = sink["rejected_reason"]
+        yield f"{sink['name']} rejects {share:.0%} of the latest readings: {reason}"
 
 
 def _some(names: Sequence[str]) -> str:

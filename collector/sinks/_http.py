@@ -2,7 +2,8 @@
 
 Redirects are never followed, for they would carry credentials elsewhere. An answer is read up to a
 limit, which holds for what a compressed one becomes, too. Errors become the sinks' outcomes:
-NotSent when nothing can have arrived, NoAnswer when it may have.
+NotSent when nothing can have arrived, NoAnswer when it may have. A web page is no network's answer:
+it comes from a portal, a proxy, or a wrong address.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -30,16 +32,22 @@ from collector.sinks.base import (
     NotSent,
     Refused,
     SinkError,
+    TimedOut,
     TooLarge,
 )
 from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Range
 
 ANSWER_BYTES_MAX = 32 << 20
+JSON_BYTES_MAX = 8 << 20
+ABOUT_THE_ADDRESS = frozenset((401, 402, 403, 404, 405, 407, 410, 421, 426, 451, 511))
+A_PAGE = "a web page answered, not the network (a portal, or a wrong url)"
 EXPLANATION_CHARACTERS = 120
 EXPLAINING_BYTES = 1 << 16
 CREDENTIAL_HEADERS = frozenset({"authorization", "identity_key"})
 USER_AGENT = "opencities-osn"
+
+_PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 
 Method = Literal["GET", "POST", "PUT", "PATCH"]
 
@@ -90,10 +98,19 @@ class Answer:
         """The body as JSON; NoAnswer when it is none, for then nobody knows what was done."""
         if self.unreadable:
             raise NoAnswer(f"status {self.status} with {self.unreadable}")
+        if len(self.body) > JSON_BYTES_MAX:
+            raise NoAnswer(f"status {self.status} with more than {JSON_BYTES_MAX} bytes of JSON")
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NoAnswer(f"status {self.status} with a body that is not JSON") from None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether this is for people to read in a browser."""
+        return "html" in self.headers.get("Content-Type", "").lower() or bool(
+            _PAGE.match(self.body)
+        )
 
     def explanation(self) -> str:
         """The beginning of the body on one line, for reasons."""
@@ -150,15 +167,20 @@ class HttpClient:
                 except CannotDecompress as fault:
                     response.close()
                     content, unreadable = b"", str(fault)
-                return Answer(response.status, response.headers, content, hidden, unreadable)
+                answer = Answer(response.status, response.headers, content, hidden, unreadable)
         except aiohttp.ClientConnectorCertificateError as error:
             raise AccessDenied(f"certificate: {_plain(error)}") from None
         except aiohttp.ClientConnectorError as error:
             raise NotSent(f"cannot connect: {_plain(error)}") from None
         except aiohttp.ConnectionTimeoutError:
             raise NotSent("cannot connect: timed out") from None
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except TimeoutError:
+            raise TimedOut(f"no answer within {self._settings.timeout_s:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
             raise NoAnswer(f"no answer: {type(error).__name__}") from None
+        if 200 <= answer.status < 300 and answer.is_page:
+            raise NotSent(f"{A_PAGE}: {answer.explanation()}")
+        return answer
 
     async def close(self) -> None:
         """Closes the connection; the next request opens another."""
@@ -168,7 +190,10 @@ class HttpClient:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            context = ssl.create_default_context(cafile=self._settings.ca_file)
+            try:
+                context = ssl.create_default_context(cafile=self._settings.ca_file)
+            except OSError as error:
+                raise AccessDenied(f"ca_file {self._settings.ca_file}: {error.strerror}") from None
             connect_s = min(10.0, self._settings.timeout_s)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context, limit=2),
@@ -186,22 +211,29 @@ class HttpClient:
 def common_error(answer: Answer) -> SinkError:
     """What a status means for networks that store all of a request or nothing.
 
-    502 and 504 come from a proxy that does not know what the server did.
+    502 and 504 come from a proxy that does not know what the server did. What is about the address,
+    the method or who we are is about no reading.
     """
     status, why = answer.status, answer.explanation()
     reason = f"status {status}: {why}" if why else f"status {status}"
     if status in (301, 302, 303, 307, 308):
         return AccessDenied(f"redirected (status {status}): give the final address as url")
-    if status in (401, 403):
+    if status in ABOUT_THE_ADDRESS:
         return AccessDenied(reason)
     if status == 413:
         return TooLarge(reason)
     if status in (408, 425, 429, 503):
         return NotSent(reason, retry_after_s(answer.headers))
-    if status in (502, 504):
+    if status == 504:
+        return TimedOut(reason)
+    if status == 502:
         return NoAnswer(reason)
     if status >= 500:
         return Failed(reason, retry_after_s(answer.headers))
+    if answer.is_page:
+        return NotSent(f"{A_PAGE}: {reason}")
+    if status < 400:
+        return NoAnswer(f"not this network's success: {reason}")
     return Refused(reason)
 
 

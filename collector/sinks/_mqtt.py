@@ -139,6 +139,8 @@ class MqttClient:
             )
         except (aiomqtt.MqttError, TimeoutError, OSError):
             return Unknown("no PUBACK")
+        except ValueError:
+            return Rejected("no topic that MQTT allows")
         return ACCEPTED
 
     async def _open(self) -> aiomqtt.Client:

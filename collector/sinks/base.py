@@ -23,7 +23,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The network will never take this reading, and says why."""
+    """The network refuses this reading and says why; believed when others like it get through."""
 
     reason: str
 
@@ -71,10 +71,13 @@ class Failed(NotSent):
 
 
 class Refused(SinkError):
-    """The network refused the group as a whole because of something in it; nothing was stored."""
+    """The network refused the group as a whole because of something in it; nothing was stored.
+
+    Whether a reading is to blame, the forwarder finds out by what else gets through.
+    """
 
 
-class TooLarge(SinkError):
+class TooLarge(Refused):
     """The group is larger than the network takes in one request; nothing was stored."""
 
 
@@ -84,6 +87,10 @@ class AccessDenied(SinkError):
 
 class NoAnswer(SinkError):
     """The group was sent and no answer came: an unknown outcome."""
+
+
+class TimedOut(NoAnswer):
+    """No answer within the time allowed; a smaller request may get one."""
 
 
 @dataclass(frozen=True, slots=True)

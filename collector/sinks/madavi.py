@@ -84,7 +84,7 @@ class Madavi(Sink):
         }
         headers = {"X-Sensor": self._uid(batch[0].channel.node)}
         answer = await self._http.request("POST", "", document=document, headers=headers)
-        if not 200 <= answer.status < 300:
+        if answer.status != 200 or answer.body.strip()[:2].lower() != b"ok":
             raise common_error(answer)
         return [ACCEPTED] * len(batch)
 

@@ -72,7 +72,7 @@ class Mqtt(Sink):
 
     def _topic(self, channel: Channel) -> str:
         node = channel.node
-        name = "".join(c for c in node.name if c not in "+#/")
+        name = "".join(c for c in node.name if c.isprintable() and c not in "+#/$") or node.hex
         return self._config.topic.format(
             node=node.hex, uuid=node.uuid, name=name, channel=channel.key
         )

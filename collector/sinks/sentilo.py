@@ -179,6 +179,8 @@ class Sentilo(Sink):
             return await self._unknown(sensors, batch)
         if answer.status != 200:
             raise _error(answer)
+        if answer.body.strip():
+            answer.json()
         self._unsure.difference_update(sensors)
         return [ACCEPTED] * len(batch)
 

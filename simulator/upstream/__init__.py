@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from simulator.upstream.base import Upstream
 
-_HELPERS = frozenset({"base", "street"})
+_HELPERS = frozenset({"base", "front", "street"})
 
 
 def names() -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from simulator.upstream.front import answer_for
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HTTP_FAULTS = (
@@ -55,6 +57,8 @@ class Upstream:
         self.arrivals: Counter[tuple[str, str]] = Counter()
         """Values by node and name, where a network dates them by their arrival."""
         self.faults_made: Counter[str] = Counter()
+        self.front: str | None = None
+        """What stands before the network and answers for it: a name out of front.FRONTS."""
 
     def serving(self, host: str = "127.0.0.1", port: int = 0) -> AbstractAsyncContextManager[str]:
         """Serves on a free port, or the one given, and gives the address."""
@@ -88,6 +92,9 @@ class Upstream:
         return answer
 
     async def _troubled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.front is not None:
+            self.faults_made[self.front] += 1
+            return await answer_for(self.front, request, handler)
         if request.method not in self.faulty_methods:
             return await handler(request)
         if self.happens("busy"):

@@ -9,7 +9,7 @@ import pytest
 
 from collector.forward import delivery
 from collector.forward.delivery import Count, DeadLetter, Settlement
-from collector.forward.limits import Gate, Limits, TokenBucket
+from collector.forward.limits import Gate, Limits, TokenBucket, Way
 from collector.forward.worklist import UNREADABLE, Cause, Worklist
 from collector.ranges import Ranges
 from collector.readings.frozen_time import FrozenTimes, read_lines, write_lines
@@ -111,7 +111,7 @@ def test_addresses_are_forgotten_before_memory_grows() -> None:
     limits = Limits(None, Rate(per_s=1), random.Random(1), addresses_max=10)
     for number in range(1000):
         limits.take(f"a{number}", 0.0)
-        limits.address_gate(f"a{number}").failed(0.0, "no")
+        limits.way_gate(Way(f"a{number}", "live")).failed(0.0, "no")
     assert len(limits.closed_addresses(0.5)) <= 10
 
 

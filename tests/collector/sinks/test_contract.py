@@ -11,6 +11,8 @@ from collector.sinks import build_sink, kinds
 from collector.sinks.base import MemoryIds
 from simulator.upstream import build
 from simulator.upstream._fast_loop import run_fast
+from simulator.upstream.base import HTTP_FAULTS
+from simulator.upstream.front import FRONTS
 from simulator.upstream.street import Street
 from tests.collector.sinks.contract import (
     ALL_FRESH,
@@ -21,10 +23,12 @@ from tests.collector.sinks.contract import (
     UIDS,
     Network,
     deliver,
+    try_fronts,
     try_out,
 )
 
 FRAMES = 20
+BY_HTTP = [name for name, network in NETWORKS.items() if set(HTTP_FAULTS) <= set(network.faults)]
 UNDATED = {
     "sensor_community": Network(
         lambda m, url, folder: m.Config(
@@ -96,6 +100,11 @@ def test_where_arrival_is_the_time_only_the_newest_reading_arrives(
     arrived = upstream.arrivals
     assert len(arrived) == totals["delivered"] > 0
     assert set(arrived.values()) == {1}, "a value each, not several under one time"
+
+
+@pytest.mark.parametrize("name", BY_HTTP)
+def test_what_is_about_no_reading_buries_none(name: str, tmp_path: Path) -> None:
+    try_fronts(name, list(FRONTS), FRAMES, tmp_path)
 
 
 def test_every_kind_of_sink_is_in_the_suite() -> None:

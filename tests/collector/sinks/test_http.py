@@ -11,7 +11,15 @@ from aiohttp import web
 
 from collector.sinks import _http
 from collector.sinks._http import HttpClient, HttpSettings, check_url, common_error, retry_after_s
-from collector.sinks.base import AccessDenied, Failed, NoAnswer, NotSent, Refused, TooLarge
+from collector.sinks.base import (
+    AccessDenied,
+    Failed,
+    NoAnswer,
+    NotSent,
+    Refused,
+    TimedOut,
+    TooLarge,
+)
 from collector.sinks.secret import Secret, read_secret
 from collector.structure import KeyFault
 from simulator.upstream.base import Upstream
@@ -25,6 +33,8 @@ class Odd(Upstream):
         router.add_post("/redirect", self._redirect)
         router.add_post("/long", self._long)
         router.add_post("/packed/{coding}", self._packed)
+        router.add_post("/page", self._page)
+        router.add_post("/deep", self._deep)
 
     async def _status(self, request: web.Request) -> web.Response:
         return web.Response(status=int(request.match_info["status"]), text="why not")
@@ -39,6 +49,12 @@ class Odd(Upstream):
         coding = request.match_info["coding"]
         return web.Response(body=await request.read(), headers={"Content-Encoding": coding})
 
+    async def _page(self, request: web.Request) -> web.Response:
+        return web.Response(text="<html>Welcome to our hotel", content_type="text/plain")
+
+    async def _deep(self, request: web.Request) -> web.Response:
+        return web.Response(text="[" * 200_000, content_type="application/json")
+
     async def _long(self, request: web.Request) -> web.Response:
         return web.Response(body=b"x" * 2000)
 
@@ -46,8 +62,10 @@ class Odd(Upstream):
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, Refused), (401, AccessDenied), (403, AccessDenied), (413, TooLarge), (429, NotSent),
-        (500, Failed), (502, NoAnswer), (503, NotSent), (504, NoAnswer),
+        (200, NoAnswer), (400, Refused), (401, AccessDenied), (403, AccessDenied),
+        (404, AccessDenied), (405, AccessDenied), (407, AccessDenied), (413, TooLarge),
+        (421, AccessDenied), (429, NotSent), (500, Failed), (502, NoAnswer), (503, NotSent),
+        (504, TimedOut),
     ],
 )  # fmt: skip
 async def test_what_a_status_means(status: int, kind: type[Exception]) -> None:
@@ -183,6 +201,23 @@ async def test_a_certificate_is_verified_and_an_authority_can_be_named(
     assert (await friend.request("POST", "/status/200", document={})).status == 200
     await friend.close()
     await runner.cleanup()
+
+
+async def test_a_page_for_people_is_no_networks_success() -> None:
+    async with Odd().serving() as url:
+        client = HttpClient(url, HttpSettings(), {})
+        with pytest.raises(NotSent, match="web page"):
+            await client.request("POST", "/page", document={})
+        await client.close()
+
+
+async def test_deep_json_is_an_answer_that_nobody_understands() -> None:
+    async with Odd().serving() as url:
+        client = HttpClient(url, HttpSettings(), {})
+        answer = await client.request("POST", "/deep", document={})
+        with pytest.raises(NoAnswer, match="not JSON"):
+            answer.json()
+        await client.close()
 
 
 def test_addresses() -> None:

@@ -1,6 +1,7 @@
 """MQTT: a message or a pack, accepted with its PUBACK."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -80,3 +81,15 @@ def test_topics_and_tls() -> None:
             mqtt.Config(topic=topic)
     with pytest.raises(KeyFault, match="not this machine"):
         mqtt.MqttSettings(host="broker.example.org")
+
+
+@pytest.mark.parametrize("name", ["#+/", "$SYS/broker", "a\u0000b", "", "\ud800"])
+async def test_no_name_of_a_node_makes_a_topic_that_mqtt_forbids(reading, node, name: str) -> None:
+    broker = MqttBroker()
+    named = replace(node, name=name)
+    async with broker.serving() as url:
+        sink = sink_for(url, topic="{name}")
+        said = await sink.send([reading("pm10", 7.1, node=named), reading("pm10", 7.2, 1)])
+        await sink.close()
+    assert said == [Accepted(), Accepted()]
+    assert not any(set("+#\0$") & set(topic) for topic, _ in broker.stored)
