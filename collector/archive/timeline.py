@@ -15,8 +15,8 @@ from collector.archive.knot_table import KnotRow
 from collector.archive.timeline_fit import LIVE, SOURCES, Fit, Knot, fit
 from collector.clock import EARLIEST_UNIX_MS
 
-REACH_HOURS_MAX = 100_000
-"""How far ahead the next knot is looked for: more than ten years."""
+REACH_HOURS_MAX = 20_000
+"""How far on both sides the next knot is looked for: more than two years."""
 
 BOOTS_MAX = 4_096
 BLOCKS_MAX = 2_048
@@ -352,10 +352,10 @@ class Timeline:
         hours = [known.hour_of(knot.uptime_ms) for knot in found]
         begin = known.anchor_ms // HOUR_MS
         if not hours or min(hours) > block * RECENT_HOURS:
-            reach = RECENT_HOURS
-            while first > begin:
+            reach, least = RECENT_HOURS, max(begin, first - REACH_HOURS_MAX)
+            while first > least:
                 before = self._between(
-                    known, node, boot, max(begin, first - reach), first - 1, without
+                    known, node, boot, max(least, first - reach), first - 1, without
                 )
                 if before:
                     found.append(max(before))
@@ -363,13 +363,13 @@ class Timeline:
                 first -= reach
                 reach *= 2
         if not hours or max(hours) < (block + 1) * RECENT_HOURS - 1:
-            reach = RECENT_HOURS
+            reach, most = RECENT_HOURS, last + REACH_HOURS_MAX
             if known.complete_from is not None and known.complete_from <= last + 1:
                 ends = max((hour for hour, _ in known.knots), default=last)
                 later = self._between(known, node, boot, last + 1, ends, without)
                 return [*found, min(later)] if later else found
-            while reach < REACH_HOURS_MAX:
-                after = self._between(known, node, boot, last + 1, last + reach, without)
+            while last < most:
+                after = self._between(known, node, boot, last + 1, min(most, last + reach), without)
                 if after:
                     found.append(min(after))
                     break

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -26,7 +27,6 @@ OTHER = 0x0000_0BAD
 KEY = bytes(range(2, 34))
 UP = derive(KEY, b"up")
 HOUR_MS = 3_600_000
-START_MS = 1_764_000_000_000
 CONSTANT = bytes([255, 1, by_name("pm2_5").id, 15, 2])
 """255 rows of one column, always the same: by hand, for no encoder of ours makes such frames."""
 
@@ -68,12 +68,12 @@ def _uvarint(number: int) -> bytes:
 
 
 def clocks(seq: int, count: int, error_ms: int) -> bytes:
-    """CLOCK sections of few hours and all sources, each better than those before it."""
+    """CLOCK sections, each of an hour of its own, of which each second contradicts the others."""
     sections = []
+    begin_ms = time.time_ns() // 1_000_000 - 5_000 * HOUR_MS
     for number in range(seq * count, (seq + 1) * count):
-        uptime_ms = number // 4 % 200 * HOUR_MS
-        unix_ms = START_MS - 9_000 * HOUR_MS + uptime_ms
-        clock = ClockSet(uptime_ms, unix_ms, error_ms - number, number % 4 + 1)
+        unix_ms = begin_ms if number % 2 else begin_ms + number * HOUR_MS
+        clock = ClockSet(number * HOUR_MS, unix_ms, error_ms, wire.CLOCK_GPS)
         sections.append(compose.clock_section(clock))
     return compose.compose(wire.T_DATA, OTHER, BOOT, seq, sections, UP)
 
