@@ -1,5 +1,7 @@
 """Time on the board: uptime that never wraps, and what it was in Unix time, with an error bound."""
 
+from firmware.version import BUILT_S, LASTS_S
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -12,8 +14,6 @@ SOURCE_GPS = 3
 SOURCE_NTP = 4
 
 ROUND_TRIP_MAX_MS = 10_000
-UNIX_MIN_MS = 1_704_067_200_000  # 2024-01-01: nothing earlier is believed
-UNIX_MAX_MS = 4_102_444_800_000  # 2100-01-01
 CRYSTAL_PPM = 50  # before any drift was measured
 SLEEP_PPM = 20_000  # RC oscillator in deep sleep
 DRIFT_SPAN_MS = 3_600_000  # a drift measured over less says nothing
@@ -33,6 +33,8 @@ class Clock:
 
     def __init__(self, hal: "Hal", uptime_ms: int = 0) -> None:
         self._hal = hal
+        # A simulated board may live before its firmware was written.
+        self._built_s = getattr(hal, "built_s", BUILT_S)
         self._ticks = hal.ticks_ms()
         self._uptime = uptime_ms
         self.synchronised = False
@@ -101,12 +103,13 @@ class Clock:
         return self.set(sent_ms + travel // 2, now, travel, SOURCE_TIME)
 
     def set(self, unix_ms: int, uptime_ms: int, error_ms: int, source: int) -> bool:
-        """Say that uptime_ms was unix_ms, give or take error_ms; False when that is no date.
+        """Say that uptime_ms was unix_ms, give or take error_ms; False when it is not believed.
 
-        A worse source does not replace a better holdover. Steps backwards are taken like others:
-        frames carry uptime, so nothing that was measured moves.
+        No date before this firmware was built is, nor one that it does not live to see. A worse
+        source does not replace a better holdover, nor contradict what the collector told. Steps
+        backwards are taken like others: frames carry uptime, so nothing that was measured moves.
         """
-        if not UNIX_MIN_MS <= unix_ms <= UNIX_MAX_MS:
+        if not self._built_s <= unix_ms // 1000 <= self._built_s + LASTS_S:
             return False
         if self.synchronised:
             held_error = self.error_ms(uptime_ms)
@@ -114,6 +117,8 @@ class Clock:
             if source != SOURCE_TIME and error_ms >= held_error:
                 return False
             if abs(moved) > held_error + error_ms:
+                if self.source == SOURCE_TIME != source:
+                    return False
                 self.steps += 1
                 self._drift_ppm = CRYSTAL_PPM
             else:

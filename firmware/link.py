@@ -57,8 +57,9 @@ class Link:
                 self.live_due = now
         if not self.connected:
             untimely = getattr(transport, "untimely", None)
-            if untimely and untimely():
-                self._node.system_time.move_on()
+            side = untimely() if untimely else 0
+            if side:
+                self._node.system_time.refused(side < 0)
             return self._poll_ms
         self._receive(transport, now)
         outbox = self._node.outbox

@@ -2,7 +2,7 @@
 
 from firmware import health, reports
 from firmware import identity as identities
-from firmware.clock import Clock, hear_clocks
+from firmware.clock import SOURCE_TIME, Clock, hear_clocks
 from firmware.downlink import Downlink
 from firmware.link import Link
 from firmware.live import Live
@@ -229,7 +229,8 @@ class Node:
                 hear_clocks(self._clocks, self.clock, now)
         if self.clock.synchronised and now >= self._system_time_due:
             self._system_time_due = now + SYSTEM_TIME_EVERY_MS
-            self.system_time.known(self.clock.unix_ms(now) // 1000)
+            sure = self.clock.source == SOURCE_TIME
+            self.system_time.known(self.clock.unix_ms(now) // 1000, sure)
         self._report(now)
         if self.outbox.step(now):
             self.deadlines.met("spool", now)

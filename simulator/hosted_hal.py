@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TICKS_PERIOD = 1 << 30
 TICKS_HALF = TICKS_PERIOD >> 1
+UNIX_MIN_S = 1_388_534_400
+"""2014-01-01: recordings are replayed in their own time."""
 FREE_HEAP_BYTES = 98_304
 CHIP_TEMPERATURE = 41
 
@@ -91,6 +93,7 @@ class HostedHal:
         seed: int,
     ) -> None:
         self.board = board.board
+        self.built_s = UNIX_MIN_S
         self.files = board.files
         self.nvs: Nvs = board.nvs
         self.ahead_ms = 0

@@ -48,6 +48,16 @@ class Input:
                 break
 
 
+def date_seconds(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int:
+    """Unix time of a date in UTC that came from outside; 0 for one that no calendar has."""
+    if not 1 <= month <= 12 or day < 1 or hour > 23 or minute > 59 or second > 60:
+        return 0
+    midnight = unix_seconds(year, month, day, 0, 0, 0)
+    if midnight >= unix_seconds(year, month + 1, 1, 0, 0, 0):
+        return 0
+    return midnight + hour * 3600 + minute * 60 + second
+
+
 def unix_seconds(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int:
     """Unix time of a date in UTC, Gregorian calendar, by counting the days from 1 March 0000."""
     if month <= 2:

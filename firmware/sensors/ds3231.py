@@ -5,7 +5,7 @@ in 1/4 degC. Source: Maxim, DS3231 data sheet, rev. 10.
 """
 
 from firmware.sensors.base import Sensor, bus_of, range_quality
-from firmware.sensors.common import unix_seconds
+from firmware.sensors.common import date_seconds, unix_seconds
 from protocol.quantity import CHIP_TEMPERATURE
 from protocol.wire import CLOCK_RTC
 
@@ -41,10 +41,7 @@ def unix_s(registers: "bytes | bytearray") -> int:
         hour = number(hour & 0x3F)
     day, month = number(registers[4] & 0x3F), number(registers[5] & 0x1F)
     year = 2000 + number(registers[6])
-    right = second < 60 and minute < 60 and hour < 24 and 1 <= day <= 31 and 1 <= month <= 12
-    if not right or year < YEAR_MIN:
-        return 0
-    return unix_seconds(year, month, day, hour, minute, second)
+    return date_seconds(year, month, day, hour, minute, second) if year >= YEAR_MIN else 0
 
 
 def date_registers(unix_s: int) -> bytes:

@@ -6,7 +6,7 @@ Everything is integers: 1e-5 degree, decimetres. Source: u-blox 6 Receiver Descr
 from errno import ETIMEDOUT
 
 from firmware.sensors.base import Sensor, bus_of, range_quality
-from firmware.sensors.common import Input, unix_seconds
+from firmware.sensors.common import Input, date_seconds
 from protocol.quantity import ALTITUDE, HORIZONTAL_ACCURACY, LATITUDE, LONGITUDE
 from protocol.wire import CLOCK_GPS, Q_MISSING, Q_OK, Q_SUSPECT
 
@@ -51,9 +51,11 @@ def moment(time: bytes, date: bytes) -> int:
     year = 2000 + int(date[4:6])
     if year < YEAR_MIN:
         return 0
-    second = unix_seconds(
+    second = date_seconds(
         year, int(date[2:4]), int(date[:2]), int(time[:2]), int(time[2:4]), int(time[4:6])
     )
+    if not second:
+        return 0
     return second * 1000 + (decimal(time[6:], 3) if len(time) > 7 else 0)
 
 

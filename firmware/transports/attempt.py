@@ -16,6 +16,7 @@ ANSWER_MS = 5_000
 TCP_LEVEL, TCP_NODELAY = 6, 1
 CA_FILE = "ca.der"
 NOT_YET_VALID = "starts in the future"  # mbedTLS about a certificate
+EXPIRED = "has expired"
 
 
 class Target:
@@ -75,7 +76,7 @@ class Attempt:
         self.client: "Any" = None
         self.stream: "Stream | None" = None
         self.reason = ""
-        self.untimely = False
+        self.untimely = 0  # 1 when a certificate is not valid yet, -1 when it is no more
         self.stage = "dns"
         self.abandoned = False
         self.done = False
@@ -89,7 +90,7 @@ class Attempt:
         except Exception as fault:
             why = str(fault).strip()
             self.reason = self.stage + ": " + (why or type(fault).__name__)
-            self.untimely = NOT_YET_VALID in why
+            self.untimely = (NOT_YET_VALID in why) - (EXPIRED in why)
             self.client = None
         if self.client is None or self.abandoned:
             self._close()

@@ -56,7 +56,7 @@ class MqttTransport:
         self.secure = self._target.tls or self._target.host == LOOPBACK
         self.connected = False
         self.reason = "not tried yet"
-        self._untimely = False
+        self._untimely = 0
         self.connects = 0
         self.ignored = 0  # packets that were not for us
         self._attempt: "Attempt | None" = None
@@ -142,10 +142,11 @@ class MqttTransport:
             return self._view[topic_end : body + length]
         return None
 
-    def untimely(self) -> bool:
-        """Whether the broker's certificate is of later than the clock says; told once a try."""
+    def untimely(self) -> int:
+        """1 when the broker's certificate is of later than the clock says, -1 when it has expired
+        by it, else 0; told once a try."""
         said = self._untimely
-        self._untimely = False
+        self._untimely = 0
         return said
 
     def rssi_dbm(self) -> "int | None":

@@ -41,7 +41,9 @@ class Instants:
 
 
 class SteppedHal(BoardHal):
-    """A board whose link is the simulated network, and whose chance is the host's seed."""
+    """A board in a recording's time, on the simulated network, with the host's seed for chance."""
+
+    built_s = 1_388_534_400
 
     def random_bits(self, count):
         return struct.unpack("<I", _host.call(bridge.RANDOM, 0, count)[1])[0]

@@ -1,8 +1,9 @@
 """Runs a node against a broker for some seconds; prints what happens to its link as JSON lines.
 
 Arguments: settings as JSON, seconds, "wifi" for a radio whose network is the file "network",
-"sound" for a microphone that hears the file "sound", "gps" for a GPS, "held=N" for TLS that holds
-the interpreter for N ms.
+"sound" for a microphone that hears the file "sound", "gps" for a GPS, "clock=N" for a clock chip
+that says Unix time N, "held=N" for TLS that holds the interpreter for N ms, "until=settled" to end
+once a frame is acknowledged.
 """
 
 import json
@@ -10,7 +11,7 @@ import os
 import sys
 import time
 
-from pocket import Counter, Fix, PocketHal, Wlan
+from pocket import Counter, Fix, PocketHal, Told, Wlan
 
 from firmware.node import Node
 from firmware.settings import Settings
@@ -68,6 +69,9 @@ if "sound" in sys.argv:
 
     meter = CountingMeter(TapeI2s("sound"), 0)
     sensors.append((meter, 0))
+for word in sys.argv:
+    if word.startswith("clock="):
+        sensors.append((Told(int(word[6:])), 0))
 node = Node(hal, {"board": "pocket"}, settings, sensors=sensors)
 node.start()
 started = time.ticks_ms()
@@ -86,6 +90,9 @@ while True:
     if node.transport.connected != connected or node.transport.reason != reason:
         connected, reason = node.transport.connected, node.transport.reason
         print(json.dumps({"at_ms": now_ms, "connected": connected, "reason": reason}))
+    if "until=settled" in sys.argv and node.clock.source == 1 and node.downlink.ack_ms >= 0:
+        if node.outbox.settled.upto(node.identity.boot):
+            break
     time.sleep_ms(wait)
 print(
     json.dumps(

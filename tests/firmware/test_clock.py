@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from firmware.clock import CRYSTAL_PPM, SOURCE_GPS, SOURCE_RTC, SOURCE_TIME, Clock
+from firmware.clock import CRYSTAL_PPM, SOURCE_GPS, SOURCE_NTP, SOURCE_RTC, SOURCE_TIME, Clock
 from firmware.clock import unix_of_port_epoch as unix_of
+from firmware.version import BUILT_S, LASTS_S
 from tests.firmware.boards import TICKS_PERIOD, MemoryHal
 
 UNIX = 1_800_000_000_000
@@ -137,3 +138,31 @@ def test_sleep_counts_with_the_rc_oscillators_error() -> None:
 def test_both_port_epochs_give_the_same_unix_time() -> None:
     assert unix_of(0, 1970) == 0
     assert unix_of(0, 2000) == 946_684_800
+
+
+@pytest.mark.parametrize("source", [SOURCE_TIME, SOURCE_RTC, SOURCE_GPS, SOURCE_NTP])
+@pytest.mark.parametrize(
+    ("unix_s", "believed"),
+    [
+        (946_684_800, False),  # 2000
+        (BUILT_S - 1, False),
+        (BUILT_S, True),
+        (1_890_000_000, True),  # 2029
+        (BUILT_S + LASTS_S + 1, False),
+        (3_471_292_800, False),  # 2080
+    ],
+)
+def test_no_date_is_believed_that_this_firmware_cannot_see(
+    source: int, unix_s: int, believed: bool
+) -> None:
+    clock = Clock(MemoryHal())
+    assert clock.set(unix_s * 1000, 0, 1000, source) is believed
+    assert clock.synchronised is believed
+
+
+def test_a_clock_chip_does_not_contradict_the_collector() -> None:
+    clock = Clock(MemoryHal())
+    assert clock.set(1_800_000_000_000, 0, 100, SOURCE_TIME)
+    later_ms = 12 * 3_600_000
+    assert not clock.set(1_890_000_000_000, later_ms, 1000, SOURCE_GPS)
+    assert clock.set(1_800_000_000_000 + later_ms, later_ms, 1000, SOURCE_GPS)

@@ -1,13 +1,18 @@
 """A certificate authority for tests: brokers of localhost with TLS."""
 
+import contextlib
 import datetime
+import socket
 import ssl
+import threading
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from firmware.version import BUILT_S
 
 
 class Authority:
@@ -69,3 +74,98 @@ class Authority:
             .add_extension(names, critical=False)
             .sign(signer, hashes.SHA256())
         )
+
+
+class ShiftingBroker:
+    """TLS before a broker, with a certificate that fits the clock that a board writes into a file.
+
+    The VM's TLS goes by this machine's clock. So the certificate that a board gets is as far from
+    this machine's time as the true one is from the board's: valid from 100 to 160 days after the
+    firmware was built.
+    """
+
+    FIRST_S = BUILT_S + 100 * 86_400
+    LAST_S = BUILT_S + 160 * 86_400
+
+    def __init__(self, folder: Path, clock: Path, broker: int) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._broker = broker
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        now = datetime.datetime.now(datetime.UTC)
+        years = datetime.timedelta(days=40 * 365)
+        self.der = self._sign(
+            self._name, self._key, now - years, now + years, ca=True
+        ).public_bytes(serialization.Encoding.DER)
+
+    def __enter__(self) -> "ShiftingBroker":
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError, ValueError):
+                secure = self._context().wrap_socket(plain, server_side=True)
+                broker = socket.create_connection(("127.0.0.1", self._broker))
+                for source, target in ((secure, broker), (broker, secure)):
+                    threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+
+    def _context(self) -> ssl.SSLContext:
+        """With a certificate that was made for the board's clock. Raises ValueError without one."""
+        now = datetime.datetime.now(datetime.UTC)
+        shift = now - datetime.datetime.fromtimestamp(int(self._clock.read_text()), datetime.UTC)
+        first = datetime.datetime.fromtimestamp(self.FIRST_S, datetime.UTC) + shift
+        last = datetime.datetime.fromtimestamp(self.LAST_S, datetime.UTC) + shift
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(subject, key, first, last, ca=False)
+        pem = serialization.Encoding.PEM
+        chain = self._folder / "shifted.pem"
+        chain.write_bytes(
+            certificate.public_bytes(pem)
+            + key.private_bytes(
+                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain)
+        return context
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        first: datetime.datetime,
+        last: datetime.datetime,
+        *,
+        ca: bool,
+    ) -> x509.Certificate:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(first)
+            .not_valid_after(last)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Carry bytes one way until either end goes."""
+    with contextlib.suppress(OSError), source, target:
+        while data := source.recv(65_536):
+            target.sendall(data)

@@ -7,20 +7,22 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from firmware.rtc import EARLIEST_S, STEP_S
+from firmware.rtc import STEP_S
+from firmware.version import BUILT_S
 from simulator import vm as micropython
 from simulator.devices.base import Steady
 from simulator.devices.microphone import Ics43434
 from simulator.faults.proxy import Mode, Proxy
 from tests.firmware.boards import BOOT, NODE
 from tests.firmware.pier import Pier
-from tests.integration.certificates import Authority
+from tests.integration.certificates import Authority, ShiftingBroker
 from tests.integration.conftest import Mosquitto
 
 SCRIPT = Path(__file__).parent.parent / "device" / "mqtt_node.py"
@@ -369,4 +371,28 @@ def test_a_certificate_of_later_than_the_clock_moves_the_clock_on(
     events, summary = run.ended()
     assert any("starts in the future" in event["reason"] for event in events), events
     assert summary["rtc_sets"] >= 3
-    assert summary["rtc_s"] == EARLIEST_S + (summary["rtc_sets"] - 1) * STEP_S
+    assert summary["rtc_s"] == BUILT_S + (summary["rtc_sets"] - 1) * STEP_S
+
+
+@pytest.mark.parametrize("year", [2000, 2029, 2080])
+def test_no_clock_locks_a_board_out_of_tls(
+    vm: Any, mosquitto: Any, tmp_path: Path, year: int
+) -> None:
+    """The certificate is as far from this machine's clock as the true one is from the board's."""
+    broker = mosquitto()
+    folder = tmp_path / "node"
+    folder.mkdir()
+    clock = datetime(year, 6, 1, tzinfo=UTC)
+    with (
+        Pier(broker.port) as pier,
+        ShiftingBroker(tmp_path, folder / "rtc", broker.port) as secure,
+    ):
+        (folder / "ca.der").write_bytes(secure.der)
+        run = Run(folder, 45, f"clock={int(clock.timestamp())}", "until=settled",
+                  broker_port=secure.port, broker_host="localhost", broker_tls=1)  # fmt: skip
+        events, summary = run.ended()
+    assert pier.seqs(BOOT + 1), events
+    assert summary["settled"] >= 1
+    assert abs(summary["unix_ms"] / 1000 - time.time()) < 5
+    if year == 2029:
+        assert any("has expired" in event["reason"] for event in events), events

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from firmware.clock import Clock, hear_clocks
 from firmware.sensors import ds3231
+from firmware.sensors.ds3231 import bcd
+from firmware.sensors.neo6m import moment
 from protocol import wire
 from simulator.devices.base import Steady
 from simulator.devices.bench import Bench
@@ -105,3 +107,21 @@ def test_it_sets_the_nodes_clock_and_is_set_by_the_collectors_time() -> None:
     assert abs(bench.device.unix_ms(bench.now_ms) - clock.unix_ms(bench.now_ms)) <= 5
     assert not bench.sensor.wants_time(bench.now_ms)
     assert bench.sensor.wants_time(bench.now_ms + 86_400_000)
+
+
+@pytest.mark.parametrize(
+    ("day", "month", "year", "is_date"),
+    [
+        (31, 2, 2027, False),
+        (29, 2, 2027, False),
+        (29, 2, 2028, True),
+        (31, 4, 2027, False),
+        (31, 12, 2027, True),
+        (0, 1, 2027, False),
+        (1, 13, 2027, False),
+    ],
+)
+def test_what_no_calendar_has_is_no_time(day: int, month: int, year: int, is_date: bool) -> None:
+    registers = bytes((0, 0, 0, 1, bcd(day), bcd(month), bcd(year - 2000)))
+    assert bool(ds3231.unix_s(registers)) is is_date
+    assert bool(moment(b"120000.00", b"%02d%02d%02d" % (day, month, year - 2000))) is is_date
