@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup develop demo test test-integration check types lint format cross bench docs clean
 .PHONY: bench-protocol bench-firmware bench-noise bench-collector bench-simulator bench-sinks bench-board
-.PHONY: record fuzz vm32 soak prove-oracle contract-sinks new-sensor new-sink deb
+.PHONY: house record fuzz vm32 soak prove-oracle contract-sinks new-sensor new-sink deb
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -94,6 +94,9 @@ new-sensor: develop ## NAME=...: driver, device model, test and docs page to fil
 
 new-sink: develop ## NAME=...: sink, fake server, contract test and docs page to fill in
 	$(BIN)/python -m hardware.scaffold sink $(NAME)
+
+house: develop ## rooms, floors and arrows; fails for an arrow back up in collector/ or protocol/
+	$(BIN)/python -m docs.house
 
 docs: develop ## generated tables and pictures
 	$(BIN)/python -m docs.generate

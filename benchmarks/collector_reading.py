@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.collector_load import BOOT, PERIOD_MS, READINGS_PER_FRAME, ROWS, Fleet
-from collector.archive import archive, knot_table, lookup
+from collector.archive import archive, lookup
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.reading_view import anchor_of
-from collector.archive.storage import Storage, open_storage
-from collector.archive.timeline import Timeline
-from collector.archive.timeline_fit import LIVE
 from collector.clock import SystemClock
 from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
+from collector.readings.reading_view import anchor_of
+from collector.storage.storage import Storage, open_storage
+from collector.timeline import knot_table
+from collector.timeline.timeline import Timeline
+from collector.timeline.timeline_fit import LIVE
 from collector.transports.base import Source
 from protocol.decoder import decode
 

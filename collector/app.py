@@ -14,18 +14,17 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from collector.archive import quarantine
 from collector.archive.archive import StoredFrame
-from collector.archive.storage import Storage
 from collector.archive.writer import WriteFailed
+from collector.backoff import delays_s
 from collector.boards.downlink import Downlink
 from collector.boards.orders import Orders
 from collector.boards.rollout import Rollouts
 from collector.clock import Clock
-from collector.forward.backoff import delays_s
 from collector.forward.feeding import open_forwarders
 from collector.forward.forwarder import Forwarder
 from collector.housekeeping import Housekeeping, Keep
-from collector.intake import quarantine
 from collector.intake.frame_queue import FrameQueue
 from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
@@ -36,6 +35,7 @@ from collector.nodes import NodeRegistry
 from collector.private_file import PrivateFileError
 from collector.settings import Config
 from collector.sinks.base import Sink
+from collector.storage.storage import Storage
 from collector.transports.base import Source, Transport
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from cattrs import BaseValidationError
 from cattrs.errors import ForbiddenExtraKeysError
 
 from collector import sinks
+from collector.readings.corrections import CorrectionError, bind
 from collector.settings import (
     CollectorSettings,
     Config,
@@ -98,6 +99,11 @@ class _Reader:
                 self._fault((key,), self._unknown(key, [*_SINGLE, *_LISTS, "sink"]))
         single = {key: self._table(document, key, kind) for key, kind in _SINGLE.items()}
         lists = {key: self._list(document, key, kind) for key, kind in _LISTS.items()}
+        for index, correction in lists["correction"]:
+            try:
+                bind(correction)
+            except CorrectionError as error:
+                self._fault(("correction", index, error.key), str(error))
         entries = self._sinks(document)
         self._unique(
             [(("mqtt", i), m.name) for i, m in lists["mqtt"]]

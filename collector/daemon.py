@@ -11,7 +11,6 @@ from functools import partial
 from collector.app import Collector, all_transports, disk_free, supervised
 from collector.archive import archive
 from collector.archive.schema import SchemaError
-from collector.archive.storage import Storage, open_storage
 from collector.archive.writer import WriteFailed
 from collector.clock import Clock, SteadyClock, SystemClock
 from collector.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
@@ -24,6 +23,7 @@ from collector.ownership import become_owner, make_data_folder
 from collector.private_file import PrivateFileError
 from collector.settings import CollectorSettings, Config
 from collector.single import AlreadyRunning, FolderLock
+from collector.storage.storage import Storage, open_storage
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from collector.archive import retention
-from collector.archive.rollup import Rollup
-from collector.archive.storage import Storage
 from collector.archive.writer import WriteFailed
 from collector.clock import Clock
 from collector.forward import delivery
 from collector.forward.delivery import EXPIRED, Count
 from collector.ranges import Ranges
 from collector.readings.counting import readings_of
+from collector.storage import retention
+from collector.storage.rollup import Rollup
+from collector.storage.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from collector.clock import Trust
-from collector.sinks.secret import Secret
+from collector.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
 _LABEL = re.compile(r"(?![-])[\w-]{1,63}(?<!-)")
@@ -177,14 +177,6 @@ class CorrectionSettings:
     quantity: Annotated[str, Length(1, 64)] | None = None
     instance: Annotated[int, Range(0, 255)] | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        from collector.readings.corrections import CorrectionError, bind
-
-        try:
-            bind(self)
-        except CorrectionError as error:
-            raise KeyFault(error.key, str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import sqlite3
 
 import pluggy
 
-from collector.archive.reading_view import register
+from collector.readings.reading_view import register
 
 _for_sqlite_utils = pluggy.HookimplMarker("sqlite_utils")
 _for_datasette = pluggy.HookimplMarker("datasette")

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from cattrs import Converter
 from cattrs.errors import AttributeValidationNote, IterableValidationNote
 
-from collector.sinks.secret import Secret, read_secret
+from collector.secret import Secret, read_secret
 from collector.toml_lines import Path as KeyPath
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from collector.app import Collector
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.storage import Storage, open_storage
 from collector.keys import KeyRing
 from collector.ledger.ledger import Alarm
 from collector.nodes import NodeInfo, NodeRegistry
 from collector.settings import CollectorSettings, Config, SinkEntry
 from collector.sinks.base import Sink
+from collector.storage.storage import Storage, open_storage
 from collector.transports.base import Transport
 from simulator.virtual_loop import VirtualClock
 

@@ -19,7 +19,7 @@ MODULES = (
     "protocol/builder.py",
     "protocol/rows.py",
     "protocol/samples.py",
-    "collector/archive/timeline_fit.py",
+    "collector/timeline/timeline_fit.py",
 )
 """Where a simulation spends most of its time, and where there is little but numbers."""
 

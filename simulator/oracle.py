@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from collector.archive.storage import Storage
-from collector.archive.timeline import Timeline
 from collector.ledger.ledger import Alarm
 from collector.readings.observation import QUALITY_NAMES
+from collector.storage.storage import Storage
+from collector.timeline.timeline import Timeline
 from protocol import quantity, wire
 from protocol.decoder import Frame, decode
 from protocol.reading import Reading, readings

@@ -176,7 +176,7 @@ BUGS = (
     ),
     PlantedBug(
         "times run twice as fast as the clock",
-        "collector/readings/frozen_time.py",
+        "collector/timeline/frozen_time.py",
         "        passed_ms = uptime_ms - self.anchor_ms\n",
         "        passed_ms = 2 * (uptime_ms - self.anchor_ms)\n",
         "quiet_day",

@@ -11,10 +11,10 @@ from random import Random
 from typing import Any, Protocol
 
 from collector.archive import archive
-from collector.archive.storage import Storage
 from collector.nodes import NodeInfo, Site
 from collector.settings import SinkEntry
 from collector.sinks.jsonl import Config as JsonlConfig
+from collector.storage.storage import Storage
 from firmware.node import Node
 from firmware.settings import Settings
 from protocol.decoder import decode

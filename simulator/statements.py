@@ -6,7 +6,7 @@ The oracle holds a delivered time against the error that was stated with it.
 from collector.app import Collector
 from collector.archive.archive import StoredFrame
 from collector.forward.forwarder import Forwarder
-from collector.readings.frozen_time import Line
+from collector.timeline.frozen_time import Line
 from simulator.truth import Position
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import generate
+from docs import generate, house
 from hardware import cross
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +42,38 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
         if name.split(".")[0] in ROOMS and name.split(".")[0] not in MAY_IMPORT[room]
     ]
     assert not strangers
+
+
+@pytest.mark.parametrize("room", house.SETTLED)
+def test_no_arrow_leads_back_up(room: str) -> None:
+    assert [arrow for arrow in house.survey(room).back_up if not _between_sinks(arrow)] == []
+
+
+def _between_sinks(arrow: house.Arrow) -> bool:
+    """Whether it is one of those between the sinks and their forwarder."""
+    folders = {name.split(".")[1] for name in arrow}
+    return folders == {"forward", "sinks"}
+
+
+def test_a_circle_leads_back_up(tmp_path: Path) -> None:
+    room = tmp_path / "room"
+    for name, text in {
+        "cellar/stone": "",
+        "hall/door": "from room.cellar import stone\n",
+        "attic/roof": "if TYPE_CHECKING:\n    from room.loft import sky\n",
+        "loft/sky": "from room.attic.roof import tile\n",
+    }.items():
+        path = room / f"{name}.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+
+    found = house.survey("room", tmp_path)
+
+    assert found.floors == [["attic", "cellar", "loft"], ["hall"]]
+    assert set(found.back_up) == {
+        ("room.attic.roof", "room.loft.sky"),
+        ("room.loft.sky", "room.attic.roof"),
+    }
 
 
 def test_the_board_imports_only_what_micropython_has() -> None:

@@ -24,6 +24,7 @@ STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict", FAILED: "faile
 
 FORMER_KEY = "former_collectors"
 FORMER_MAX = 64
+SNAPSHOT_KEY = "snapshot_id"
 REMOVED_KEY = "removed_frames"
 """How many frames retention and leaving nodes took out, for whoever compares ledger and frames."""
 

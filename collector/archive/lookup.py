@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from collector.archive import archive, hour_index
 from collector.archive.archive import StoredFrame
-from collector.ledger import ledger_store
 from collector.ranges import Ranges
 
 SLOW_SEARCHES = 4
@@ -54,7 +53,7 @@ def by_number(
     """(id, raw) of the frames with this number; more than one is a conflict."""
     newest_id = archive.newest_id(connection)
     ids = hour_index.ids_of_seq(connection, node, boot, seq)
-    snapshot_id = int(archive.get_meta(connection, ledger_store.SNAPSHOT_KEY) or 0)
+    snapshot_id = int(archive.get_meta(connection, archive.SNAPSHOT_KEY) or 0)
     if newest_id > snapshot_id:
         ids.add(snapshot_id + 1, newest_id)
     return _among(connection, ids, node, boot, seq)
@@ -81,7 +80,7 @@ def by_uptime(
     """Frames of a boot with samples between two uptimes, in the order they were stored."""
     hours = hour_index.hours_of(anchor_ms, first_ms, last_ms)
     ids = hour_index.ids_between(connection, node, boot, hours[0], hours[-1])
-    snapshot_id = int(archive.get_meta(connection, ledger_store.SNAPSHOT_KEY) or 0)
+    snapshot_id = int(archive.get_meta(connection, archive.SNAPSHOT_KEY) or 0)
     for frame in archive.frames_by_id(connection, _up_to(ids, snapshot_id)):
         if frame.last_ms >= first_ms and frame.first_ms <= last_ms:
             yield frame

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from collector.archive import quarantine as held_frames
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import open_nodes
 from collector.commands.tables import show_table
-from collector.intake import quarantine as held_frames
 from collector.nodes import NodeError, parse_node
 from collector.operate.control import ControlError, NotRunning, ask
 from collector.operate.times import show_time

@@ -5,7 +5,6 @@ from typing import cast
 
 import click
 
-from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.output import (
@@ -20,6 +19,7 @@ from collector.commands.tables import progress_bar
 from collector.operate.export import SHAPE, Choice, Exporter, Values
 from collector.operate.row_files import ExportError
 from collector.readings.corrections import NodeCorrections, bind
+from collector.storage.archive_view import NoArchive, open_view
 from protocol.registry import by_name
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.output import (
@@ -24,6 +23,7 @@ from collector.operate.export_means import LEVEL_SHAPE, MEAN_SHAPE, MeansChoice,
 from collector.operate.row_files import ExportError
 from collector.readings.corrections import NodeCorrections, bind
 from collector.settings import Config
+from collector.storage.archive_view import NoArchive, open_view
 from protocol.registry import by_name
 
 node_option = click.option("--node", "nodes", multiple=True, help="Only this node; repeatable.")

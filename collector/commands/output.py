@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from collector.archive.archive_view import ArchiveView
 from collector.commands.common import fail
 from collector.operate.remarks import Remarks
 from collector.operate.row_files import FORMATS, Row, RowShape, write_file, write_stream
 from collector.operate.times import parse_range, show_time
+from collector.storage.archive_view import ArchiveView
 
 file_argument = click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from collector import grid
-from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import open_nodes
 from collector.commands.output import range_of
@@ -17,6 +16,7 @@ from collector.ownership import acting_as_owner
 from collector.readings.observation import PublicNode
 from collector.readings.privacy import SinkAudience
 from collector.settings import Config, SinkEntry
+from collector.storage.archive_view import NoArchive, open_view
 
 
 @click.group()

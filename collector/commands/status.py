@@ -10,18 +10,18 @@ from typing import Any
 
 import click
 
-from collector.archive.archive_view import NoArchive, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.tables import progress_bar, show_table
+from collector.doctor.worries import worries
 from collector.exit_codes import EXIT_ALARM
-from collector.ledger.accounts import NodeAccount, accounts
 from collector.nodes import NodeRegistry
+from collector.operate.accounts import NodeAccount, accounts
 from collector.operate.control import ControlError, NotRunning, ask
 from collector.operate.status import DROP_REASONS, Status, of_archive
 from collector.operate.times import show_age
-from collector.operate.worries import worries
 from collector.settings import Config
+from collector.storage.archive_view import NoArchive, open_view
 
 READINGS_SHOWN = 6
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from collector.archive.archive_view import NoArchive, UndatedBoot, open_view
 from collector.commands.common import config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.operate.times import date_time, parse_time, show_time
 from collector.operate.trace import Trace
 from collector.operate.trace import trace as find
 from collector.readings.observation import PLACE_QUANTITIES
+from collector.storage.archive_view import NoArchive, UndatedBoot, open_view
 from protocol.registry import REGISTRY
 from protocol.wire import HEADER
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collector.archive import archive, schema
-from collector.archive.archive_view import ArchiveView
 from collector.clock import kernel_synchronised
 from collector.doctor.salvage import FAULTS_SHOWN, log_fault, page_faults
 from collector.keys import KeyRing
@@ -18,6 +17,7 @@ from collector.operate.control import ControlError, NotRunning, ask
 from collector.ownership import owner_of, strangers
 from collector.private_file import PrivateFileError
 from collector.settings import Config, MqttSettings
+from collector.storage.archive_view import ArchiveView
 from protocol.node_name import name_fault
 
 CARD_TERABYTES = 20.0

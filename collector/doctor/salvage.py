@@ -12,10 +12,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.archive import archive, healing, schema
+from collector.archive import archive, schema
 from collector.archive.hour_index import HourIndex
-from collector.archive.indexing import Indexing
-from collector.archive.timeline import Timeline
 from collector.archive.witness import Witness
 from collector.doctor.log_file import read_log
 from collector.doctor.pages import add_carved, mark_lost
@@ -25,6 +23,9 @@ from collector.ledger.ledger_store import Damage
 from collector.private_file import sync_folder
 from collector.settings import Config
 from collector.single import FolderLock
+from collector.storage import healing
+from collector.storage.indexing import Indexing
+from collector.timeline.timeline import Timeline
 
 log = logging.getLogger(__name__)
 

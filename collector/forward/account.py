@@ -15,9 +15,9 @@ from collector.forward.delivery import Count, DeadLetter, Settlement
 from collector.forward.recent_outcomes import RecentOutcomes
 from collector.forward.sending import Results
 from collector.ranges import Ranges
-from collector.readings.frozen_time import FrozenTimes, write_lines
 from collector.readings.observation import Observation
 from collector.readings.rendering import Rendered
+from collector.timeline.frozen_time import FrozenTimes, write_lines
 
 log = logging.getLogger(__name__)
 

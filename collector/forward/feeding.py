@@ -4,7 +4,6 @@ import random
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-from collector.archive.storage import Storage
 from collector.archive.writer import Writer
 from collector.clock import Clock
 from collector.forward import delivery
@@ -12,12 +11,13 @@ from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of
 from collector.nodes import NodeRegistry
 from collector.readings.corrections import NodeCorrections, bind
-from collector.readings.frozen_time import FrozenTimes
 from collector.readings.privacy import SinkAudience
 from collector.readings.rendering import DecodedFrames, Renderer, Samples, Undecodable
 from collector.settings import Config, SinkEntry
 from collector.sinks import build_sink
 from collector.sinks.base import DeliverySettings, Sink
+from collector.storage.storage import Storage
+from collector.timeline.frozen_time import FrozenTimes
 from protocol.decoder import decode
 from protocol.wire import FrameError
 

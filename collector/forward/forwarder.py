@@ -33,10 +33,10 @@ from collector.forward.resolving import Resolver
 from collector.forward.selection import Policy, Selection
 from collector.forward.sending import NetworkWaits, Sender
 from collector.forward.worklist import Lane, Worklist
-from collector.readings.frozen_time import FrozenTimes
 from collector.readings.observation import PublicNode
 from collector.readings.rendering import Renderer
 from collector.sinks.base import Sink
+from collector.timeline.frozen_time import FrozenTimes
 
 log = logging.getLogger(__name__)
 

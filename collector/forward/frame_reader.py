@@ -10,9 +10,9 @@ from collector.archive.outline import why_undecoded
 from collector.archive.writer import Writer
 from collector.forward.worklist import UNREADABLE, Cause
 from collector.ranges import Ranges
-from collector.readings.frozen_time import FrozenTimes, Row, read_lines
 from collector.readings.observation import FrameRef
 from collector.readings.rendering import Rendered, Renderer, Undecodable
+from collector.timeline.frozen_time import FrozenTimes, Row, read_lines
 
 
 class FrameReader:

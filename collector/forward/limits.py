@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from collector.forward.backoff import delays_s
+from collector.backoff import delays_s
 from collector.sinks.base import Rate
 
 ADDRESSES_MAX = 10_000

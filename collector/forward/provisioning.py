@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from collector.archive import archive
-from collector.archive.archive_view import NoArchive, open_view
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.outline import why_undecoded
 from collector.forward.feeding import ArchiveIds, decode_samples, known_ids
@@ -14,6 +13,7 @@ from collector.readings.rendering import Undecodable, channels_of
 from collector.settings import Config, SinkEntry
 from collector.sinks import build_sink
 from collector.sinks.base import MemoryIds
+from collector.storage.archive_view import NoArchive, open_view
 from protocol import wire
 
 SAMPLE_FRAMES = 2_000

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
+from collector.archive.quarantine import UNKNOWN_NODE, Quarantine
 from collector.intake.decision import Decision, Kind
 from collector.intake.opening import Head, TagChecker, head_of
-from collector.intake.quarantine import UNKNOWN_NODE, Quarantine
 from collector.transports.base import Source
 from protocol import wire
 from protocol.decoder import decode

@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from collector.archive import archive, derived, knot_table, recovery
+from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.indexing import Indexing, mark_failed
 from collector.archive.outline import RAISED, Outline, undecoded
 from collector.archive.writer import WriteFailed, Writer, is_own_fault
 from collector.intake.receipts import Receipts
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
+from collector.storage import derived, recovery
+from collector.storage.indexing import Indexing, mark_failed
+from collector.timeline import knot_table
 from collector.transports.base import Source
 from collector.turns import Turns, in_turns
 from protocol import wire

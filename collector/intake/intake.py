@@ -15,8 +15,8 @@ from typing import ParamSpec
 
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
-from collector.archive.indexing import Indexing
 from collector.archive.outline import RAISED, outline_of
+from collector.archive.quarantine import Quarantine
 from collector.archive.writer import Writer
 from collector.boards.downlink import Answers, Downlink
 from collector.clock import Clock, SteadyClock
@@ -38,12 +38,12 @@ from collector.intake.hearing import Hearing
 from collector.intake.identity import Identity
 from collector.intake.live import LiveReports
 from collector.intake.opening import Head
-from collector.intake.quarantine import Quarantine
 from collector.intake.receipts import Receipts
 from collector.intake.resends import Compared, UnsureResends
 from collector.ledger.ledger import Alarm, Ledger, TooManyBoots
 from collector.ledger.ledger_boot import BootLedger, Verdict
 from collector.seldom import is_worth_a_line
+from collector.storage.indexing import Indexing
 from collector.transports.base import Source
 from protocol import wire
 

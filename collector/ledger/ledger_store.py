@@ -15,7 +15,6 @@ from collector.ledger.row_checks import U32_MAX, is_key, is_number, read_boot, r
 
 log = logging.getLogger(__name__)
 
-SNAPSHOT_KEY = "snapshot_id"
 BOOTS_AT_START = 4
 
 _BOOT_COLUMNS = (
@@ -110,7 +109,7 @@ def write(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
     """Writes a snapshot inside the writer's transaction."""
     put_boots(connection, snapshot.boots)
     put_nodes(connection, snapshot.nodes)
-    archive.put_meta(connection, SNAPSHOT_KEY, snapshot.newest_id)
+    archive.put_meta(connection, archive.SNAPSHOT_KEY, snapshot.newest_id)
 
 
 def put_nodes(connection: sqlite3.Connection, rows: Iterable[NodeRow]) -> None:
@@ -148,7 +147,7 @@ class Loaded(NamedTuple):
 def load(connection: sqlite3.Connection, ledger: Ledger) -> Loaded:
     """Fills a ledger from the snapshot. What a damaged row does not say is missing in it.
 
-    See `collector.archive.healing` for what is done about that.
+    See `collector.storage.healing` for what is done about that.
     """
     damaged: list[Damage] = []
     for row in connection.execute(
@@ -168,7 +167,7 @@ def load(connection: sqlite3.Connection, ledger: Ledger) -> Loaded:
     for owner in ledger.nodes.values():
         owner.boots = OrderedDict(sorted(owner.boots.items()))
     ledger.newest_id = archive.newest_id(connection)
-    snapshot_id = archive.get_meta(connection, SNAPSHOT_KEY)
+    snapshot_id = archive.get_meta(connection, archive.SNAPSHOT_KEY)
     return Loaded(snapshot_id if isinstance(snapshot_id, int) else 0, damaged)
 
 

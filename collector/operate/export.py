@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.archive_view import ArchiveView, node_name
 from collector.archive.outline import decode_stored
 from collector.clock import DATABLE_UNIX_MS
 from collector.nodes import NodeRegistry
@@ -27,6 +26,7 @@ from collector.readings.observation import (
     quality_name,
 )
 from collector.readings.privacy import place_told
+from collector.storage.archive_view import ArchiveView, node_name
 from protocol import wire
 from protocol.columns import Column, Samples
 from protocol.reading import readings

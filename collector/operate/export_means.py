@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from collector.archive.archive import CONFLICT
-from collector.archive.archive_view import ArchiveView, node_name
 from collector.archive.outline import decode_stored
 from collector.clock import DATABLE_UNIX_MS
 from collector.nodes import NodeRegistry
@@ -28,6 +27,7 @@ from collector.readings.means import (
     daily_mean,
     hourly_means,
 )
+from collector.storage.archive_view import ArchiveView, node_name
 from protocol import wire
 from protocol.columns import Column, Samples
 from protocol.registry import REGISTRY, by_name

@@ -5,11 +5,9 @@ import sqlite3
 from collections.abc import Iterator
 from functools import partial
 
-from collector.archive import archive, retention
-from collector.archive.storage import Storage, open_storage
+from collector.archive import archive, quarantine
 from collector.clock import SystemClock
 from collector.forward import delivery
-from collector.intake import quarantine
 from collector.keys import KeyRing
 from collector.nodes import NodeError, NodeRegistry, node_text
 from collector.operate.backup_log import backups_made
@@ -18,6 +16,8 @@ from collector.operate.status_books import book_counts
 from collector.ownership import acting_as_owner
 from collector.settings import Config
 from collector.single import AlreadyRunning, FolderLock
+from collector.storage import retention
+from collector.storage.storage import Storage, open_storage
 
 CAN_DELETE = {
     "jsonl": "edit the file, or replace it",

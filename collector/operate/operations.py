@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from collector.app import Collector
+from collector.archive import quarantine
 from collector.archive.writer import WriteFailed
 from collector.boards.bundles import read_bundle
 from collector.boards.orders import Order, OrderError
-from collector.intake import quarantine
 from collector.nodes import NodeError, node_text, parse_node
 from collector.operate import status
 from collector.operate.control import Handler

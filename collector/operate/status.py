@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from collector.app import Collector
-from collector.archive import archive
+from collector.archive import archive, quarantine
 from collector.archive.archive import StoredFrame
-from collector.archive.archive_view import ArchiveView
 from collector.archive.outline import decode_stored
-from collector.archive.timeline import Timeline
+from collector.archive.quarantine import Claimed
 from collector.clock import SystemClock
 from collector.forward import delivery
-from collector.intake import quarantine
-from collector.intake.quarantine import Claimed
 from collector.keys import KeyRing
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import Account, BootLedger
@@ -28,6 +25,8 @@ from collector.nodes import NodeRegistry, node_text
 from collector.operate.status_books import book_counts, counted
 from collector.readings.observation import quality_name
 from collector.settings import Config
+from collector.storage.archive_view import ArchiveView
+from collector.timeline.timeline import Timeline
 from protocol import names, wire
 from protocol.decoder import decode
 from protocol.reading import Reading, readings

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from collector.archive.archive import STATES, StoredFrame
-from collector.archive.archive_view import ArchiveView
 from collector.archive.outline import decode_stored
-from collector.archive.timeline import Stamp
 from collector.operate.times import show_time
-from collector.readings.frozen_time import Line, read_lines
 from collector.readings.observation import PLACE_QUANTITIES, quality_name
+from collector.storage.archive_view import ArchiveView
+from collector.timeline.frozen_time import Line, read_lines
+from collector.timeline.timeline import Stamp
 from protocol.reading import Reading, readings
 from protocol.registry import REGISTRY
 from protocol.wire import FrameError

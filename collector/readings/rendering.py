@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from collector.clock import DATABLE_UNIX_MS
-from collector.readings.frozen_time import Line
 from collector.readings.observation import (
     ALTITUDE,
     LATITUDE,
@@ -27,6 +26,7 @@ from collector.readings.observation import (
     PublicNode,
     quality_name,
 )
+from collector.timeline.frozen_time import Line
 from protocol.registry import REGISTRY, Quantity
 
 DECODED_VALUES_MAX = 200_000

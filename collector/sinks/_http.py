@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from collector.secret import Secret
 from collector.settings import is_local
 from collector.sinks._compression import CannotDecompress, Decompressor
 from collector.sinks.base import (
@@ -35,7 +36,6 @@ from collector.sinks.base import (
     TimedOut,
     TooLarge,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Range
 
 ANSWER_BYTES_MAX = 32 << 20

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import aiomqtt
 
+from collector.secret import Secret
 from collector.settings import host_fault, is_local
 from collector.sinks.base import (
     ACCEPTED,
@@ -22,7 +23,6 @@ from collector.sinks.base import (
     Rejected,
     Unknown,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 from collector.transports.prompt_client import PromptClient
 

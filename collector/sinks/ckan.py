@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from collector.readings.observation import Channel, Observation, PublicNode, quality_name
+from collector.secret import Secret
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     Answer,
@@ -31,7 +32,6 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
 )
-from collector.sinks.secret import Secret
 from collector.structure import Length, Range
 
 KEY = ("node", "channel", "time")

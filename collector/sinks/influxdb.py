@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Annotated, Literal
 
 from collector.readings.observation import Channel, Observation, PublicNode, quality_name
+from collector.secret import Secret
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     HttpClient,
@@ -32,7 +33,6 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
 NODES = "osn_node"

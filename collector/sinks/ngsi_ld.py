@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 from collector.forward.mapping import NGSI_AIR, NGSI_NOISE, NgsiName
 from collector.readings.observation import Channel, Observation, Place, PublicNode
+from collector.secret import Secret
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     Answer,
@@ -36,7 +37,6 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
 )
-from collector.sinks.secret import Secret
 from collector.structure import Length, Range
 
 CORE_CONTEXT = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context.jsonld"

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 from collector.forward.mapping import OPENSENSEMAP
 from collector.readings.observation import Channel, Observation, PublicNode
+from collector.secret import Secret
 from collector.sinks._http import HTTP_DEFAULTS, HttpClient, HttpSettings, check_url, common_error
 from collector.sinks._nodes import of_node
 from collector.sinks._numbers import decimal
@@ -34,7 +35,6 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
 MEASUREMENTS_MAX = 2500

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from collector.readings.observation import Channel, Observation, PublicNode
+from collector.secret import Secret
 from collector.settings import host_fault, is_local
 from collector.sinks._times import iso_ms
 from collector.sinks.base import (
@@ -31,7 +32,6 @@ from collector.sinks.base import (
     SinkConfig,
     SinkError,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
 if TYPE_CHECKING:

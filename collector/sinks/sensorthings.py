@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from collector.readings.observation import Channel, Observation, PublicNode, quality_name
+from collector.secret import Secret
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     HttpClient,
@@ -35,7 +36,6 @@ from collector.sinks.base import (
     SinkConfig,
     SinkError,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
 PAGE = 1000

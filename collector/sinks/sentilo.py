@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from collector.readings.observation import Channel, Observation, Place, PublicNode
+from collector.secret import Secret
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     Answer,
@@ -43,7 +44,6 @@ from collector.sinks.base import (
     SinkConfig,
     SinkError,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
 OBSERVATION_BYTES = 60

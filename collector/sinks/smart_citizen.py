@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from collector.forward.mapping import SMART_CITIZEN, Name
 from collector.readings.observation import Channel, Observation
+from collector.secret import Secret
 from collector.sinks._http import (
     HTTP_DEFAULTS,
     HttpClient,
@@ -36,7 +37,6 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
 )
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault, Length, Range
 
 READINGS_MAX = 5000

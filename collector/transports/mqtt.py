@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import aiomqtt
 
-from collector.forward.backoff import delays_s
+from collector.backoff import delays_s
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Deliver, LinkState, Source
 from collector.transports.buffered_socket import read_ahead

@@ -12,10 +12,10 @@ from uuid import UUID
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
 from collector.forward.selection import Policy, policy_of
-from collector.readings.frozen_time import FrozenTimes
 from collector.readings.observation import Place, PublicNode
 from collector.readings.rendering import DecodedFrames, Renderer, Undecodable
 from collector.sinks.base import Sink, SinkConfig
+from collector.timeline.frozen_time import FrozenTimes
 from protocol import wire
 from protocol.columns import Samples
 from protocol.compose import compose_data

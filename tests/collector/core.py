@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.storage import Storage, open_storage
 from collector.boards.downlink import Downlink
 from collector.intake.decision import Decision
 from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
 from collector.ledger.ledger import Alarm
+from collector.storage.storage import Storage, open_storage
 from collector.transports.base import Source
 from protocol import compose
 from protocol.decoder import Frame, decode

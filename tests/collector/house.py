@@ -9,12 +9,12 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from collector.app import Collector
-from collector.archive.storage import open_storage
 from collector.cli import main
 from collector.config import load
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.sinks.base import Sink
+from collector.storage.storage import open_storage
 from collector.transports.base import Deliver, LinkState, Source
 from protocol.compose import compose_data, compose_live
 from protocol.mac import derive

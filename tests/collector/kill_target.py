@@ -5,10 +5,10 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from collector.archive.storage import open_storage
 from collector.clock import SystemClock
 from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
+from collector.storage.storage import open_storage
 from collector.transports.base import Source
 
 GROUP_INTERVAL_S = 0.01

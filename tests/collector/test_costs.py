@@ -12,9 +12,9 @@ import pytest
 
 from collector.archive import frame_bounds, hour_index
 from collector.archive.archive import UNDECODED
-from collector.archive.timeline_fit import DRIFT_PPM
 from collector.intake.intake import IntakeLimits
 from collector.ledger import ledger as ledgers
+from collector.timeline.timeline_fit import DRIFT_PPM
 from protocol import compose, wire
 from protocol.registry import by_name
 from protocol.samples import Batch, Channel
@@ -180,7 +180,7 @@ async def test_memory_is_written_out_when_it_is_full_and_a_start_goes_on(
 async def test_an_interrupted_start_does_not_begin_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from collector.archive import storage as storages
+    from collector.storage import storage as storages
 
     class Stop(Exception):
         """As a signal makes it."""

@@ -9,12 +9,12 @@ import pytest
 from collector import housekeeping
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, OK, UNDECODED, StoredFrame
-from collector.archive.archive_view import ArchiveView
 from collector.forward.selection import Policy
 from collector.housekeeping import Keep
-from collector.ledger.accounts import NodeAccount, accounts
+from collector.operate.accounts import NodeAccount, accounts
 from collector.readings.counting import readings_of
 from collector.sinks.base import NotSent
+from collector.storage.archive_view import ArchiveView
 from protocol import wire
 from protocol.compose import compose, compose_log
 from simulator.upstream.street import BOOT

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.storage import FollowUp, Storage, open_storage
 from collector.forward import delivery
 from collector.ledger.ledger_boot import Account
+from collector.storage.storage import FollowUp, Storage, open_storage
 from tests.collector import faulty_disk
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 from tests.collector.faulty_disk import IOERR_WRITE, MARK, SQLITE_FULL, Disk, lay_out

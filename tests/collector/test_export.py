@@ -22,9 +22,6 @@ from hypothesis import strategies as st
 
 from collector.app import Collector
 from collector.archive import archive
-from collector.archive.archive_view import ArchiveView, open_file
-from collector.archive.reading_view import register
-from collector.archive.rollup import Rollup
 from collector.clock import DATABLE_UNIX_MS
 from collector.forward.feeding import decode_samples
 from collector.nodes import NodeInfo, NodeRegistry
@@ -35,11 +32,14 @@ from collector.operate.row_files import RowShape as Shape
 from collector.operate.status import latest_frame, node_status
 from collector.operate.trace import trace
 from collector.readings.corrections import NodeCorrections, bind
-from collector.readings.frozen_time import Line
 from collector.readings.observation import QUALITY_NAMES, FrameRef
 from collector.readings.privacy import SinkAudience
+from collector.readings.reading_view import register
 from collector.readings.rendering import DecodedFrames, Renderer
 from collector.settings import CorrectionSettings
+from collector.storage.archive_view import ArchiveView, open_file
+from collector.storage.rollup import Rollup
+from collector.timeline.frozen_time import Line
 from protocol import compose, wire
 from protocol.frame import FrameBuilder
 from protocol.mac import derive

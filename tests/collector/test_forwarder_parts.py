@@ -12,8 +12,8 @@ from collector.forward.delivery import Count, DeadLetter, Settlement
 from collector.forward.limits import Gate, Limits, TokenBucket, Way
 from collector.forward.worklist import UNREADABLE, Cause, Worklist
 from collector.ranges import Ranges
-from collector.readings.frozen_time import FrozenTimes, read_lines, write_lines
 from collector.sinks.base import Rate
+from collector.timeline.frozen_time import FrozenTimes, read_lines, write_lines
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive import archive
-from collector.intake import quarantine
+from collector.archive import archive, quarantine
 from collector.intake.intake import IntakeLimits
 from collector.transports.base import Source
 from protocol import compose, wire

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive import retention
 from collector.ledger import ledger_store
 from collector.ledger.ledger_boot import Account
+from collector.storage import retention
 from protocol import wire
 from protocol.decoder import decode
 from tests.collector.core import BOOT, NODE, Bench, Board

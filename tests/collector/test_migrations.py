@@ -94,7 +94,7 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_daemon_never_loads_sqlite_utils() -> None:
-    daemon = "collector.archive.storage, collector.housekeeping"
+    daemon = "collector.storage.storage, collector.housekeeping"
     code = f"import {daemon}, sys; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "sqlite_utils" not in done.stdout

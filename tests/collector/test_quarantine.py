@@ -5,9 +5,9 @@ import os
 import random
 from pathlib import Path
 
+from collector.archive import quarantine
 from collector.archive.inline_writer import InlineWriter
-from collector.intake import quarantine
-from collector.intake.quarantine import (
+from collector.archive.quarantine import (
     BYTES_MAX,
     FRAMES_PER_NODE,
     FRAMES_PER_WRITE,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from collector.archive import archive
-from collector.archive.reading_view import iso, register
-from collector.archive.rollup import Rollup
+from collector.readings.reading_view import iso, register
+from collector.storage.rollup import Rollup
 from tests.collector.core import BOOT, Bench, Board
 
 

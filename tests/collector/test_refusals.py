@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from collector.doctor.worries import worries
 from collector.forward.request_size import RequestSize
-from collector.operate.worries import worries
 from collector.readings.observation import Channel, Observation
 from collector.sinks.base import (
     ACCEPTED,

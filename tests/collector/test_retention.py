@@ -3,10 +3,11 @@
 import random
 from pathlib import Path
 
-from collector.archive import archive, lookup, retention
+from collector.archive import archive, lookup
 from collector.forward import delivery
 from collector.housekeeping import DAY_MS, Housekeeping, Keep
 from collector.ranges import Ranges
+from collector.storage import retention
 from tests.collector.core import BOOT, NODE, Bench, Board
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive.rollup import HOUR_MS, Rollup, aggregate
+from collector.storage.rollup import HOUR_MS, Rollup, aggregate
 from protocol import compose, wire
 from protocol.compose import clock_section
 from protocol.registry import by_name

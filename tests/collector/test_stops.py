@@ -15,9 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from collector.archive import archive
-from collector.archive import storage as storage_module
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.storage import Storage, open_storage
 from collector.forward import delivery, dispatch
 from collector.forward.selection import Policy
 from collector.intake.decision import Kind
@@ -25,6 +23,8 @@ from collector.intake.intake import IntakeLimits
 from collector.ranges import Ranges
 from collector.readings.observation import Observation
 from collector.sinks.base import Accepted, Outcome
+from collector.storage import storage as storage_module
+from collector.storage.storage import Storage, open_storage
 from simulator.upstream.street import START_MS
 from simulator.virtual_loop import VirtualLoop, run
 from tests.collector.core import BOOT, NODE, Bench, Board

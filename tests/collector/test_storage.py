@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive import archive, rollup
+from collector.archive import archive
 from collector.archive.hour_index import HOUR_MS
 from collector.archive.schema import SchemaError
-from collector.archive.storage import SNAPSHOT_FRAMES, open_storage
 from collector.archive.writer import WriteFailed
 from collector.clock import SteadyClock, SystemClock, kernel_synchronised
+from collector.storage import rollup
+from collector.storage.storage import SNAPSHOT_FRAMES, open_storage
 from protocol.decoder import decode
 from tests.collector.core import BOOT, NODE, Bench, BenchClock, Board
 

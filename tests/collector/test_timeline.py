@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive import knot_table
-from collector.archive import timeline as timelines
 from collector.archive.archive import open_archive
-from collector.archive.indexing import observe_clocks
 from collector.archive.outline import outline
-from collector.archive.timeline import Timeline
-from collector.archive.timeline_fit import (
+from collector.storage.indexing import observe_clocks
+from collector.timeline import knot_table
+from collector.timeline import timeline as timelines
+from collector.timeline.timeline import Timeline
+from collector.timeline.timeline_fit import (
     GPS,
     LIVE,
     TIME,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from collector.app import Collector
+from collector.doctor.worries import worries
 from collector.operate.operations import Operations
 from collector.operate.status import Status
-from collector.operate.worries import worries
 from collector.readings.observation import Channel, Observation
 from collector.sinks.base import ACCEPTED, AccessDenied, Group, NotSent, Outcome, Sink
 from tests.collector.house import (

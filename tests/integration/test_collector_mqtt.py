@@ -10,7 +10,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from collector.operate.worries import worries
+from collector.doctor.worries import worries
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Source
 from collector.transports.mqtt import UNREACHED, MqttTransport, reach

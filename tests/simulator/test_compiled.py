@@ -43,7 +43,7 @@ def test_what_runs_is_compiled(made: Path) -> None:
     files = python(
         "-P",
         "-c",
-        "import protocol.samples as a, collector.archive.timeline_fit as b; "
+        "import protocol.samples as a, collector.timeline.timeline_fit as b; "
         "print(a.__file__, b.__file__)",
         variables=compiled.environment(made),
     ).split()

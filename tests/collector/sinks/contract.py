@@ -24,11 +24,11 @@ from collector.archive.writer import WriteFailed
 from collector.forward import delivery
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of
+from collector.secret import Secret
 from collector.sinks import build_sink
 from collector.sinks._http import HttpSettings
 from collector.sinks._mqtt import MqttSettings
 from collector.sinks.base import DeliverySettings, MemoryIds
-from collector.sinks.secret import Secret
 from simulator.upstream import build
 from simulator.upstream._fast_loop import run_fast
 from simulator.upstream.base import HTTP_FAULTS, Upstream

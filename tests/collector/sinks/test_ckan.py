@@ -2,9 +2,9 @@
 
 import pytest
 
+from collector.secret import Secret
 from collector.sinks import ckan
 from collector.sinks.base import AccessDenied, MemoryIds, NotSent, Refused
-from collector.sinks.secret import Secret
 from simulator.upstream.base import Serving
 from simulator.upstream.ckan import Ckan
 

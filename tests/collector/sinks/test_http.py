@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from collector.secret import Secret, read_secret
 from collector.sinks import _http
 from collector.sinks._http import HttpClient, HttpSettings, check_url, common_error, retry_after_s
 from collector.sinks.base import (
@@ -20,7 +21,6 @@ from collector.sinks.base import (
     TimedOut,
     TooLarge,
 )
-from collector.sinks.secret import Secret, read_secret
 from collector.structure import KeyFault
 from simulator.upstream.base import Upstream
 

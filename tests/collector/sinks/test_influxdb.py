@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from collector.secret import Secret
 from collector.sinks import influxdb
 from collector.sinks.base import AccessDenied, DeliverySettings, MemoryIds, NotSent, Refused
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault
 from simulator.upstream.base import Serving
 from simulator.upstream.influxdb import InfluxDb

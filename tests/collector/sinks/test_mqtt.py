@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from collector.secret import Secret
 from collector.sinks import mqtt
 from collector.sinks.base import Accepted, AccessDenied, MemoryIds, NotSent, Unknown
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault
 from simulator.upstream.mqtt import MqttBroker
 

@@ -3,9 +3,9 @@
 import pytest
 
 from collector.readings.observation import Place
+from collector.secret import Secret
 from collector.sinks import opensensemap
 from collector.sinks.base import AccessDenied, Failed, MemoryIds, NotSent, Refused, Rejected
-from collector.sinks.secret import Secret
 from simulator.upstream.base import Serving
 from simulator.upstream.opensensemap import OpenSenseMap
 

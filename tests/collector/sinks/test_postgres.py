@@ -2,9 +2,9 @@
 
 import pytest
 
+from collector.secret import Secret
 from collector.sinks import postgres
 from collector.sinks.base import MemoryIds, NotSent
-from collector.sinks.secret import Secret
 
 
 def sink_for(**more) -> postgres.Postgres:

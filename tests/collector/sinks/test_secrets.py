@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from collector.config import parse
+from collector.secret import Secret
 from collector.sinks import build_sink, kinds
 from collector.sinks.base import MemoryIds, Sink, SinkError
-from collector.sinks.secret import Secret
 
 PAGES = Path(__file__).parents[3] / "docs/sinks"
 SECRET = "hush-4711-qqjx"

@@ -3,6 +3,7 @@
 import pytest
 
 from collector.readings.observation import Place
+from collector.secret import Secret
 from collector.sinks import _sensorthings_entities, sensorthings
 from collector.sinks.base import (
     Accepted,
@@ -14,7 +15,6 @@ from collector.sinks.base import (
     Rejected,
     Retry,
 )
-from collector.sinks.secret import Secret
 from simulator.upstream.base import Serving
 from simulator.upstream.sensorthings import SensorThings
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from collector.secret import Secret
 from collector.sinks import sentilo
 from collector.sinks.base import Accepted, AccessDenied, MemoryIds, NoAnswer, NotSent, Retry
-from collector.sinks.secret import Secret
 from simulator.upstream.base import Serving
 from simulator.upstream.sentilo import Sentilo
 

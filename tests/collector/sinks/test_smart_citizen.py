@@ -2,9 +2,9 @@
 
 import pytest
 
+from collector.secret import Secret
 from collector.sinks import smart_citizen
 from collector.sinks.base import AccessDenied, MemoryIds, Refused
-from collector.sinks.secret import Secret
 from collector.structure import KeyFault
 from simulator.upstream.base import Serving
 from simulator.upstream.smart_citizen import SmartCitizen

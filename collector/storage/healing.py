@@ -7,11 +7,12 @@ our time), and what was erased; of those, what can be read is kept, and boards t
 import sqlite3
 from typing import NamedTuple
 
-from collector.archive import hour_index, recovery
-from collector.archive.indexing import Indexing
+from collector.archive import hour_index
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_store import Damage, Snapshot
+from collector.storage import recovery
+from collector.storage.indexing import Indexing
 
 
 class Healed(NamedTuple):

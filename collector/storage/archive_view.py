@@ -7,13 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from collector.archive import archive, healing, knot_table, lookup, recovery, schema
+from collector.archive import archive, lookup, schema
 from collector.archive.archive import StoredFrame
 from collector.archive.frame_bounds import HOUR_MS
 from collector.archive.hour_index import HourIndex
-from collector.archive.indexing import Indexing
-from collector.archive.timeline import Timeline
-from collector.archive.timeline_fit import Knot
 from collector.clock import DATABLE_UNIX_MS
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
@@ -21,6 +18,11 @@ from collector.ledger.ledger_boot import BootLedger
 from collector.nodes import NodeRegistry
 from collector.ranges import Ranges
 from collector.settings import Config
+from collector.storage import healing, recovery
+from collector.storage.indexing import Indexing
+from collector.timeline import knot_table
+from collector.timeline.timeline import Timeline
+from collector.timeline.timeline_fit import Knot
 
 
 class NoArchive(RuntimeError):

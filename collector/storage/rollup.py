@@ -18,9 +18,9 @@ from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.frame_bounds import HOUR_MS
 from collector.archive.hour_index import HOURS_EACH_MAX, Key, hours_of
 from collector.archive.outline import decode_stored
-from collector.archive.timeline import Moved, Timeline
 from collector.archive.writer import Writer
 from collector.clock import DATABLE_UNIX_MS, Clock
+from collector.timeline.timeline import Moved, Timeline
 from collector.turns import Turns
 from protocol.decoder import Samples
 from protocol.registry import REGISTRY, scaled

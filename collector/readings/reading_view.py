@@ -13,14 +13,14 @@ import sqlite3
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from collector.archive import knot_table
 from collector.archive.archive import OK, StoredFrame
 from collector.archive.outline import decode_stored
-from collector.archive.timeline import Timeline
-from collector.archive.timeline_fit import Knot
 from collector.clock import DATABLE_UNIX_MS
 from collector.ledger import ledger_store
 from collector.readings.observation import PLACE_QUANTITIES, quality_name
+from collector.timeline import knot_table
+from collector.timeline.timeline import Timeline
+from collector.timeline.timeline_fit import Knot
 from protocol import wire
 from protocol.decoder import Frame
 from protocol.reading import readings

@@ -1,6 +1,6 @@
 """Recent observations of one boot's clock, as they are kept in memory."""
 
-from collector.archive.timeline_fit import DELAY_MAX_MS, LIVE, Fit, Knot
+from collector.timeline.timeline_fit import DELAY_MAX_MS, LIVE, Fit, Knot
 
 HOUR_MS = 3_600_000
 RECENT_HOURS = 72

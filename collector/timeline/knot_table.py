@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
-from collector.archive.timeline_fit import Knot
+from collector.timeline.timeline_fit import Knot
 
 KnotRow = tuple[int, int, int, int, int, int, int]
 """(hour, node, boot, source, uptime_ms, offset_ms, error_ms), as in the table `knot`."""

@@ -8,10 +8,12 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from collector.archive import hour_index, knot_table, rollup
+from collector.archive import hour_index
 from collector.archive.hour_index import HourFrames, Key
-from collector.archive.indexing import Indexing
-from collector.archive.knot_table import KnotRow
+from collector.storage import rollup
+from collector.storage.indexing import Indexing
+from collector.timeline import knot_table
+from collector.timeline.knot_table import KnotRow
 
 KEYS_PER_STEP = 100
 

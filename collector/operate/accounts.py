@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, FAILED, UNDECODED
-from collector.archive.archive_view import ArchiveView
 from collector.forward import delivery
 from collector.ledger.ledger_boot import Account
 from collector.operate.status_books import book_counts
 from collector.ranges import Ranges
 from collector.readings.counting import readings_of
+from collector.storage.archive_view import ArchiveView
 from protocol import wire
 
 FRAMES_AT_ONCE = 2_000

@@ -12,31 +12,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from collector.archive import (
-    archive,
-    derived,
-    healing,
-    hour_index,
-    knot_table,
-    recovery,
-    rollup,
-)
+from collector.archive import archive, hour_index, quarantine
 from collector.archive.hour_index import HourIndex
-from collector.archive.indexing import Indexing
 from collector.archive.inline_writer import InlineWriter
+from collector.archive.quarantine import Quarantine
 from collector.archive.thread_writer import ThreadWriter
-from collector.archive.timeline import Moved, Timeline
-from collector.archive.timeline_fit import Knot
 from collector.archive.upgrade import bring_up_to_date
 from collector.archive.witness import Witness
 from collector.archive.writer import Fatal, WriteFailed, Writer, end_process
 from collector.clock import EARLIEST_UNIX_MS, Clock
-from collector.intake import quarantine
-from collector.intake.quarantine import Quarantine
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.ledger.ledger_store import Damage
+from collector.storage import derived, healing, recovery, rollup
+from collector.storage.indexing import Indexing
+from collector.timeline import knot_table
+from collector.timeline.timeline import Moved, Timeline
+from collector.timeline.timeline_fit import Knot
 from collector.turns import in_turns
 
 log = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from collector.archive import archive
 from collector.archive.hour_index import HourIndex
 from collector.archive.outline import RAISED, Outline
-from collector.archive.timeline import Timeline
-from collector.archive.timeline_fit import LIVE, SOURCES, Knot
 from collector.ledger.ledger_boot import BootLedger
 from collector.seldom import is_worth_a_line
+from collector.timeline.timeline import Timeline
+from collector.timeline.timeline_fit import LIVE, SOURCES, Knot
 from protocol.parsers import parse_clock
 from protocol.wire import FrameError
 

@@ -1,0 +1,1 @@
+"""What puts frames, ledger, timeline and quarantine together and keeps them in step."""
