@@ -9,6 +9,7 @@ from collector.archive.writer import (
     Open,
     Operation,
     T,
+    WriteFailed,
     WritingConnection,
     end_process,
 )
@@ -47,11 +48,19 @@ class InlineWriter:
 
     async def read(self, operation: Operation[T]) -> T:
         """See Writer."""
-        return operation(self.connection)
+        try:
+            connection = self.connection
+        except sqlite3.ProgrammingError as error:
+            raise WriteFailed(str(error)) from error
+        return operation(connection)
 
     async def close(self) -> None:
         """See Writer."""
         self._connection.close()
+
+    def abandon(self) -> None:
+        """Closes without another word, as the end of the process does."""
+        self._connection.abandon()
 
     def _run(self, operation: Operation[T], *, frames: int = 0, alone: bool = False) -> T:
         job = Job(operation, frames, alone)

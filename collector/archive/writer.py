@@ -24,6 +24,7 @@ Open = Callable[[], sqlite3.Connection]
 Fatal = Callable[[BaseException], None]
 
 EXIT_IO_ERROR = 74
+CLOSED = "the writer is closed"
 LAST_READERS_MS = 2_000
 """How long a database that closes waits for readers of other programs."""
 
@@ -58,7 +59,10 @@ class Writer(Protocol):
         """
 
     async def read(self, operation: Operation[T]) -> T:
-        """Runs a reading operation on a connection of its own; sees committed data only."""
+        """Runs a reading operation on a connection of its own; sees committed data only.
+
+        Raises WriteFailed when the writer is closed.
+        """
 
     async def maintain(self, operation: Operation[T]) -> T:
         """Runs an operation that must not be inside a transaction, between two groups.
@@ -149,9 +153,12 @@ class WritingConnection:
         self._fatal = fatal
         self._after_commit = after_commit
         self._connection: sqlite3.Connection | None = connection or open_connection()
+        self._closed = False
 
     def get(self) -> sqlite3.Connection:
-        """The connection; sqlite3.Error when it cannot be opened again."""
+        """The connection; sqlite3.Error when it is closed, or cannot be opened again."""
+        if self._closed:
+            raise sqlite3.ProgrammingError(CLOSED)
         if self._connection is None:
             self._connection = self._open()
             self.counters.reopened += 1
@@ -200,9 +207,17 @@ class WritingConnection:
             close_quietly(connection)
         return WriteFailed(str(error))
 
+    def abandon(self) -> None:
+        """Closes without another word, as the end of the process does."""
+        connection, self._connection = self._connection, None
+        self._closed = True
+        if connection is not None:
+            close_quietly(connection)
+
     def close(self) -> None:
         """Moves the log into the database, so that one file is left, and closes."""
         connection, self._connection = self._connection, None
+        self._closed = True
         if connection is None:
             return
         try:

@@ -34,6 +34,9 @@ from collector.turns import in_turns
 
 log = logging.getLogger(__name__)
 
+MakeWriter = Callable[..., Writer]
+"""Takes what ThreadWriter takes."""
+
 SNAPSHOT_INTERVAL_S = 600.0
 SNAPSHOT_FRAMES = 32
 """With fewer new frames a snapshot waits until an hour has to be computed."""
@@ -166,6 +169,7 @@ def open_storage(
     clock: Clock,
     *,
     threaded: bool = True,
+    make_writer: MakeWriter = ThreadWriter,
     durable: bool = True,
     earliest_ms: int = EARLIEST_UNIX_MS,
     fatal: Fatal = end_process,
@@ -173,8 +177,9 @@ def open_storage(
 ) -> Storage:
     """Opens (or makes) both files, replays the ledger, and notes the start.
 
-    `threaded` False is for virtual time: one connection, no threads; paths may be ":memory:".
-    `fatal` is called when fsync fails and must not return. `going_on` is told from time to time how
+    `threaded` False is for virtual time: one connection, no threads; paths may be ":memory:". Else
+    `make_writer` makes what writes; a simulation has it commit later in virtual time. `fatal` is
+    called when fsync fails and must not return. `going_on` is told from time to time how
     many frames were replayed; what it raises ends the start, and the next one goes on from there.
     Raises SchemaError for a file of another version.
     """
@@ -201,7 +206,7 @@ def open_storage(
         connection.close()
         raise
     writer, quarantine_writer = _writers(
-        path, quarantine_path, connection, witness, threaded, durable, fatal
+        path, quarantine_path, connection, witness, threaded, make_writer, durable, fatal
     )
     if isinstance(writer, InlineWriter):
         near.follow(writer)
@@ -332,6 +337,7 @@ def _writers(
     connection: sqlite3.Connection,
     witness: Witness | None,
     threaded: bool,
+    make_writer: MakeWriter,
     durable: bool,
     fatal: Fatal,
 ) -> tuple[Writer, Writer]:
@@ -342,10 +348,10 @@ def _writers(
         inline = InlineWriter(open_, connection=connection, after_commit=after_commit, fatal=fatal)
         return inline, InlineWriter(open_quarantine)
     return (
-        ThreadWriter(
+        make_writer(
             open_, partial(archive.open_reader, path), after_commit=after_commit, fatal=fatal
         ),
-        ThreadWriter(open_quarantine, partial(archive.open_reader, quarantine_path)),
+        make_writer(open_quarantine, partial(archive.open_reader, quarantine_path)),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from collector.archive import archive
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.writer import WriteFailed
+from collector.archive.writer import WriteFailed, Writer
 from collector.forward import delivery
 from collector.forward.delivery import Count
 from collector.forward.forwarder import Forwarder
@@ -112,7 +112,7 @@ class Rig:
         self.forwarder = self._forwarder()
         self._task: asyncio.Task[None] | None = None
 
-    def _open(self) -> InlineWriter:
+    def _open(self) -> Writer:
         return InlineWriter(lambda: archive.open_archive(self.path, durable=False))
 
     def _forwarder(self) -> Forwarder:

@@ -6,7 +6,7 @@ write is begun, while it is under way, and in the very moment in which it ends.
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, Literal
 import pytest
 
 from collector.archive import archive
-from collector.archive.inline_writer import InlineWriter
 from collector.forward import delivery, dispatch
 from collector.forward.selection import Policy
 from collector.intake.decision import Kind
@@ -25,10 +24,10 @@ from collector.readings.observation import Observation
 from collector.sinks.base import Accepted, Outcome
 from collector.storage import storage as storage_module
 from collector.storage.storage import Storage, open_storage
+from simulator.late_writer import LateWriter
 from simulator.upstream.street import START_MS
 from simulator.virtual_loop import VirtualLoop, run
 from tests.collector.core import BOOT, NODE, Bench, Board
-from tests.collector.late_writer import LateWriter
 from tests.collector.test_forwarder import A_FRAME, NOW_MS, Key, Pretended, Rig, play
 
 STEP_S = 0.005
@@ -68,7 +67,10 @@ class StoppedRig(Rig):
     """A rig on a writer that commits later, stopped and started again."""
 
     def _open(self) -> LateWriter:
-        return LateWriter(lambda: archive.open_archive(self.path, durable=False))
+        return late_writer(
+            lambda: archive.open_archive(self.path, durable=False),
+            lambda: archive.open_reader(self.path),
+        )
 
     async def stop_and_go_on(self, at_s: float) -> None:
         self.start()
@@ -169,16 +171,14 @@ def test_after_a_kill_only_what_was_handed_over_may_be_there_twice(
         assert rig.count("delivered") == len(handed)
 
 
+def late_writer(*openers: Callable[[], sqlite3.Connection], **options: Any) -> LateWriter:
+    """One that waits for no second operation."""
+    return LateWriter(*openers, interval_s=0.0, **options)
+
+
 def open_late(*arguments: Any, **options: Any) -> Storage:
     """Storage whose writer commits later."""
-    storage = open_storage(*arguments, **options)
-    inline = storage.writer
-    assert isinstance(inline, InlineWriter)
-    storage.writer = LateWriter(lambda: archive.open_archive(arguments[0], durable=False))
-    assert storage._near is not None
-    storage._near.follow(storage.writer)
-    inline.connection.close()
-    return storage
+    return open_storage(*arguments, **{**options, "threaded": True, "make_writer": late_writer})
 
 
 def test_a_stop_at_any_moment_of_taking_in_forgets_nothing(

@@ -1,4 +1,4 @@
-"""Writers: groups, failures, and the end of the process when fsync fails."""
+"""What every writer promises: inline, of the daemon's thread, and later in virtual time."""
 
 import asyncio
 import sqlite3
@@ -12,6 +12,7 @@ import pytest
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.thread_writer import ThreadWriter
 from collector.archive.writer import WriteFailed, Writer, is_sync_failure, outcome
+from simulator.late_writer import Killed, LateWriter
 
 
 def opener(path: Path) -> Callable[[], sqlite3.Connection]:
@@ -32,20 +33,40 @@ def count(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM number").fetchone()[0])
 
 
+KINDS = ("inline", "late", "thread")
+GATHERING = ("late", "thread")
+"""Writers that gather; the inline one commits each operation at once."""
+
+
+def make(
+    kind: str,
+    open_: Callable[[], sqlite3.Connection],
+    *,
+    interval_s: float = 0.01,
+    **options: object,
+) -> Writer:
+    if kind == "inline":
+        return InlineWriter(open_, **options)  # type: ignore[arg-type]
+    made = LateWriter if kind == "late" else ThreadWriter
+    return made(open_, open_, interval_s=interval_s, **options)
+
+
 def thread_writer(path: Path, **options: object) -> ThreadWriter:
-    return ThreadWriter(opener(path), opener(path), **options)  # type: ignore[arg-type]
+    return ThreadWriter(opener(path), opener(path), **options)
 
 
-async def test_operations_share_a_commit(tmp_path: Path) -> None:
-    writer = thread_writer(tmp_path / "n.db", interval_s=0.2)
+@pytest.mark.parametrize("kind", GATHERING)
+async def test_operations_share_a_commit(tmp_path: Path, kind: str) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"), interval_s=0.2)
     await asyncio.gather(*(writer.write(add(number)) for number in range(50)))
     assert writer.counters.commits == 1
     assert await writer.read(count) == 50
     await writer.close()
 
 
-async def test_an_urgent_operation_or_500_frames_commit_at_once(tmp_path: Path) -> None:
-    writer = thread_writer(tmp_path / "n.db", interval_s=3_600)
+@pytest.mark.parametrize("kind", GATHERING)
+async def test_an_urgent_operation_or_500_frames_commit_at_once(tmp_path: Path, kind: str) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"), interval_s=3_600)
     waiting = asyncio.create_task(writer.write(add(1)))
     await asyncio.sleep(0)
     await asyncio.wait_for(writer.write(add(2), urgent=True), 240)
@@ -55,8 +76,9 @@ async def test_an_urgent_operation_or_500_frames_commit_at_once(tmp_path: Path) 
     await writer.close()
 
 
-async def test_a_faulty_operation_fails_alone(tmp_path: Path) -> None:
-    writer = thread_writer(tmp_path / "n.db", interval_s=0.1)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_faulty_operation_fails_alone(tmp_path: Path, kind: str) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"), interval_s=0.1)
 
     def add_and_raise(connection: sqlite3.Connection) -> None:
         add(100)(connection)
@@ -101,12 +123,11 @@ def broken_opener(path: Path) -> Callable[[], sqlite3.Connection]:
     return open_
 
 
-@pytest.mark.parametrize("threaded", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_failed_commit_fails_the_group_and_the_database_is_opened_again(
-    tmp_path: Path, threaded: bool
+    tmp_path: Path, kind: str
 ) -> None:
-    open_ = broken_opener(tmp_path / "n.db")
-    writer = ThreadWriter(open_, open_, interval_s=0.05) if threaded else InlineWriter(open_)
+    writer = make(kind, broken_opener(tmp_path / "n.db"))
     Broken.failures, Broken.code = 1, sqlite3.SQLITE_IOERR_WRITE
     with pytest.raises(WriteFailed, match="disk I/O error"):
         await writer.write(add(1))
@@ -116,16 +137,11 @@ async def test_a_failed_commit_fails_the_group_and_the_database_is_opened_again(
     await writer.close()
 
 
-@pytest.mark.parametrize("threaded", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC])
-async def test_a_failed_fsync_ends_the_process(tmp_path: Path, threaded: bool, code: int) -> None:
+async def test_a_failed_fsync_ends_the_process(tmp_path: Path, kind: str, code: int) -> None:
     ended: list[BaseException] = []
-    open_ = broken_opener(tmp_path / "n.db")
-    writer = (
-        ThreadWriter(open_, open_, interval_s=0.05, fatal=ended.append)
-        if threaded
-        else InlineWriter(open_, fatal=ended.append)
-    )
+    writer = make(kind, broken_opener(tmp_path / "n.db"), fatal=ended.append)
     Broken.failures, Broken.code = 1, code
     with pytest.raises(WriteFailed):
         await writer.write(add(1))
@@ -148,8 +164,11 @@ async def test_a_writer_that_was_away_answers_every_waiting_caller(tmp_path: Pat
     await writer.close()
 
 
-async def test_maintenance_runs_outside_a_transaction_and_fails_alone(tmp_path: Path) -> None:
-    writer = thread_writer(tmp_path / "n.db", interval_s=0.05)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_maintenance_runs_outside_a_transaction_and_fails_alone(
+    tmp_path: Path, kind: str
+) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"), interval_s=0.05)
     one, vacuumed = await asyncio.gather(
         writer.write(add(1)), writer.maintain(lambda c: c.execute("VACUUM").fetchall())
     )
@@ -158,15 +177,6 @@ async def test_maintenance_runs_outside_a_transaction_and_fails_alone(tmp_path: 
         await writer.maintain(lambda c: c.execute("PRAGMA nonsense(").fetchall())
     assert await writer.write(add(2)) == 2
     await writer.close()
-
-
-KINDS = ("inline", "thread")
-
-
-def make(kind: str, open_: Callable[[], sqlite3.Connection], **options: object) -> Writer:
-    if kind == "inline":
-        return InlineWriter(open_, **options)  # type: ignore[arg-type]
-    return ThreadWriter(open_, open_, interval_s=0.01, **options)  # type: ignore[arg-type]
 
 
 async def settled(writer: Writer, commits: int) -> None:
@@ -293,34 +303,74 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_reader_sees_what_is_committed_and_nothing_else(tmp_path: Path, kind: str) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"), interval_s=0.2)
+    await writer.write(add(1), urgent=True)
+    waiting = [asyncio.create_task(writer.write(add(number))) for number in (2, 3)]
+    while not all(task.done() for task in waiting):
+        await asyncio.sleep(0)
+        told = sum(task.done() for task in waiting)
+        seen = await writer.read(count)
+        assert 1 + told <= seen <= 3, "who is told of a commit finds it"
+        assert seen != 2 or kind == "inline", "one commit holds both"
+    assert await writer.read(count) == 3
+    await writer.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_closing_commits_what_waits_and_then_nothing_more(tmp_path: Path, kind: str) -> None:
+    writer = make(kind, opener(tmp_path / "n.db"), interval_s=3_600)
+    waiting = [asyncio.create_task(writer.write(add(number))) for number in range(20)]
+    reading = asyncio.create_task(writer.read(count))
+    await asyncio.sleep(0)
+    await writer.close()
+    assert len(await asyncio.gather(*waiting)) == 20
+    await asyncio.gather(reading)
+    for late in (writer.write(add(99)), writer.maintain(count), writer.read(count)):
+        with pytest.raises(WriteFailed, match="closed"):
+            await late
+    await writer.close()
+    assert names(tmp_path) == ["n.db"]
+    with closing(sqlite3.connect(tmp_path / "n.db")) as connection:
+        assert count(connection) == 20
+
+
+@pytest.mark.parametrize("kind", GATHERING)
 async def test_a_cancelled_write_is_known_to_be_done_before_the_cancellation_comes(
-    tmp_path: Path,
+    tmp_path: Path, kind: str
 ) -> None:
-    gate = threading.Event()
-    writer = thread_writer(tmp_path / "n.db", interval_s=0.01)
+    writer = make(kind, opener(tmp_path / "n.db"), interval_s=0.2)
     seen: list[int] = []
 
-    def slow(connection: sqlite3.Connection) -> int:
-        gate.wait(240)
-        return add(5)(connection)
-
     async def caller() -> None:
-        seen.append(await writer.write(slow))
+        seen.append(await writer.write(add(5)))
         seen.append(-1)
         await asyncio.sleep(0)
         seen.append(-2)
 
     task = asyncio.create_task(caller())
-    await asyncio.sleep(0.05)
     for _ in range(3):
-        task.cancel()
         await asyncio.sleep(0.01)
+        task.cancel()
         assert not task.done()
-    gate.set()
     await asyncio.wait([task])
     assert task.cancelled()
     assert seen == [1, -1]
+    assert await writer.read(count) == 1
     await writer.close()
+
+
+async def test_of_a_killed_writer_nobody_learns_anything(tmp_path: Path) -> None:
+    writer = LateWriter(opener(tmp_path / "n.db"), opener(tmp_path / "n.db"), interval_s=3_600)
+    gathered = asyncio.create_task(writer.write(add(1)))
+    await asyncio.sleep(0)
+    writer.kill()
+    for dead in (gathered, writer.write(add(2)), writer.read(count)):
+        with pytest.raises((Killed, WriteFailed)):
+            await dead
+    with closing(sqlite3.connect(tmp_path / "n.db")) as connection:
+        assert count(connection) == 0
 
 
 async def test_a_write_that_waits_for_room_can_be_called_back(tmp_path: Path) -> None:
