@@ -7,6 +7,8 @@ numbers is usually one range. Kept as one flat, rising list of firsts and ends, 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
+from protocol.varint import append_uvarint, read_uvarints
+
 
 class Ranges:
     """A set of non-negative integers; `len` counts the ranges, `count` the numbers.
@@ -119,15 +121,18 @@ class Ranges:
         out = bytearray()
         position = 0
         for first, last in self:
-            _put_uvarint(out, first - position)
-            _put_uvarint(out, last - first)
+            append_uvarint(out, first - position)
+            append_uvarint(out, last - first)
             position = last
         return bytes(out)
 
     @classmethod
     def decode(cls, raw: bytes) -> "Ranges":
         """Reads `encode`'s form; ValueError when it is damaged."""
-        numbers = list(_uvarints(raw))
+        try:
+            numbers = list(read_uvarints(raw))
+        except ValueError as error:
+            raise ValueError(f"ranges: {error}") from None
         if len(numbers) & 1:
             raise ValueError("ranges: half a range at the end")
         ranges = cls()
@@ -139,25 +144,3 @@ class Ranges:
             position = first + numbers[i + 1]
             ranges._edges += (first, position + 1)
         return ranges
-
-
-def _put_uvarint(out: bytearray, value: int) -> None:
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-
-
-def _uvarints(raw: bytes) -> Iterator[int]:
-    value = shift = 0
-    for byte in raw:
-        value |= (byte & 0x7F) << shift
-        if byte & 0x80:
-            shift += 7
-            if shift > 63:
-                raise ValueError("ranges: a number of more than 64 bits")
-        else:
-            yield value
-            value = shift = 0
-    if shift:
-        raise ValueError("ranges: cut in a number")

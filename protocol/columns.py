@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from protocol import rice, wire
 from protocol.registry import ESCAPE, EXPERIMENTAL, REGISTRY
+from protocol.varint import read_uvarint
 from protocol.wire import FrameError
 
 _SPARSE = 14
@@ -61,7 +62,7 @@ def parse_samples(data: bytes, values_left: int) -> tuple[Samples, int]:
     """
     if len(data) < 9:
         raise FrameError("samples", "shorter than its fixed fields")
-    period, at = uvarint(data, 6)
+    period, at = read_uvarint(data, 6)
     if len(data) < at + 2:
         raise FrameError("samples", "shorter than its fixed fields")
     rows = data[at]
@@ -88,20 +89,6 @@ def parse_samples(data: bytes, values_left: int) -> tuple[Samples, int]:
     else:
         times = tuple(range(t0, t0 + rows * period, period)) if period else (t0,) * rows
     return Samples(t0, period, times, tuple(columns)), declared
-
-
-def uvarint(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned number below 2**32 and the position after it; raises FrameError varint."""
-    value = shift = 0
-    for byte in data[at : at + 5]:
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            if value > 0xFFFFFFFF or (not byte and shift):
-                break
-            return value, at
-        shift += 7
-    raise FrameError("varint", "cut off, above 32 bits, or longer than needed")
 
 
 def _heads(
@@ -148,7 +135,7 @@ def _heads(
         if code < 128:
             at += 1
         else:
-            code, at = uvarint(data, at)
+            code, at = read_uvarint(data, at)
         if control & (_VECTOR | _EXPONENT) or rows == 1 or quantity >= EXPERIMENTAL or not quantity:
             _check_head(quantity, control, exponent, first_band, bands)
             if rows * (bands or 1) == 1 and coding != _CONSTANT:

@@ -9,10 +9,10 @@ from protocol import wire
 from protocol.frame import FrameBuilder
 from protocol.samples import Batch, Channel
 from protocol.sections import AckEntry, Chunk, ClockSet, Descriptor, Info, Offer, SpoolBoot
+from protocol.varint import U32, uvarint, zigzag
 
 ACK_ENTRIES_MAX = (wire.DOWNLINK_MAX - wire.HEADER - 3 - 4 - wire.TAG_BYTES) // 12
 CHUNK_MAX = wire.DOWNLINK_MAX - wire.HEADER - 3 - 7 - wire.TAG_BYTES
-U32 = 0xFFFFFFFF
 U48 = 0xFFFFFFFFFFFF
 
 Section = tuple[int, bytes]
@@ -276,22 +276,10 @@ def u48(value: int) -> bytes:
     return value.to_bytes(6, "little")
 
 
-def uvarint(value: int) -> bytes:
-    """Seven bits a byte, low first; raises ValueError outside 0 to 2**32 - 1."""
-    if not 0 <= value <= U32:
-        raise ValueError(f"{value} is outside 0 to 2**32 - 1")
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def setting(value: int | str | bytes) -> bytes:
     """A settings value on the wire: zigzag uvarint (int32), UTF-8, or bytes as they are."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
         return value.encode()
-    return uvarint(value << 1 if value >= 0 else (-value << 1) - 1)
+    return uvarint(zigzag(value))

@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 from protocol import parsers, wire
 from protocol import sections as s
 from protocol.columns import Column, Samples, parse_samples
-from protocol.frame import parse_header
+from protocol.envelope import head_of, sections
+from protocol.identity import FrameId
 from protocol.layout import ALLOWED, REQUIRED
 from protocol.wire import FrameError
 
@@ -64,6 +65,11 @@ class Frame:
     boot: int
     seq: int
     sections: tuple[s.Section, ...]
+
+    @property
+    def frame_id(self) -> FrameId:
+        """What names the frame, if it is sequenced."""
+        return FrameId(self.node, self.boot, self.seq)
 
     @property
     def samples(self) -> tuple[Samples, ...]:
@@ -128,12 +134,9 @@ class Frame:
 
 
 def _envelope(raw: bytes, checked: bool) -> Envelope:
-    if len(raw) > wire.FRAME_MAX_COLLECTOR:
-        raise FrameError("long", f"{len(raw)} bytes, 4096 at most")
-    type, auth, length, node, boot, seq = parse_header(raw)
-    end = wire.HEADER + length
+    type, authenticated, node, boot, seq, end = head_of(raw)
     return Envelope(
-        type, checked and bool(auth), node, boot, seq, raw[wire.HEADER : end], raw[end:]
+        type, checked and authenticated, node, boot, seq, raw[wire.HEADER : end], raw[end:]
     )
 
 
@@ -175,21 +178,10 @@ def decode_body(envelope: Envelope, with_samples: bool = True) -> Frame:
         raise FrameError("type", f"{type} is unknown")
     found: list[s.Section] = []
     tags = []
-    at = 0
-    end = len(body)
     values_left = wire.VALUES_MAX
-    while at < end:
-        if end - at < 3:
-            raise FrameError("section", "the body ends within a section's head")
-        tag = body[at]
-        start = at + 3
-        at = start + (body[at + 1] | body[at + 2] << 8)
-        if at > end:
-            raise FrameError("section", "a section runs past the body's end")
-        data = body[start:at]
+    for tag, start, end in sections(body):
+        data = body[start:end]
         tags.append(tag)
-        if len(tags) > wire.SECTIONS_MAX:
-            raise FrameError("sections", "more than 64 sections")
         if tag == wire.S_SAMPLES and tag in allowed:
             if not with_samples:
                 continue

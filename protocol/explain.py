@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from protocol import names, wire, wording
-from protocol.columns import Column, Samples, parse_samples, uvarint
+from protocol.columns import Column, Samples, parse_samples
 from protocol.decoder import decode, open_frame
 from protocol.mac import DOWN, UP, derive
 from protocol.reasons import ALL
 from protocol.registry import REGISTRY, SENSOR_MODELS
+from protocol.varint import read_uvarint, unzigzag
 from protocol.wire import FrameError
 
 _ROWS_SHOWN = 16
@@ -80,7 +81,7 @@ class _Walk:
 
     def _uvarint(self, name: str, words: Callable[[int], str] = str) -> int:
         start = self.at
-        value, self.at = uvarint(self.raw, start)
+        value, self.at = read_uvarint(self.raw, start)
         self._line(start, name, words(value))
         return value
 
@@ -150,7 +151,7 @@ class _Walk:
         if control & 15 == 14:
             self._number(1, "  steps", lambda v: f"{v} of {rows - 1}")
             self._number(1, "  k")
-        self._uvarint("  first value", lambda v: str((v >> 1) ^ -(v & 1)))
+        self._uvarint("  first value", lambda v: str(unzigzag(v)))
 
     def _info(self, stop: int) -> None:
         while self.at < stop:

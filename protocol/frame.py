@@ -1,4 +1,4 @@
-"""Open frames: header, trailer, sections. Runs on the board."""
+"""Open frames: header and trailer. Runs on the board."""
 
 import struct
 from binascii import crc32
@@ -8,11 +8,9 @@ from protocol.builder import FrameBuilder, Overflow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from protocol.mac import Mac
 
-__all__ = ("FrameBuilder", "Overflow", "open_frame", "parse_header", "sections")
+__all__ = ("FrameBuilder", "Overflow", "open_frame", "parse_header")
 
 
 def parse_header(view: "bytes | memoryview") -> "tuple[int, int, int, int, int, int]":
@@ -53,22 +51,6 @@ def open_frame(view: memoryview, mac: "Mac | None") -> memoryview:
     elif not equal(mac.tag(view[:end]), view[end:], wire.TAG_BYTES):
         raise wire.FrameError("tag")
     return view[wire.HEADER : end]
-
-
-def sections(body: memoryview) -> "Iterator[tuple[int, memoryview]]":
-    """(tag, data) of each section of a body; raises FrameError section on an overrun."""
-    at = 0
-    end = len(body)
-    while at < end:
-        if end - at < 3:
-            raise wire.FrameError("section")
-        tag = body[at]
-        length = body[at + 1] | body[at + 2] << 8
-        at += 3
-        if length > end - at:
-            raise wire.FrameError("section")
-        yield tag, body[at : at + length]
-        at += length
 
 
 def equal(first: "bytes | memoryview", second: "bytes | memoryview", length: int) -> bool:

@@ -4,7 +4,6 @@ from itertools import pairwise
 from struct import Struct
 
 from protocol import wire
-from protocol.columns import uvarint
 from protocol.layout import ARGUMENTS, INFO_LENGTHS
 from protocol.sections import (
     Ack,
@@ -23,6 +22,7 @@ from protocol.sections import (
     Text,
     TimeAnswer,
 )
+from protocol.varint import read_uvarint
 from protocol.wire import FrameError
 
 _DESCRIPTOR = Struct("<BBbHB")
@@ -116,7 +116,7 @@ def parse_state(data: bytes) -> State:
     at += 1
     for _ in range(reasons):
         _need("state", data, at + 2)
-        frames, end = uvarint(data, at + 1)
+        frames, end = read_uvarint(data, at + 1)
         dropped.append((data[at], frames))
         at = end
     if at != len(data):

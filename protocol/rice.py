@@ -6,6 +6,7 @@ A code is at most 14 ones, a zero and k bits; or 15 ones and 32 bits.
 import re
 from itertools import islice
 
+from protocol.varint import unzigzag
 from protocol.wire import FrameError
 
 K_MAX = 13
@@ -56,11 +57,6 @@ FIND = [pattern.findall for pattern in _CODES]
 """For each k, findall(bits, from, to): the codes from a position on."""
 STEP = [_Steps(k).__getitem__ for k in range(K_MAX + 1)]
 """For each k, the signed step that a code means."""
-
-
-def unzigzag(code: int) -> int:
-    """0, 1, 2, 3 become 0, -1, 1, -2."""
-    return (code >> 1) ^ -(code & 1)
 
 
 def bit_string(data: bytes) -> str:

@@ -42,6 +42,8 @@ from construct import (
 from protocol import wire
 from protocol.layout import ALLOWED, ARGUMENTS, INFO_LENGTHS, REQUIRED
 from protocol.registry import ESCAPE, EXPERIMENTAL
+from protocol.varint import BYTES_MAX, read_uvarint, unzigzag, uvarint, zigzag
+from protocol.wire import FrameError
 
 __all__ = ["FRAME", "SAMPLES", "SECTION", "SECTIONS", "ConstructError", "Container", "trailer"]
 
@@ -56,25 +58,19 @@ class _Uvarint(_Number):
     """An unsigned number below 2**32: seven bits a byte, low first, no longer than needed."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> int:
-        value = shift = 0
-        while shift < 35:
-            byte = stream_read(stream, 1, path)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                if value > 0xFFFFFFFF or (not byte and shift):
-                    break
-                return value
-            shift += 7
-        raise IntegerError("a uvarint above 32 bits, or longer than needed", path=path)
+        data = stream_read(stream, 1, path)
+        while data[-1] > 127 and len(data) < BYTES_MAX:
+            data += stream_read(stream, 1, path)
+        try:
+            return read_uvarint(data, 0)[0]
+        except FrameError:
+            raise IntegerError(
+                "a uvarint above 32 bits, or longer than needed", path=path
+            ) from None
 
     def _build(self, obj: int, stream: Any, context: Any, path: str) -> int:
-        value = obj
-        out = bytearray()
-        while value > 127:
-            out.append(value & 127 | 128)
-            value >>= 7
-        out.append(value)
-        stream_write(stream, bytes(out), len(out), path)
+        data = uvarint(obj)
+        stream_write(stream, data, len(data), path)
         return obj
 
 
@@ -86,8 +82,8 @@ def _whole(declaration: Any) -> Any:
 UVARINT = _Uvarint()
 ZIGZAG: Any = ExprAdapter(
     UVARINT,
-    lambda code, _: (code >> 1) ^ -(code & 1),
-    lambda value, _: value << 1 if value >= 0 else (-value << 1) - 1,
+    lambda code, _: unzigzag(code),
+    lambda value, _: zigzag(value),
 )
 UINT48: Any = ExprAdapter(
     Bytes(6),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from protocol import cobs, wire
-from protocol.frame import parse_header
+from protocol.envelope import head_of
 from protocol.wire import FrameError
 
 CHUNK_MAX = cobs.encoded_max(wire.FRAME_MAX_COLLECTOR)
@@ -92,12 +92,10 @@ class SerialStream:
         try:
             length = cobs.decode_into(self._chunk, len(self._chunk), self._room)
             raw = bytes(self._room[:length])
-            parse_header(raw)
+            head_of(raw)
         except FrameError:
             return None
-        if length > wire.FRAME_MAX_COLLECTOR or (self._verify and not self._verify(raw)):
-            return None
-        return raw
+        return None if self._verify and not self._verify(raw) else raw
 
     def _give_lines(self, items: list[Item], all_of_it: bool) -> None:
         """Turn the chunk into lines; without all_of_it an unfinished last line stays."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from collector.archive.archive import StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from collector.boards.downlink import Downlink
 from collector.clock import Clock
 from collector.ledger.ledger import Ledger

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.archive.archive import StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from collector.boards.bundles import Bundle, read_bundle, signed_file
 from collector.boards.downlink import Downlink
 from collector.clock import Clock

@@ -11,9 +11,9 @@ from pathlib import Path
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
 from collector.doctor.log_file import read_log
-from collector.intake.opening import head_of
 from collector.ledger import ledger_store
 from collector.ranges import Ranges
+from protocol.envelope import head_of
 from protocol.wire import FrameError
 
 _LEAF = 0x0D

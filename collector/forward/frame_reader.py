@@ -6,7 +6,7 @@ import sqlite3
 
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
-from collector.archive.outline import why_undecoded
+from collector.archive.decoding import why_undecoded
 from collector.archive.writer import Writer
 from collector.forward.worklist import UNREADABLE, Cause
 from collector.ranges import Ranges

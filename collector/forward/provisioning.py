@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from collector.archive import archive
+from collector.archive.decoding import why_undecoded
 from collector.archive.inline_writer import InlineWriter
-from collector.archive.outline import why_undecoded
 from collector.forward.feeding import ArchiveIds, decode_samples, known_ids
 from collector.forward.mapping import provision
 from collector.readings.observation import Channel, PublicNode

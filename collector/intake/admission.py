@@ -4,10 +4,10 @@ from typing import Protocol
 
 from collector.archive.quarantine import UNKNOWN_NODE, Quarantine
 from collector.intake.decision import Decision, Kind
-from collector.intake.opening import Head, TagChecker, head_of
 from collector.transports.base import Source
 from protocol import wire
 from protocol.decoder import decode
+from protocol.envelope import Head, TagChecker, head_of
 from protocol.wire import FrameError
 
 

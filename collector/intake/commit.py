@@ -13,7 +13,6 @@ from functools import partial
 
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.outline import RAISED, Outline, undecoded
 from collector.archive.writer import WriteFailed, Writer, is_own_fault
 from collector.intake.receipts import Receipts
 from collector.ledger import ledger_store
@@ -25,6 +24,7 @@ from collector.timeline import knot_table
 from collector.transports.base import Source
 from collector.turns import Turns, in_turns
 from protocol import wire
+from protocol.outline import RAISED, Outline, undecoded
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from typing import ParamSpec
 
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
-from collector.archive.outline import RAISED, outline_of
 from collector.archive.quarantine import Quarantine
 from collector.archive.writer import Writer
 from collector.boards.downlink import Answers, Downlink
@@ -37,7 +36,6 @@ from collector.intake.flood import Flood
 from collector.intake.hearing import Hearing
 from collector.intake.identity import Identity
 from collector.intake.live import LiveReports
-from collector.intake.opening import Head
 from collector.intake.receipts import Receipts
 from collector.intake.resends import Compared, UnsureResends
 from collector.ledger.ledger import Alarm, Ledger, TooManyBoots
@@ -46,6 +44,8 @@ from collector.seldom import is_worth_a_line
 from collector.storage.indexing import Indexing
 from collector.transports.base import Source
 from protocol import wire
+from protocol.envelope import Head
+from protocol.outline import RAISED, outline_of
 
 log = logging.getLogger(__name__)
 

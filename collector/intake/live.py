@@ -6,17 +6,17 @@ and the frames that the board shall send again.
 
 from collections.abc import Callable
 
-from collector.archive.frame_bounds import UPTIME_MAX_MS
 from collector.boards.downlink import Answers
 from collector.clock import Clock
 from collector.intake.admission import KeyRing
 from collector.intake.decision import LIVE, Decision, Kind
 from collector.intake.identity import Identity
-from collector.intake.opening import Head
 from collector.ledger.ledger import LOST_HERE, Alarm, Ledger, TooManyBoots
 from collector.timeline.timeline import Timeline
 from collector.transports.base import Source
 from protocol.decoder import decode
+from protocol.envelope import Head
+from protocol.frame_bounds import UPTIME_MAX_MS
 from protocol.sections import State
 from protocol.wire import FrameError
 

@@ -8,12 +8,12 @@ import sqlite3
 from typing import NamedTuple
 
 from collector.archive import hour_index, lookup
-from collector.archive.outline import outline_of
 from collector.archive.writer import Writer
-from collector.intake.opening import Head
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.transports.base import Source
+from protocol.envelope import Head
+from protocol.outline import outline_of
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from collector.clock import DATABLE_UNIX_MS
 from collector.nodes import NodeRegistry
 from collector.operate.remarks import Remarks

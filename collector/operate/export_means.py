@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from collector.archive.archive import CONFLICT
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from collector.clock import DATABLE_UNIX_MS
 from collector.nodes import NodeRegistry
 from collector.operate.remarks import Remarks

@@ -14,7 +14,7 @@ from typing import Any
 from collector.app import Collector
 from collector.archive import archive, quarantine
 from collector.archive.archive import StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from collector.archive.quarantine import Claimed
 from collector.clock import SystemClock
 from collector.forward import delivery

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from collector.archive.archive import STATES, StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from collector.operate.times import show_time
 from collector.readings.observation import PLACE_QUANTITIES, quality_name
 from collector.storage.archive_view import ArchiveView

@@ -1,7 +1,7 @@
 """How many readings a stored frame is on the ledger with: one rule for all who count."""
 
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from protocol import wire
 from protocol.wire import FrameError
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from collector.archive.archive import OK, StoredFrame
-from collector.archive.outline import decode_stored
+from collector.archive.decoding import decode_stored
 from collector.clock import DATABLE_UNIX_MS
 from collector.ledger import ledger_store
 from collector.readings.observation import PLACE_QUANTITIES, quality_name

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from collector.archive import archive, lookup, schema
 from collector.archive.archive import StoredFrame
-from collector.archive.frame_bounds import HOUR_MS
 from collector.archive.hour_index import HourIndex
 from collector.clock import DATABLE_UNIX_MS
 from collector.ledger import ledger_store
@@ -23,6 +22,7 @@ from collector.storage.indexing import Indexing
 from collector.timeline import knot_table
 from collector.timeline.timeline import Timeline
 from collector.timeline.timeline_fit import Knot
+from protocol.frame_bounds import HOUR_MS
 
 
 class NoArchive(RuntimeError):

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 
 from collector.archive import archive
 from collector.archive.hour_index import HourIndex
-from collector.archive.outline import RAISED, Outline
 from collector.ledger.ledger_boot import BootLedger
 from collector.seldom import is_worth_a_line
 from collector.timeline.timeline import Timeline
 from collector.timeline.timeline_fit import LIVE, SOURCES, Knot
+from protocol.outline import RAISED, Outline
 from protocol.parsers import parse_clock
 from protocol.wire import FrameError
 

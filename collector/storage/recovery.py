@@ -4,9 +4,9 @@ import sqlite3
 from collections.abc import Container, Iterable, Iterator
 
 from collector.archive.archive import CONFLICT, FAILED, OK
-from collector.archive.outline import RAISED, outline_of, undecoded
 from collector.ledger.ledger import Ledger
 from collector.storage.indexing import Indexing
+from protocol.outline import RAISED, outline_of, undecoded
 
 Row = tuple[int, int, int, int, int, int, int, int, int, bytes]
 """(id, node, boot, seq, type, state, received, first_ms, last_ms, raw)."""

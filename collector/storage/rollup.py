@@ -15,14 +15,14 @@ from itertools import pairwise
 
 from collector.archive import lookup
 from collector.archive.archive import CONFLICT, StoredFrame
-from collector.archive.frame_bounds import HOUR_MS
+from collector.archive.decoding import decode_stored
 from collector.archive.hour_index import HOURS_EACH_MAX, Key, hours_of
-from collector.archive.outline import decode_stored
 from collector.archive.writer import Writer
 from collector.clock import DATABLE_UNIX_MS, Clock
 from collector.timeline.timeline import Moved, Timeline
 from collector.turns import Turns
 from protocol.decoder import Samples
+from protocol.frame_bounds import HOUR_MS
 from protocol.registry import REGISTRY, scaled
 from protocol.wire import FrameError
 

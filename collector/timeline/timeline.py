@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from collector.archive import frame_bounds
 from collector.clock import EARLIEST_UNIX_MS
 from collector.timeline.boot_knots import HOUR_MS, RECENT_HOURS, BootKnots, Change, LiveHour
 from collector.timeline.knot_table import KnotRow
 from collector.timeline.timeline_fit import LIVE, SOURCES, Fit, Knot, fit
+from protocol import frame_bounds
 
 REACH_HOURS_MAX = 20_000
 """How far on both sides the next knot is looked for: more than two years."""

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from struct import pack
 
 from protocol import compose, wire
+from protocol.varint import U32, uvarint
 from tests.collector.core import BOOT, CHANNELS, Board
 
-U32, U48 = compose.U32, compose.U48
+U48 = compose.U48
 SECTIONS = (
     wire.S_SAMPLES, wire.S_INFO, wire.S_DESCRIPTORS, wire.S_STATE, wire.S_TEXT, wire.S_CLOCK,
     wire.S_OUTCOME, wire.S_ACK, wire.S_TIME, wire.S_CONFIG, wire.S_COMMAND, wire.S_UPDATE,
@@ -114,8 +115,8 @@ class Hostile:
         if random.random() < 0.5:
             section = compose.samples_section(CHANNELS, rows[:12], 0, 60_000)
         # the period follows t0 as a uvarint, whose length changes with it
-        start = 6 + len(compose.uvarint(60_000))
-        return compose.u48(t0_ms) + compose.uvarint(self.number(U32)) + section[start:]
+        start = 6 + len(uvarint(60_000))
+        return compose.u48(t0_ms) + uvarint(self.number(U32)) + section[start:]
 
     def _state(self) -> bytes:
         random = self.random
@@ -135,7 +136,7 @@ class Hostile:
         reasons = random.choice([0, 1, 5])
         data += bytes([reasons])
         for _ in range(reasons):
-            data += bytes([random.randrange(256)]) + compose.uvarint(self.number(U32))
+            data += bytes([random.randrange(256)]) + uvarint(self.number(U32))
         return data
 
     def _clock(self) -> bytes:

@@ -13,12 +13,12 @@ import pytest
 
 from collector.archive import archive
 from collector.archive.hour_index import HourIndex
-from collector.archive.outline import RAISED
 from collector.intake.decision import Kind
 from collector.ledger.ledger_boot import BootLedger
 from collector.timeline.timeline import Timeline
 from protocol import reasons, wire
 from protocol.compose import compose
+from protocol.outline import RAISED
 from tests.collector.core import BOOT, NODE, Bench, Board
 from tests.collector.hostile import Hostile
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.archive import frame_bounds, hour_index
+from collector.archive import hour_index
 from collector.archive.archive import UNDECODED
 from collector.intake.intake import IntakeLimits
 from collector.ledger import ledger as ledgers
 from collector.timeline.timeline_fit import DRIFT_PPM
-from protocol import compose, wire
+from protocol import compose, frame_bounds, wire
 from protocol.registry import by_name
 from protocol.samples import Batch, Channel
 from protocol.sections import ClockSet

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from collector.archive.archive import open_archive
-from collector.archive.outline import outline
 from collector.storage.indexing import observe_clocks
 from collector.timeline import knot_table
 from collector.timeline import timeline as timelines
@@ -26,6 +25,7 @@ from collector.timeline.timeline_fit import (
 )
 from protocol import wire
 from protocol.compose import clock_section, compose
+from protocol.outline import outline
 from protocol.sections import ClockSet
 from tests.collector.core import BOOT, NODE, START_MS, Bench, Board
 

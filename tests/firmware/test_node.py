@@ -5,7 +5,8 @@ import struct
 from firmware.node import Node
 from protocol import wire
 from protocol.decoder import decode
-from protocol.frame import FrameBuilder, open_frame, parse_header, sections
+from protocol.envelope import sections
+from protocol.frame import FrameBuilder, open_frame, parse_header
 from protocol.mac import Mac
 from protocol.sections import Info
 from tests.firmware import boards
@@ -94,9 +95,9 @@ def test_time_sets_the_clock_and_is_told_in_the_next_data() -> None:
     node.start()
     boards.run(node, 100)
     live = node.hal.transport.up[0]
-    body = open_frame(memoryview(live), Mac(boards.UP))
-    state = dict(sections(body))[wire.S_STATE]
-    uptime = int.from_bytes(state[:6], "little")
+    state = decode(live).state
+    assert state is not None
+    uptime = state.uptime_ms
     unix = 1_800_000_000_000
     answer = uptime.to_bytes(6, "little") + struct.pack("<I", 1)
     answer += unix.to_bytes(6, "little") + (unix + 50).to_bytes(6, "little")
@@ -108,7 +109,7 @@ def test_time_sets_the_clock_and_is_told_in_the_next_data() -> None:
     node.hal.transport.down.append(ack(node, 2, 0))
     boards.run(node, 6_000)
     tags = [
-        [tag for tag, _ in sections(open_frame(memoryview(frame), Mac(boards.UP)))]
+        [tag for tag, _, _ in sections(open_frame(memoryview(frame), Mac(boards.UP)))]
         for frame in node.hal.transport.up
         if frame[1] & 31 == wire.T_DATA
     ]

@@ -1,13 +1,14 @@
-"""What intake has to know of a frame without decoding its values: when, and whether it could be.
+"""What a log of frames has to know of each without decoding its values: when, and whether at all.
 
-Decoding a frame takes most of the time that a frame costs; a log of frames does not need it.
+Decoding a frame takes most of the time that a frame costs; who only keeps it does without.
 """
 
 from typing import NamedTuple
 
-from collector.archive import archive, frame_bounds
-from protocol import wire
-from protocol.decoder import Frame, decode
+from protocol import frame_bounds, wire
+from protocol.decoder import decode
+from protocol.envelope import sections
+from protocol.varint import read_uvarint
 from protocol.wire import FrameError
 
 KEPT_TYPES = frozenset({wire.T_DATA, wire.T_HELLO, wire.T_LOG, wire.T_RESULT})
@@ -16,8 +17,8 @@ RAISED = "failed"
 
 _KNOWN_CRITICAL = frozenset({wire.S_SAMPLES, wire.S_STATE, wire.S_OUTCOME})
 _CRITICAL = 0x80
-_HEAD_BYTES = 3
 _TIME_RESIDUAL = 0
+_T0_BYTES = 6
 
 
 class Outline(NamedTuple):
@@ -68,7 +69,7 @@ def outline_of(raw: bytes, type: int, times: tuple[int, int] | None = None) -> O
     times: first and last uptime as the archive has them, of a frame that is stored already.
     """
     try:
-        seen = outline(memoryview(raw)[wire.HEADER : -wire.TAG_BYTES])
+        seen = outline(raw[wire.HEADER : -wire.TAG_BYTES])
         if not seen.reason and times is not None:
             seen = seen._replace(first_ms=times[0], last_ms=times[1])
         elif not seen.reason and seen.irregular:
@@ -81,43 +82,19 @@ def outline_of(raw: bytes, type: int, times: tuple[int, int] | None = None) -> O
     return undecoded(seen.reason or beyond) if beyond else seen
 
 
-def decode_stored(frame: archive.StoredFrame) -> Frame:
-    """A stored frame, decoded; FrameError for each that is to be treated as undecoded.
-
-    All who read readings ask here, so that a frame is undecoded for all of them or for none. What
-    was left undecoded because nobody knew how is decoded once this program does.
-    """
-    reason = why_undecoded(frame)
-    if reason:
-        raise FrameError(reason, "left undecoded")
-    return decode(frame.raw)
-
-
-def why_undecoded(frame: archive.StoredFrame) -> str:
-    """Why a stored frame was left undecoded, "" when it was not; the values are not looked at."""
-    if frame.state == archive.FAILED:
-        return RAISED
-    return outline_of(frame.raw, frame.type).reason if frame.state == archive.UNDECODED else ""
-
-
-def outline(body: bytes | memoryview) -> Outline:
+def outline(body: bytes) -> Outline:
     """Walks the sections of an authentic frame's body."""
-    position = 0
-    end = len(body)
     first_ms = last_ms = 0
     reason = ""
     irregular = seen = False
     clocks: list[bytes] = []
-    while position < end:
-        if end - position < _HEAD_BYTES:
-            return undecoded("section")
-        tag = body[position]
-        length = body[position + 1] | body[position + 2] << 8
-        position += _HEAD_BYTES
-        if length > end - position:
-            return undecoded("section")
+    try:
+        found = sections(body)
+    except FrameError as error:
+        return undecoded(error.reason)
+    for tag, start, end in found:
         if tag == wire.S_SAMPLES:
-            times = _samples(body, position, position + length)
+            times = _samples(body, start, end)
             if times is None:
                 reason = "samples"
             else:
@@ -126,29 +103,22 @@ def outline(body: bytes | memoryview) -> Outline:
                 irregular = irregular or times[2]
                 seen = True
         elif tag == wire.S_CLOCK:
-            clocks.append(bytes(body[position : position + length]))
+            clocks.append(bytes(body[start:end]))
         elif tag & _CRITICAL and tag not in _KNOWN_CRITICAL:
             reason = "critical"
-        position += length
     return Outline(first_ms, last_ms, reason, irregular, () if reason else tuple(clocks))
 
 
-def _samples(body: bytes | memoryview, start: int, end: int) -> tuple[int, int, bool] | None:
+def _samples(body: bytes, start: int, end: int) -> tuple[int, int, bool] | None:
     """First and last uptime of a SAMPLES section by its period, and whether residuals follow."""
-    if end - start < 9:
+    position = start + _T0_BYTES
+    if position > end:
         return None
-    t0_ms = int.from_bytes(body[start : start + 6], "little")
-    position = start + 6
-    period_ms = shift = 0
-    while True:
-        if position >= end or shift > 42:
-            return None
-        byte = body[position]
-        position += 1
-        period_ms |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
+    t0_ms = int.from_bytes(body[start:position], "little")
+    try:
+        period_ms, position = read_uvarint(body, position)
+    except FrameError:
+        return None
     if end - position < 2:
         return None
     rows = body[position]
