@@ -10,7 +10,7 @@ from pathlib import Path
 from firmware.setting_rules import LOCAL, NETWORK, TABLE, Row
 
 SETTINGS_PAGE = Path(__file__).resolve().parent / "settings.md"
-GENERATORS = ("protocol.generate", "protocol.document", "hardware.pages")
+GENERATORS = ("protocol.spec.generate", "protocol.spec.document", "hardware.pages")
 WHO = {"o": "CONFIG", NETWORK: "CONFIG, on trial", LOCAL: "USB only"}
 MEANING = {
     "revision": "counts changes; LIVE reports it, so that the collector knows what has arrived",

@@ -19,11 +19,6 @@ SLEEP_PPM = 20_000  # RC oscillator in deep sleep
 DRIFT_SPAN_MS = 3_600_000  # a drift measured over less says nothing
 
 
-def unix_of_port_epoch(seconds: int, first_year: int) -> int:
-    """Unix seconds of a port's time(); first_year is gmtime(0)[0]: 2000 on ESP32, 1970 on unix."""
-    return seconds + (946_684_800 if first_year == 2000 else 0)
-
-
 class Clock:
     """Uptime in ms since the cold boot, and Unix time once a source has given it.
 

@@ -1,6 +1,6 @@
 """Shapes of what the firmware is handed (for the type checker only; no board imports this)."""
 
-from typing import Any, Iterator, Protocol
+from typing import Any, Protocol
 
 class File(Protocol):
     def read(self, size: int = -1) -> bytes: ...
@@ -99,5 +99,3 @@ class Hal(Protocol):
     def i2s(self, spec: "dict[str, int]") -> Any: ...
     def pin(self, number: int) -> Any: ...
     def link(self, settings: Any) -> Transport: ...
-
-Frames = Iterator[bytes]

@@ -11,6 +11,7 @@ from hardware import session as sessions
 from hardware.faults import BenchError
 from hardware.install import SLOT
 from hardware.session import Session
+from protocol import names, wire
 from protocol.registry import REGISTRY
 
 PREPARE = """
@@ -82,15 +83,7 @@ print(json.dumps([node.downlink.collector, bool(t and t.connected), str(t.reason
 """
 ANSWER_MS = 4000
 LINK_MS = 30000
-BAD = (2, 6)
-QUALITY_WORDS = {
-    0: "",
-    1: " (warming up)",
-    3: " (below range)",
-    4: " (above range)",
-    5: " (stale)",
-    8: " (implausible)",
-}
+BAD = (wire.Q_FAULT, wire.Q_MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +128,7 @@ def judge(name: str, values: list[list[Any]], bus_errors: int, checksum_errors: 
 
 def _value_text(quantity: int, exponent: int | None, value: int, quality: int) -> str:
     row = REGISTRY[quantity]
-    flag = QUALITY_WORDS.get(quality, " (not ok)")
+    flag = f" ({names.name(names.QUALITIES, quality)})" if quality != wire.Q_OK else ""
     return f"{row.name} {row.value(value, exponent):g} {row.unit}{flag}"
 
 

@@ -1,4 +1,4 @@
-"""Quantities for the board, written by python -m protocol.generate from the registry."""
+"""Quantities for the board, from the registry by python -m protocol.spec.generate."""
 
 REVISION = 1
 

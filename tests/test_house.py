@@ -97,6 +97,17 @@ def test_construct_stays_in_the_schema() -> None:
     assert users == {"protocol/schema.py"}
 
 
+def test_what_only_development_uses_is_imported_by_nothing_that_runs() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in modules(room)
+        for name, _ in imports(path)
+        if name.startswith("protocol.spec") and path.parent.name != "spec"
+    }
+    assert not users, "protocol/spec is not in the wheel"
+
+
 def test_the_daemon_never_imports_sqlite_utils() -> None:
     users = {
         path.relative_to(ROOT).as_posix()

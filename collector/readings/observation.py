@@ -6,19 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from protocol.names import QUALITIES
 from protocol.registry import Quantity, by_name
 
-QUALITY_NAMES = (
-    "ok",
-    "warming_up",
-    "sensor_fault",
-    "below_range",
-    "above_range",
-    "stale",
-    "missing",
-    "maintenance",
-    "suspect",
-)
+QUALITY_NAMES = tuple(word.replace(" ", "_") for _, word in sorted(QUALITIES.items()))
+"""The protocol's words for qualities, by code, as programs write them."""
 QUALITY_OK = 0
 QUALITY_MISSING = 6
 LATITUDE, LONGITUDE, ALTITUDE = (by_name(n).id for n in ("latitude", "longitude", "altitude"))

@@ -32,8 +32,6 @@ from protocol.registry import REGISTRY, Quantity
 DECODED_VALUES_MAX = 200_000
 CHANNELS_MAX = 200_000
 
-_TIME_RESIDUAL = 0
-
 
 class Column(Protocol):
     """A channel's integers within a frame; vectors lie row after row."""
@@ -173,8 +171,6 @@ class Renderer:
         places = self._places(node, section)
         corrected = self._corrections.apply(node.link, section) if self._corrections else {}
         for position, column in enumerate(section.columns):
-            if column.quantity == _TIME_RESIDUAL:
-                continue
             quantity = REGISTRY.get(column.quantity)
             if quantity is None:
                 rendered.leave_out("unknown_quantity", len(column.values))
@@ -325,7 +321,7 @@ def _scaled(column: Column, quantity: Quantity) -> list[float]:
 
 
 def _count(section: Samples) -> int:
-    return sum(len(c.values) for c in section.columns if c.quantity != _TIME_RESIDUAL)
+    return sum(len(c.values) for c in section.columns)
 
 
 def channels_of(
@@ -335,7 +331,7 @@ def channels_of(
     for section in sections:
         for column in section.columns:
             quantity = REGISTRY.get(column.quantity)
-            if quantity is None or column.quantity == _TIME_RESIDUAL:
+            if quantity is None:
                 continue
             bands: Iterable[int | None] = (
                 range(column.first_band, column.first_band + column.bands)

@@ -5,7 +5,6 @@ import random
 import pytest
 
 from firmware.clock import CRYSTAL_PPM, SOURCE_GPS, SOURCE_NTP, SOURCE_RTC, SOURCE_TIME, Clock
-from firmware.clock import unix_of_port_epoch as unix_of
 from firmware.version import BUILT_S, LASTS_S
 from tests.firmware.boards import TICKS_PERIOD, MemoryHal
 
@@ -133,11 +132,6 @@ def test_sleep_counts_with_the_rc_oscillators_error() -> None:
     uptime = woken.uptime_ms()
     assert uptime == 1_200_000
     assert woken.error_ms(uptime) >= 20 + 600_000 * 2 // 100
-
-
-def test_both_port_epochs_give_the_same_unix_time() -> None:
-    assert unix_of(0, 1970) == 0
-    assert unix_of(0, 2000) == 946_684_800
 
 
 @pytest.mark.parametrize("source", [SOURCE_TIME, SOURCE_RTC, SOURCE_GPS, SOURCE_NTP])

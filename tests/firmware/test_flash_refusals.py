@@ -11,7 +11,7 @@ from firmware.spool import Spool
 from firmware.uplink import Uplink
 from protocol import wire
 from protocol.frame import parse_header
-from protocol.settlement import Settlement
+from protocol.spec.settlement import Settlement
 from simulator.faults.filesystem import CHANGES, Behaviour, Call, Faults, MemoryFiles, Outcome
 from tests.firmware import boards
 
@@ -25,7 +25,7 @@ SETTLE_MAX_S = 200
 class Board:
     """An outbox over a small spool, and a collector that stores what it is sent.
 
-    Numbers are issued by the outbox alone; the collector follows protocol/settlement.py.
+    Numbers are issued by the outbox alone; the collector follows protocol/spec/settlement.py.
     """
 
     def __init__(self, files: MemoryFiles) -> None:

@@ -5,15 +5,16 @@ import re
 
 import pytest
 
-from protocol import document, names, reasons, wire
+from protocol import names, reasons, wire
 from protocol.decoder import decode, open_frame
 from protocol.mac import CLAIM, DOWN, UP, derive
+from protocol.spec import document
 
 PAGE = document.PAGE.read_text(encoding="utf-8")
 
 
 def test_generated_parts_are_fresh() -> None:
-    assert document.filled(PAGE) == PAGE, "run python -m protocol.document"
+    assert document.filled(PAGE) == PAGE, "run python -m protocol.spec.document"
     assert document.main(["--check"]) == 0
 
 

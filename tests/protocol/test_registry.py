@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from protocol import generate, quantity
+from protocol import quantity
 from protocol.registry import EXPERIMENTAL, REGISTRY, SENSOR_MODELS, UNITS, by_name, scaled
+from protocol.spec import generate
 
 FROZEN = json.loads((Path(__file__).parent / "frozen_registry.json").read_text(encoding="utf-8"))
 FIXED = ("id", "name", "unit", "exponent", "divisor", "shape")

@@ -8,7 +8,7 @@ import pytest
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import Verdict as LedgerVerdict
 from protocol.sections import SpoolBoot, State
-from protocol.settlement import Settlement
+from protocol.spec.settlement import Settlement
 from tests.protocol.settlement_cases import CASES
 
 SAME = {

@@ -1,12 +1,12 @@
-"""Write the board's quantity.py from the registry: python -m protocol.generate."""
+"""Write the board's quantity.py from the registry: python -m protocol.spec.generate."""
 
 from pathlib import Path
 
 from protocol.registry import EXPERIMENTAL, REGISTRY, REVISION
 
-TARGET = Path(__file__).parent / "quantity.py"
+TARGET = Path(__file__).resolve().parent.parent / "quantity.py"
 
-_HEAD = '''"""Quantities for the board, written by python -m protocol.generate from the registry."""
+_HEAD = '''"""Quantities for the board, from the registry by python -m protocol.spec.generate."""
 
 REVISION = {revision}
 

@@ -1,4 +1,4 @@
-"""Fill the generated parts of docs/protocol.md: python -m protocol.document [--check]."""
+"""Fill the generated parts of docs/protocol.md: python -m protocol.spec.document [--check]."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from protocol.mac import UP, derive
 from protocol.registry import REGISTRY, REVISION, SENSOR_MODELS, Quantity
 from protocol.samples import Channel
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 
 _TYPES = {
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--check" not in arguments:
         PAGE.write_text(fresh, encoding="utf-8")
     elif page != fresh:
-        print("docs/protocol.md is stale: run python -m protocol.document", file=sys.stderr)
+        print("docs/protocol.md is stale: run python -m protocol.spec.document", file=sys.stderr)
         return 1
     return 0
 
