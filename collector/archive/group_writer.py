@@ -194,7 +194,7 @@ def resolve(jobs: list[WaitedFor], failure: WriteFailed | None) -> None:
         if job.future.done():
             continue
         if failure is not None:
-            job.future.set_exception(WriteFailed(str(failure)))
+            job.future.set_exception(type(failure)(str(failure)))
         elif job.error is not None:
             job.future.set_exception(job.error)
         else:

@@ -44,6 +44,14 @@ class WriteFailed(Exception):
     """Nothing of the group was kept: disk full, an input/output error, a lock held too long."""
 
 
+class OutcomeUnknown(WriteFailed):
+    """The commit itself failed: the disk has the whole group or nothing of it.
+
+    Which of both, the next transaction sees, and its own commit makes that last: see
+    `collector.archive.parcels`.
+    """
+
+
 class Writer(Protocol):
     """What storage offers to the rest of the collector."""
 
@@ -52,10 +60,10 @@ class Writer(Protocol):
     async def write(self, operation: Operation[T], *, frames: int = 0, urgent: bool = False) -> T:
         """Runs the operation in the next group; returns its result after the commit.
 
-        Raises WriteFailed when the group could not be committed, or what the operation raised; in
-        that case the operation alone is rolled back. A CancelledError means that nothing was
-        written and nothing will be; a cancellation that comes later is raised at the caller's next
-        await, after this has returned or raised.
+        Raises WriteFailed when the group could not be committed (OutcomeUnknown when that is not
+        sure), or what the operation raised; in that case the operation alone is rolled back. A
+        CancelledError means that nothing was written and nothing will be; a cancellation that comes
+        later is raised at the caller's next await, after this has returned or raised.
         """
 
     async def read(self, operation: Operation[T]) -> T:
@@ -167,19 +175,27 @@ class WritingConnection:
     def commit(self, jobs: Sequence[Job]) -> WriteFailed | None:
         """Runs jobs and commits them together; each job says then what became of it.
 
-        WriteFailed is returned when nothing of the group was kept. Call `follow_up` next, once
-        those who wait have been told.
+        WriteFailed is returned when nothing of the group was kept, OutcomeUnknown when that is not
+        sure. Call `follow_up` next, once those who wait have been told.
         """
+        group = [job for job in jobs if not job.alone]
         try:
             connection = self.get()
-            _run_group(connection, [job for job in jobs if not job.alone])
-            for job in jobs:
-                if job.alone:
-                    _run_alone(connection, job)
+            _run_group(connection, group)
         except sqlite3.Error as error:
             return self._failed(error)
         except OSError as error:
             return self._failed(sqlite3.OperationalError(str(error)))
+        try:
+            if group:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            unknown = not connection.in_transaction
+            failure = self._failed(error)
+            return OutcomeUnknown(str(failure)) if unknown else failure
+        for job in jobs:
+            if job.alone:
+                _run_alone(connection, job)
         self.counters.commits += 1
         self.counters.frames += sum(job.frames for job in jobs)
         self.counters.last_commit_ms = time.monotonic_ns() // 1_000_000
@@ -236,7 +252,7 @@ class WritingConnection:
 
 
 def _run_group(connection: sqlite3.Connection, jobs: list[Job]) -> None:
-    """Runs all jobs in one transaction and commits; sqlite3.Error when the storage failed."""
+    """Runs all jobs in one transaction, which stays open; sqlite3.Error when the storage failed."""
     if not jobs:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -259,7 +275,6 @@ def _run_group(connection: sqlite3.Connection, jobs: list[Job]) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _run_alone(connection: sqlite3.Connection, job: Job) -> None:
