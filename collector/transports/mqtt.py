@@ -71,27 +71,32 @@ class MqttTransport:
     async def _session(self, deliver: Deliver) -> None:
         counters = self.state.counters
         before = _cancellations()
-        async with self._client(deliver) as client:
-            await client.listen(_uplinks(self._settings))
+        try:
+            async with self._client(deliver) as client:
+                _obey_cancellation(before)
+                await client.listen(_uplinks(self._settings))
+                _obey_cancellation(before)
+                self.state.connected = True
+                self.state.reason = ""
+                counters.connects += 1
+                logger.info(
+                    "mqtt %s: connected to %s:%d",
+                    self.name,
+                    self._settings.host,
+                    self._settings.port_used,
+                )
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(self._publish(client))
+                        group.create_task(self._until_lost(client))
+                except* (aiomqtt.MqttError, OSError) as errors:
+                    raise errors.exceptions[0] from None
+                finally:
+                    self.state.connected = False
+                    counters.disconnects += 1
+                    before = _cancellations()
+        finally:
             _obey_cancellation(before)
-            self.state.connected = True
-            self.state.reason = ""
-            counters.connects += 1
-            logger.info(
-                "mqtt %s: connected to %s:%d",
-                self.name,
-                self._settings.host,
-                self._settings.port_used,
-            )
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._publish(client))
-                    group.create_task(self._until_lost(client))
-            except* (aiomqtt.MqttError, OSError) as errors:
-                raise errors.exceptions[0] from None
-            finally:
-                self.state.connected = False
-                counters.disconnects += 1
 
     def _client(self, deliver: Deliver) -> PromptClient:
         def inbox(maxsize: int = 0) -> "_Inbox":
@@ -191,7 +196,7 @@ def _obey_cancellation(before: int) -> None:
     """Ends a task that was cancelled inside aiomqtt since it had `before` cancellations.
 
     aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that
-    comes in the same turn as the answer.
+    comes in the same turn as the answer, be that a result or an error.
     """
     if _cancellations() > before:
         raise asyncio.CancelledError

@@ -4,53 +4,70 @@ import ast
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import aiomqtt
 import pytest
 
 import collector
 from collector.settings import MqttSettings
 from collector.transports.mqtt import MqttTransport
+from collector.transports.prompt_client import PromptClient
 
 NODE = 0xA1B2C3D4
 TURNS = 50
 
 
-async def answered_as_it_is_cancelled() -> None:
+Answer = Callable[[asyncio.Future[None]], None]
+
+
+def succeeds(answer: "asyncio.Future[None]") -> None:
+    answer.set_result(None)
+
+
+def fails(answer: "asyncio.Future[None]") -> None:
+    answer.set_exception(aiomqtt.MqttError("the broker went away"))
+
+
+async def answered_as_it_is_cancelled(how: Answer) -> None:
     """Waits like aiomqtt; the answer and the cancellation come in one turn of the loop."""
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
-    answer = loop.create_future()
-    loop.call_soon(answer.set_result, None)
+    answer: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(how, answer)
     loop.call_soon(task.cancel)
     await asyncio.wait_for(answer, 240)
 
 
-class Client:
-    """Stands for aiomqtt's client; `ends` is the call within which the task is cancelled."""
+class Client(PromptClient):
+    """A client without a broker; `ends` is the call within which the task is cancelled."""
 
-    def __init__(self, ends: str) -> None:
+    def __init__(self, ends: str, how: Answer = succeeds) -> None:
+        super().__init__("127.0.0.1")
         self._ends = ends
+        self._how = how
         self.published = 0
 
-    async def __aenter__(self) -> "Client":
-        return await self._call("enter")
+    async def __aenter__(self) -> Self:
+        await self._call("enter")
+        return self
 
     async def __aexit__(self, *exception: object) -> None:
-        return None
+        await self._call("exit")
 
-    async def subscribe(self, topic: str, qos: int) -> None:
-        await self._call("subscribe")
+    async def listen(self, topic: str, qos: int = 0) -> None:
+        await self._call("listen")
+        if self._ends == "exit":
+            raise aiomqtt.MqttError("the broker went away")
 
     async def publish(self, *arguments: object, **options: object) -> None:
         self.published += 1
         await self._call("publish")
 
-    async def _call(self, name: str) -> "Client":
+    async def _call(self, name: str) -> None:
         if name == self._ends:
-            await answered_as_it_is_cancelled()
-        return self
+            await answered_as_it_is_cancelled(self._how)
 
     @property
     async def messages(self) -> Any:
@@ -66,12 +83,13 @@ async def turns(holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-@pytest.mark.parametrize("ends", ["enter", "subscribe"])
+@pytest.mark.parametrize("how", [succeeds, fails])
+@pytest.mark.parametrize("ends", ["enter", "listen", "exit"])
 async def test_a_transport_ends_that_is_cancelled_while_it_connects(
-    ends: str, monkeypatch: pytest.MonkeyPatch
+    ends: str, how: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = MqttTransport(MqttSettings())
-    monkeypatch.setattr(transport, "_client", lambda deliver: Client(ends))
+    monkeypatch.setattr(transport, "_client", lambda deliver: Client(ends, how))
     task = asyncio.create_task(transport.run(lambda raw, source: None))
     ended = await turns(task.done)
     task.cancel()
@@ -86,7 +104,7 @@ async def test_publishing_ends_that_is_cancelled_amid_a_publish() -> None:
     client = Client("publish")
     transport._outbox.put_nowait((NODE, b"first"))
     transport._outbox.put_nowait((NODE, b"second"))
-    task = asyncio.create_task(transport._publish(client))  # type: ignore[arg-type]
+    task = asyncio.create_task(transport._publish(client))
     ended = await turns(task.done)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
