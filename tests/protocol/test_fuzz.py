@@ -77,7 +77,7 @@ def test_the_largest_frame_takes_bounded_memory() -> None:
 
 def test_explain_never_raises() -> None:
     for frame in islice(hostile(5), 2000):
-        assert explain(frame, KEY).splitlines()[-1].startswith(("accepted", "refused"))
+        assert explain(frame, KEY).split("\n\n")[-1].startswith(("accepted", "refused"))
 
 
 def test_every_undamaged_frame_is_found_on_a_bad_line_and_none_is_invented() -> None:
