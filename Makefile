@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 SECONDS ?= 60
 SEEDS ?= 200
+FIRST ?= 0
 STUBS := $(VENV)/micropython-stubs
 UMQTT := $(VENV)/micropython-lib/umqtt/simple.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -80,8 +81,8 @@ fuzz: develop ## coverage-guided fuzz of the decoder
 vm32: develop ## fetch a 32-bit MicroPython for the noise kernel
 	$(BIN)/python -m simulator.vm32
 
-soak: develop ## SEEDS random seeds over all scenarios; goes on where it was broken off
-	$(BIN)/python -m simulator.soak --seeds $(SEEDS) --state out/soak.json
+soak: develop ## SEEDS random seeds from FIRST on over all scenarios; goes on where it was broken off
+	$(BIN)/python -m simulator.soak --seeds $(SEEDS) --first $(FIRST) --state out/soak-$(FIRST).json
 
 contract-sinks: develop ## 100,000 readings to each fake network that fails in every way
 	$(BIN)/python -m tests.collector.sinks.contract

@@ -9,7 +9,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector.app import Collector
@@ -21,6 +21,8 @@ from collector.settings import CollectorSettings, Config, SinkEntry
 from collector.sinks.base import Sink
 from collector.storage.storage import Storage, open_storage
 from collector.transports.base import Transport
+from simulator.late_writer import Killed, LateWriter
+from simulator.moments import START, Moments
 from simulator.virtual_loop import VirtualClock
 
 ALARMS_MAX = 10_000
@@ -40,7 +42,8 @@ class CollectorPlan:
 
     durable False leaves out what only a power cut of the machine would need. earliest_ms is the
     earliest date that the collector believes. on_started is told of each collector before its
-    forwarders begin.
+    forwarders begin. With make_writer its writers work as the daemon's do; without it every
+    operation is a commit of its own.
     """
 
     folder: Path
@@ -54,17 +57,20 @@ class CollectorPlan:
     earliest_ms: int = 0
     commit_interval_s: float = 1.0
     free_bytes: Callable[[], int | None] | None = None
+    make_writer: Callable[..., LateWriter] | None = None
+    moments: Moments = field(default_factory=Moments)
     on_started: Callable[[Collector], None] = lambda collector: None
 
 
 class CollectorHost:
-    """One collector. start() and crash() alternate; stop() is a clean end."""
+    """One collector. start() and crash() alternate; stop() is a clean end, unless it is crashed."""
 
     def __init__(self, plan: CollectorPlan) -> None:
         self.plan = plan
         self.collector: Collector | None = None
         self.past_alarms: list[Alarm] = []
         self.starts = 0
+        self.stopping = False
         self._task: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._transports: Sequence[Transport] = ()
@@ -90,7 +96,7 @@ class CollectorHost:
     def connection(self) -> sqlite3.Connection:
         """The archive's connection of the running collector."""
         writer = self.storage.writer
-        assert isinstance(writer, InlineWriter)
+        assert isinstance(writer, InlineWriter | LateWriter)
         return writer.connection
 
     @property
@@ -106,7 +112,8 @@ class CollectorHost:
             self.archive,
             plan.folder / "quarantine.db",
             plan.clock,
-            threaded=False,
+            threaded=plan.make_writer is not None,
+            make_writer=plan.make_writer or LateWriter,
             durable=plan.durable,
             earliest_ms=plan.earliest_ms,
         )
@@ -131,6 +138,7 @@ class CollectorHost:
             chance=random.Random(f"{plan.seed}/{self.starts}"),
         )
         self._task = asyncio.create_task(self.collector.run())
+        plan.moments.happens(START)
         self._telling = asyncio.create_task(self._tell(self.collector))
 
     def crash(self) -> None:
@@ -141,21 +149,33 @@ class CollectorHost:
             vanish = getattr(transport, "vanish", None)
             if vanish is not None:
                 vanish()
-        for writer in (self.storage.writer, self.storage.quarantine_writer):
-            assert isinstance(writer, InlineWriter)
-            writer.connection.close()
+        storage = self.storage
+        for writer in (storage.writer, storage.quarantine_writer):
+            assert isinstance(writer, InlineWriter | LateWriter)
+            writer.abandon()
+        for open_file in (storage._near, storage._witness):
+            if open_file is not None:
+                open_file.close()
         self._forget()
         assert self._task is not None
+        self._task.add_done_callback(_overlook)
         self._task.cancel()
         self._task = None
 
     async def stop(self) -> None:
-        """End as by SIGTERM."""
-        if self.collector is None or self._task is None:
+        """End as by SIGTERM. Raises Killed when it is crashed meanwhile."""
+        collector, task = self.collector, self._task
+        if collector is None or task is None or self.stopping:
             return
-        self.collector.stop()
-        await self._task
-        await self.collector.close()
+        self.stopping = True
+        collector.stop()
+        try:
+            await task
+            await collector.close()
+        except asyncio.CancelledError:
+            if self.collector is collector:
+                raise
+            raise Killed from None
         self._forget()
         self._task = None
 
@@ -188,3 +208,10 @@ class CollectorHost:
             self._telling.cancel()
         self.past_alarms = (self.past_alarms + self.collector.alarms)[-ALARMS_MAX:]
         self.collector = None
+        self.stopping = False
+
+
+def _overlook(task: asyncio.Task[None]) -> None:
+    """Of what ends in a dead process nobody hears."""
+    if not task.cancelled():
+        task.exception()

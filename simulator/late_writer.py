@@ -58,7 +58,7 @@ class LateWriter(GroupWriter):
         """The connection that writes, opened again after a failure."""
         return self._connection.get()
 
-    def kill(self) -> None:
+    def abandon(self) -> None:
         """End as by SIGKILL: what is not committed is gone, and nobody learns what was."""
         self.dead = self._closed = True
         self._arrived.clear()

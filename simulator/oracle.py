@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from collector.archive import archive
+from collector.forward import delivery
 from collector.ledger.ledger import Alarm
 from collector.readings.observation import QUALITY_NAMES
 from collector.storage.storage import Storage
@@ -16,6 +18,7 @@ from protocol import quantity, wire
 from protocol.decoder import Frame, decode
 from protocol.reading import Reading, readings
 from protocol.wire import FrameError
+from simulator.books import SINK, Books, Fate
 from simulator.fleet_node import FEED_CHANNELS, feed_quality, feed_values
 from simulator.truth import Boot, Position, Truth
 from simulator.upstream_model import QUALITIES, HeldFrame, Upstream
@@ -23,6 +26,7 @@ from simulator.upstream_model import QUALITIES, HeldFrame, Upstream
 FINDINGS_MAX = 50
 HELD_MAX = 200_000
 """Readings delivered and not judged yet, from which on frames are judged during the run."""
+NEITHER = ""
 TIME_SLACK_MS = 20
 UNHEARD_MAX = 12
 """Frames that a board may have dropped while their ACK was on its way: a window, and RAM's."""
@@ -80,7 +84,12 @@ class Verdict:
 class Oracle:
     """Judges frames as soon as all is said of them, so that a city's week fits in memory."""
 
-    def __init__(self, truth: Truth, upstream: Upstream, allowed: Allowed) -> None:
+    def __init__(self, truth: Truth, upstream: Upstream, allowed: Allowed, books: Books) -> None:
+        self.fates: Counter[Fate] = Counter()
+        """Of stored readings that the collector has settled."""
+        self._contested: dict[Position, tuple[Counter[Fate], frozenset[int]]] = {}
+        """Fates of frames of which the network refused a reading: it may not be believed yet."""
+        self.books = books
         self.truth = truth
         self.upstream = upstream
         self.allowed = allowed
@@ -101,14 +110,38 @@ class Oracle:
 
     def _tidy_frame(self, position: Position) -> None:
         frame = decode(self.truth.frames[position])
-        held = self.upstream.frames[position]
-        for place, reading in enumerate(readings(frame)):
-            told = place in held.readings or place in held.refused
-            if reading.quality in DELIVERABLE and not told:
-                return
+        if not self._is_told(position, frame):
+            return
         self._judge_readings(position, frame)
         self.truth.condense(position, rows_in(frame))
         self.upstream.condense(position)
+
+    def _is_told(self, position: Position, frame: Frame) -> bool:
+        """Whether the network has answered for all readings of a frame that go out."""
+        held = self.upstream.frames.get(position, HeldFrame())
+        return all(
+            place in held.readings or place in held.refused
+            for place, reading in enumerate(readings(frame))
+            if reading.quality in DELIVERABLE
+        )
+
+    def all_told(self, storage: Storage, connection: sqlite3.Connection) -> bool:
+        """Whether of each frame that is open the network has heard, or nobody can date it."""
+        self._timeline = storage.timeline
+        done = delivery.load(connection, SINK).done
+        for first, last in done.missing(1, storage.ledger.newest_id):
+            for stored in archive.frames(connection, first, last, last - first + 1):
+                position = (stored.node, stored.boot, stored.seq)
+                if position not in self.truth.frames:
+                    continue
+                frame = decode(stored.raw)
+                undated = any(
+                    self._is_undated(self.truth.boots[position[:2]], reading)
+                    for reading in readings(frame)
+                )
+                if stored.type == wire.T_DATA and not (undated or self._is_told(position, frame)):
+                    return False
+        return True
 
     def judge(self, storage: Storage, connection: sqlite3.Connection) -> Verdict:
         """Compare archive, network and ledger with the truth."""
@@ -123,6 +156,9 @@ class Oracle:
         _judge_frames(truth, stored, self.allowed, verdict)
         self._judge_network(stored)
         _judge_ledger(truth, storage, stored, self.allowed, verdict)
+        self._settle_contested(connection)
+        for said in self.books.judge(connection, self.fates, restored=self.allowed.restored):
+            verdict.find(said)
         return verdict
 
     def _judge_archive(self, connection: sqlite3.Connection) -> set[Position]:
@@ -156,10 +192,35 @@ class Oracle:
     def _judge_readings(self, position: Position, frame: Frame) -> None:
         boot = self.truth.boots[position[:2]]
         held = self.upstream.frames.get(position, HeldFrame())
+        outcomes: Counter[str] = Counter()
         for place, reading in enumerate(readings(frame)):
             self.verdict.readings_stored += 1
             self._judge_value(position, boot, reading)
-            self._judge_delivery(position, boot, place, reading, held)
+            outcomes[self._judge_delivery(position, boot, place, reading, held)] += 1
+        del outcomes[NEITHER]
+        fates = Counter({Fate(position[0], word): count for word, count in outcomes.items()})
+        if held.refused:
+            self._contested[position] = fates, frozenset(held.refused)
+        elif outcomes[delivery.DELIVERED] or not self._is_undated_frame(boot, frame):
+            self.fates.update(fates)
+
+    def _is_undated_frame(self, boot: Boot, frame: Frame) -> bool:
+        return any(self._is_undated(boot, reading) for reading in readings(frame))
+
+    def _settle_contested(self, connection: sqlite3.Connection) -> None:
+        """A frame waits as long as a refusal is not believed; what else is in it is settled."""
+        state = delivery.load(connection, SINK)
+        for (node, boot, seq), (fates, refused) in self._contested.items():
+            row = connection.execute(
+                "SELECT id FROM frame WHERE node = ? AND boot = ? AND seq = ?", (node, boot, seq)
+            ).fetchone()
+            if row is None or row[0] in state.done:
+                self.fates.update(fates)
+                continue
+            mask = state.partial.get(row[0], 0)
+            rejected = sum(mask >> place & 1 for place in refused)
+            self.fates[Fate(node, delivery.REJECTED)] += rejected
+            self.fates[Fate(node, delivery.DELIVERED)] += fates[Fate(node, delivery.DELIVERED)]
 
     def _judge_value(self, position: Position, boot: Boot, reading: Reading) -> None:
         if boot.heard is not None:
@@ -178,7 +239,8 @@ class Oracle:
 
     def _judge_delivery(
         self, position: Position, boot: Boot, place: int, reading: Reading, held: HeldFrame
-    ) -> None:
+    ) -> str:
+        """What the books have to say of the reading."""
         verdict, allowed = self.verdict, self.allowed
         told = held.readings.get(place)
         if reading.quality not in DELIVERABLE:
@@ -187,18 +249,18 @@ class Oracle:
                 verdict.find(
                     f"{name_of(position)}: a reading of quality {reading.quality} was sent"
                 )
-            return
+            return delivery.LEFT_OUT
         if place in held.refused:
             verdict.readings_refused += 1
             if told and not allowed.duplicates:
                 verdict.find(f"{name_of(position)}: a refused reading was accepted")
-            return
+            return delivery.REJECTED
         if told is None and self._is_undated(boot, reading):
             verdict.readings_undated += 1
-            return
+            return NEITHER
         if told is None:
             verdict.find(f"{name_of(position)}: reading {place} was not delivered")
-            return
+            return NEITHER
         verdict.readings_delivered += 1
         if told.times > 1 and not allowed.duplicates:
             verdict.find(f"{name_of(position)}: reading {place} was delivered {told.times} times")
@@ -207,12 +269,13 @@ class Oracle:
         if not same or told.quality != reading.quality:
             verdict.find(f"{name_of(position)}: reading {place} was delivered as {told.value}")
         if allowed.clock_wrong:
-            return
+            return delivery.DELIVERED
         true_ms = boot.began_unix_ms + reading.uptime_ms
         bound_ms = told.error_ms + TIME_SLACK_MS
         if abs(told.time_ms - true_ms) > bound_ms:
             off_ms = told.time_ms - true_ms
             verdict.find(f"{name_of(position)}: off by {off_ms} ms, the bound is {bound_ms} ms")
+        return delivery.DELIVERED
 
     def _is_undated(self, boot: Boot, reading: Reading) -> bool:
         """Whether nobody can know when it was: power failed before the board had heard a time."""

@@ -12,11 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+WRITERS = ("inline", "late")
+SINKS = {"reads_back": 7, "blind": 2, "idempotent": 1}
+"""What a network can do, and how often it is drawn so."""
+
 FOLDER = Path(__file__).parent / "scenarios"
 KEYS = frozenset(
     (
         "title", "tells", "hours", "nodes", "node", "network", "power", "collector", "sink",
-        "hostile", "latency_ms", "update", "city", "event", "flash", "rare",
+        "hostile", "latency_ms", "update", "city", "event", "flash", "rare", "writer",
+        "sink_kind",
     )
 )  # fmt: skip
 
@@ -44,6 +49,11 @@ class Scenario:
     city: dict[str, Any] = field(default_factory=dict)
     event: list[dict[str, Any]] = field(default_factory=list)
     flash: list[dict[str, Any]] = field(default_factory=list)
+    writer: str = "inline"
+    """How the collector commits: "inline", each operation at once; "late", as its daemon does."""
+    sink_kind: str = "reads_back"
+    """What the network can do: be asked what it holds ("reads_back"), know a reading again
+    ("idempotent"), or neither ("blind")."""
 
 
 def names() -> list[str]:
@@ -104,6 +114,8 @@ def load(path: Path, random: Random) -> Scenario:
         sink=draw_table(document.get("sink", {}), random),
         city=draw_table(document["city"], random) if "city" in document else {},
         **tables,
+        writer=document.get("writer") or random.choice(WRITERS),
+        sink_kind=document.get("sink_kind") or random.choices(*zip(*SINKS.items(), strict=True))[0],
     )
 
 

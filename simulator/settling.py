@@ -1,9 +1,10 @@
 """The end of a run: boards report what they have, and it is waited until nothing moves."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 
-from protocol.wire import T_DATA
+from collector.storage.storage import Storage
 from simulator.building import NEVER_MS, Instants
 from simulator.collector_host import CollectorHost
 from simulator.fleet_node import PatientNode
@@ -46,7 +47,7 @@ class Settling:
     """Lets the boards and the collector of a run come to rest.
 
     `report_s` is how often boards report that sleep between their samples; None for boards that
-    are always awake.
+    are always awake. `all_told` says whether the network has heard of all that can be dated.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Settling:
         instants: Instants,
         report_s: float | None,
         tidy: Callable[[], None],
+        all_told: Callable[[Storage, sqlite3.Connection], bool],
     ) -> None:
+        self._all_told = all_told
         self._loop = loop
         self._nodes = nodes
         self._host = host
@@ -110,23 +113,13 @@ class Settling:
         assert self._host.collector is not None
         if self._host.collector.intake.waiting:
             return False
-        undated = self._undated_frames()
-        return all(
-            s.open_frames == s.held_frames == undated and s.waiting_frames == s.unknown_frames == 0
-            for s in (f.status() for f in self._host.collector.forwarders)
-        )
-
-    def _undated_frames(self) -> int:
-        """DATA in the archive of boots that power ended before they had heard the time."""
-        count = 0
-        for (node, number), boot in self._truth.boots.items():
-            stamp = self._host.storage.timeline.time_of(node, number, boot.sampling_ms)
-            if boot.cut and not boot.synchronised and stamp is None:
-                count += self._host.connection.execute(
-                    "SELECT count(*) FROM frame WHERE node = ? AND boot = ? AND type = ?",
-                    (node, number, T_DATA),
-                ).fetchone()[0]
-        return count
+        for forwarder in self._host.collector.forwarders:
+            status = forwarder.status()
+            if status.unknown_frames:
+                return False
+            if status.open_frames != status.held_frames + status.waiting_frames:
+                return False
+        return self._all_told(self._host.storage, self._host.connection)
 
 
 def _has_reported(hosted: HostedNode) -> bool:

@@ -7,11 +7,14 @@ import logging
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from collector.readings.observation import Observation
+from collector.sinks.base import Sink
+from simulator.books import SINK, Books
 from simulator.building import Instants, NodeBuilder, registered, setting
 from simulator.city import City, city_of
 from simulator.collector_host import CollectorHost, CollectorPlan
@@ -21,6 +24,8 @@ from simulator.faults.hostile import Hostile
 from simulator.faults.plan import behaviour_of, network_faults
 from simulator.faults.power import PowerCuts
 from simulator.hosted import HostedNode
+from simulator.late_writer import LateWriter
+from simulator.moments import COMMIT, REQUEST, Moments
 from simulator.network import Network, SimulatedTransport
 from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms, name_of
 from simulator.scenario import Scenario
@@ -62,6 +67,8 @@ def simulate(scenario: Scenario, options: RunOptions) -> tuple[Verdict, dict[str
         "seed": options.seed,
         "nodes": simulation.node_count,
         "hours": round(simulation.hours, 3),
+        "writer": scenario.writer,
+        "sink": scenario.sink_kind,
         **asdict(verdict),
         "alarms": simulation.alarm_counts,
     }
@@ -90,10 +97,14 @@ class Simulation:
             for number in range(self.node_count)
         ]
         self.truth = Truth()
-        self.allowed = Allowed(duplicates=bool(scenario.sink.get("idempotent", False)))
+        self.allowed = Allowed(duplicates=scenario.sink_kind != "reads_back")
         self.statements = Statements()
         self.upstream = Upstream(Random(f"upstream {options.seed}"))
-        self.oracle = Oracle(self.truth, self.upstream, self.allowed)
+        self.books = Books(self.upstream, blind=scenario.sink_kind == "blind")
+        self.oracle = Oracle(self.truth, self.upstream, self.allowed, self.books)
+        self.moments = Moments()
+        self.writing = Random(f"writer {options.seed}")
+        self.upstream.on_request = partial(self.moments.happens, REQUEST)
         self.instants = Instants(setting(scenario, "sample_interval_s") * 1000)
         self.nodes: list[HostedNode] = []
         self.updates: Updates | None = None
@@ -131,7 +142,14 @@ class Simulation:
         self.power_cuts = PowerCuts(loop, self.random, self.nodes, self.truth)
         self.flash_refusals = FlashRefusals(loop, self.random, self.nodes)
         self.collector_faults = CollectorFaults(
-            loop, self.host, self.clock, self.folder, self.truth, self.nodes, self.allowed
+            loop,
+            self.host,
+            self.clock,
+            self.folder,
+            self.truth,
+            self.nodes,
+            self.allowed,
+            self.books,
         )
         self.host.start()
         builder = NodeBuilder(
@@ -151,17 +169,31 @@ class Simulation:
             loop.call_at_ms(self.random.randrange(60_000), node.power_on)
 
     def _collector_plan(self) -> CollectorPlan:
-        reads_back = not self.allowed.duplicates
         return CollectorPlan(
             folder=self.folder / "collector",
             clock=self.clock,
             nodes=self.registered,
             make_transports=lambda: [SimulatedTransport(self.network)],
-            make_sinks=lambda: {"model": ModelSink("model", self.upstream, reads_back=reads_back)},
+            make_sinks=self._sinks,
             seed=self.seed,
             free_bytes=lambda: 0 if self.collector_faults.disk_full else None,
             on_started=self.statements.watch,
+            make_writer=self._late_writer if self.scenario.writer == "late" else None,
+            moments=self.moments,
         )
+
+    def _sinks(self) -> dict[str, Sink]:
+        host, life = self.host, self.host.starts
+        kind = self.scenario.sink_kind
+
+        def alive() -> bool:
+            return host.running and host.starts == life
+
+        return {SINK: ModelSink(SINK, self.upstream, kind, alive)}
+
+    def _late_writer(self, *openers: Any, **options: Any) -> LateWriter:
+        began = partial(self.moments.happens, COMMIT)
+        return LateWriter(*openers, chance=self.writing, on_commit=began, **options)
 
     @property
     def _end_ms(self) -> int:
@@ -208,7 +240,14 @@ class Simulation:
         if self.scenario.node.get("sleep"):
             report_s = setting(self.scenario, "sleep_rows") * self.instants.interval_ms / 1000
         return Settling(
-            self.loop, self.nodes, self.host, self.truth, self.instants, report_s, self._tidy
+            self.loop,
+            self.nodes,
+            self.host,
+            self.truth,
+            self.instants,
+            report_s,
+            self._tidy,
+            self.oracle.all_told,
         )
 
     def _judge(self) -> Verdict:
@@ -221,6 +260,8 @@ class Simulation:
             self.updates.judge(verdict)
         for position in sorted(self.collector_faults.broken):
             verdict.find(f"{name_of(position)} was acknowledged and not on the disk")
+        for finding in self.collector_faults.findings:
+            verdict.find(finding)
         judge_alarms(self.host.alarms, self.allowed, verdict)
         for alarm in self.host.alarms:
             self.alarm_counts[alarm.kind] = self.alarm_counts.get(alarm.kind, 0) + 1

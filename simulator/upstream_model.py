@@ -21,8 +21,10 @@ from collector.sinks.base import (
     Rejected,
     Retry,
     Sink,
+    SinkError,
 )
 from simulator.faults.network import Span
+from simulator.late_writer import Killed
 from simulator.truth import Position
 
 QUALITIES = ("ok", "warming_up", "below_range", "above_range", "stale", "suspect")
@@ -91,6 +93,11 @@ class Upstream:
     held: int = 0
     """Readings not judged yet."""
     requests: int = 0
+    twice: Counter[int] = field(default_factory=Counter)
+    """By node, how often a reading was taken that had been taken before."""
+    unanswered: Counter[int] = field(default_factory=Counter)
+    """By node, readings of requests that got no answer."""
+    on_request: Callable[[], None] = lambda: None
     stated_error_ms: Callable[[Observation], int] = lambda observation: 0
     """How wrong a time may be, by what the collector knows when it sends: it may not outlive the
     request's way."""
@@ -112,8 +119,10 @@ class Upstream:
             return Retry("not now", 5.0)
         if judged:
             self.again[origin[:3]] += 1
+            self.twice[origin.node] += 1
             return ACCEPTED
         before = frame.readings.get(place)
+        self.twice[origin.node] += before is not None
         self.held += before is None
         frame.readings[place] = Held(
             observation.channel.quantity.name,
@@ -147,59 +156,105 @@ def origin_of(observation: Observation) -> Origin:
 
 
 class ModelSink(Sink):
-    """The collector's code for an Upstream. `now_ms` is the virtual time."""
+    """The collector's code for an Upstream of a kind; see Scenario.sink_kind.
 
-    capabilities = Capabilities(
-        reads_back=True,
-        largest_batch=500,
-        qualities=QUALITIES,
-        readback_delay_s=0.0,
-    )
+    `alive` says whether its process lives: a dead one sends nothing and hears nothing.
+    """
 
-    def __init__(self, name: str, upstream: Upstream, *, reads_back: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        upstream: Upstream,
+        kind: str = "reads_back",
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.name = name
+        self.capabilities = Capabilities(
+            idempotent=kind == "idempotent",
+            reads_back=kind == "reads_back",
+            largest_batch=500,
+            qualities=QUALITIES,
+            readback_delay_s=upstream.behaviour.latency_ms / 1000,
+        )
         self._upstream = upstream
-        if not reads_back:
-            self.capabilities = Capabilities(
-                idempotent=True, largest_batch=500, qualities=self.capabilities.qualities
-            )
+        self._alive = alive
 
     def upstream_name(self, channel: Channel) -> str | None:
         return channel.key
 
     async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
         upstream = self._upstream
-        behaviour = upstream.behaviour
+        self._live()
         upstream.requests += 1
+        upstream.on_request()
         told = [(reading, upstream.stated_error_ms(reading)) for reading in batch]
-        if behaviour.latency_ms:
-            await asyncio.sleep(behaviour.latency_ms / 1000)
-        now_ms = round(asyncio.get_running_loop().time() * 1000)
-        if any(span.holds(0, now_ms) for span in behaviour.outages):
-            raise NotSent("network unreachable")
+        try:
+            answer = await self._answer(told)
+            self._live()
+        except BaseException:
+            self._unanswered(batch)
+            raise
+        if isinstance(answer, SinkError):
+            if isinstance(answer, NoAnswer):
+                self._unanswered(batch)
+            raise answer
+        return answer
+
+    async def _answer(
+        self, told: Sequence[tuple[Observation, int]]
+    ) -> Sequence[Outcome] | SinkError:
+        """What comes back; the network has the request also when nobody waits any more."""
+        latency_s = self._upstream.behaviour.latency_ms / 1000
+        if not latency_s:
+            return self._serve(told)
+        answer: asyncio.Future[Sequence[Outcome] | SinkError]
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+
+        def hear(served: Sequence[Outcome] | SinkError) -> None:
+            if not answer.done():
+                answer.set_result(served)
+
+        def arrive() -> None:
+            loop.call_later(latency_s / 2, hear, self._serve(told))
+
+        loop.call_later(latency_s / 2, arrive)
+        return await answer
+
+    def _serve(self, told: Sequence[tuple[Observation, int]]) -> Sequence[Outcome] | SinkError:
+        upstream = self._upstream
+        behaviour = upstream.behaviour
+        if self._is_away():
+            return NotSent("network unreachable")
         chance = upstream.random.random()
         for probability, part in (
             (behaviour.busy, -1),
             (behaviour.silent_lost, 0),
-            (behaviour.half_then_silent, len(batch) // 2),
-            (behaviour.silent_stored, len(batch)),
+            (behaviour.half_then_silent, len(told) // 2),
+            (behaviour.silent_stored, len(told)),
         ):
             if chance < probability:
-                return self._fail(told[:part], part < 0)
+                if part < 0:
+                    return NotSent("busy", 3.0)
+                for reading in told[:part]:
+                    upstream.take(*reading)
+                return NoAnswer("no answer")
             chance -= probability
         return [upstream.take(*reading) for reading in told]
 
-    def _fail(self, stored: Sequence[tuple[Observation, int]], busy: bool) -> Sequence[Outcome]:
-        if busy:
-            raise NotSent("busy", 3.0)
-        for reading in stored:
-            self._upstream.take(*reading)
-        raise NoAnswer("no answer")
+    def _live(self) -> None:
+        if not self._alive():
+            raise Killed
+
+    def _is_away(self) -> bool:
+        now_ms = round(asyncio.get_running_loop().time() * 1000)
+        return any(span.holds(0, now_ms) for span in self._upstream.behaviour.outages)
+
+    def _unanswered(self, batch: Sequence[Observation]) -> None:
+        self._upstream.unanswered.update(observation.frame.node for observation in batch)
 
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
-        if any(
-            span.holds(0, round(asyncio.get_running_loop().time() * 1000))
-            for span in self._upstream.behaviour.outages
-        ):
+        self._live()
+        if self._is_away():
             raise NotSent("network unreachable")
         return [self._upstream.holds(origin_of(observation)) for observation in batch]

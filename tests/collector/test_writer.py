@@ -365,7 +365,7 @@ async def test_of_a_killed_writer_nobody_learns_anything(tmp_path: Path) -> None
     writer = LateWriter(opener(tmp_path / "n.db"), opener(tmp_path / "n.db"), interval_s=3_600)
     gathered = asyncio.create_task(writer.write(add(1)))
     await asyncio.sleep(0)
-    writer.kill()
+    writer.abandon()
     for dead in (gathered, writer.write(add(2)), writer.read(count)):
         with pytest.raises((Killed, WriteFailed)):
             await dead

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from collector.ledger.ledger import Alarm
 from protocol.compose import compose_log
 from simulator import prove_oracle
+from simulator.books import Books
 from simulator.cli import main
 from simulator.faults.network import UP, Cable
 from simulator.network import Network
@@ -186,10 +187,12 @@ def test_a_large_run_is_judged_on_the_way_with_the_same_report(
 def test_what_is_delivered_again_after_it_was_judged_is_found() -> None:
     upstream = Upstream(Random(1), judged={(1, 2, 3): 0b1}, again=Counter({(1, 2, 3): 1}))
     for duplicates, findings in ((False, 1), (True, 0)):
-        oracle = Oracle(Truth(), upstream, Allowed(duplicates=duplicates))
+        oracle = Oracle(
+            Truth(), upstream, Allowed(duplicates=duplicates), Books(upstream, blind=False)
+        )
         oracle._judge_network({(1, 2, 3)})
         assert len(oracle.verdict.findings) == findings
-    oracle = Oracle(Truth(), upstream, Allowed(duplicates=True))
+    oracle = Oracle(Truth(), upstream, Allowed(duplicates=True), Books(upstream, blind=False))
     oracle._judge_network(set())
     assert oracle.verdict.unaccounted == 1
 
