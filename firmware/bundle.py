@@ -1,21 +1,21 @@
 """A firmware bundle: what is in it, and how it gets into a slice or a folder.
 
-File: "OSNB" and a format byte 2, architecture and version (length u8 and text each), then a ROMFS
-image of the slot's files. Its numbers have 7 bits a byte, the higher ones first; after 3 bytes of
-magic and its length come records: kind, length, content. A folder's is its name (length and text)
-and records, a file's its name and one record of data.
+How it begins is in protocol/bundle.py; then comes a ROMFS image of the slot's files. The image's
+numbers have 7 bits a byte, the higher ones first; after 3 bytes of magic and its length come
+records: kind, length, content. A folder's is its name (length and text) and records, a file's its
+name and one record of data.
 """
 
 from hashlib import sha256
 
 from firmware import slices
 from firmware.slots import ENTRY
+from protocol.bundle import MAGIC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from firmware.types import File, Files, Nvs, Rom
 
-MAGIC = b"OSNB\x02"
 ROMFS = b"\xd2\xcd\x31"
 DATA, FOLDER, FILE = 2, 4, 5  # kinds of records
 DEPTH_MAX = 4

@@ -12,6 +12,7 @@ from firmware.slots import Slots
 from firmware.store import Store
 from protocol import downlink as bodies
 from protocol import wire
+from protocol.bundle import LABEL, SIZE_MAX, WINDOW_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 RECORD = "update"
 BUNDLE_FILE = "update.bin"
 KEY_FILE = "update.pub"
-LABEL = b"osn-update-1"
-SIZE_MAX = 400_000
-WINDOW_BYTES = 4096
 ASK_FIRST_MS = 10_000
 ASK_LAST_MS = 300_000
 ASK_NEXT_MS = 3_000  # after the last piece that came

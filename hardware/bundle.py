@@ -8,11 +8,9 @@ from struct import pack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hardware import romfs
+from protocol.bundle import LABEL, MAGIC, SIZE_MAX
 
-MAGIC = b"OSNB\x02"
 ENTRY = "firmware/application"
-LABEL = b"osn-update-1"
-SIZE_MAX = 400_000
 
 
 @dataclass(frozen=True, slots=True)

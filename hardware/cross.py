@@ -108,6 +108,18 @@ def leaner(root: Path = ROOT, beside: Sequence[Path] = ()) -> Lean:
 
 
 @functools.cache
+def used_up(root: Path = ROOT, beside: Sequence[Path] = ()) -> frozenset[str]:
+    """Paths of modules of which nothing is left but a name that nobody imports: boards get none."""
+    sources = leaner(root, beside).sources
+    imported = {name for text in sources.values() for name, _ in imports(text)}
+    return frozenset(
+        path
+        for path, text in sources.items()
+        if not text.strip() and not path.endswith("__init__.py") and dotted(path) not in imported
+    )
+
+
+@functools.cache
 def root_sources(root: Path = ROOT) -> Mapping[str, str]:
     """What boards run before a slot is chosen, by file name.
 
@@ -157,15 +169,19 @@ def compile_files(
 ) -> dict[Path, Path]:
     """Compile these files of the firmware, and scripts beside it, below target; .mpy by source.
 
-    Tracebacks name modules: a path would be one more name for a board to keep.
+    Those that are used up are left out. Tracebacks name modules: a path would be one more
+    name for a board to keep.
 
     Raises CalledProcessError with mpy-cross's words.
     """
     made = leaner(root, tuple(beside))
+    unneeded = used_up(root, tuple(beside))
     compiled = {}
     for source in [*files, *(Path(script.name) for script in beside)]:
-        compiled[source] = target / source.with_suffix(".mpy")
         path = source.as_posix()
+        if path in unneeded:
+            continue
+        compiled[source] = target / source.with_suffix(".mpy")
         compile_text(made.sources[path], dotted(path), compiled[source], architecture)
     return compiled
 
@@ -176,9 +192,10 @@ def write_names(target: Path, names: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def sizes(target: Path, architecture: str, root: Path = ROOT) -> dict[Path, int]:
-    """Compile all board files below target; bytes of .mpy by source file."""
+    """Compile all board files below target; bytes of .mpy by source file, 0 of what is used up."""
     compiled = compile_files(board_files(root), target, architecture, root)
-    return {source: output.stat().st_size for source, output in compiled.items()}
+    found = {source: output.stat().st_size for source, output in compiled.items()}
+    return dict.fromkeys(board_files(root), 0) | found
 
 
 def main() -> None:
@@ -189,10 +206,11 @@ def main() -> None:
                 compiled = sizes(Path(folder) / architecture, architecture)
             except subprocess.CalledProcessError as fault:
                 sys.exit(f"{fault.cmd[-1]} does not compile for {architecture}:\n{fault.stderr}")
-            print(f"{architecture}: {len(compiled)} files, {sum(compiled.values())} bytes of .mpy")
+            count = sum(size > 0 for size in compiled.values())
+            print(f"{architecture}: {count} files, {sum(compiled.values())} bytes of .mpy")
             for name in boardfile.names():
                 drivers = [placed.driver for placed in boardfile.load(name).sensors]
-                files = files_for(drivers)
+                files = [path for path in files_for(drivers) if compiled[path]]
                 size_bytes = sum(compiled[path] for path in files)
                 print(f"  {name}: {len(files)} files, {size_bytes} bytes")
                 if size_bytes > SIZE_MAX_BYTES:

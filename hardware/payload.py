@@ -72,7 +72,7 @@ def _compile(architecture: str, drivers: tuple[str, ...]) -> Payload:
             source.with_suffix(".mpy").as_posix(): target.read_bytes()
             for source, target in compiled.items()
         }
-    names = {path.as_posix(): leaner().names[path.as_posix()] for path in wanted}
+    names = {path.as_posix(): leaner().names[path.as_posix()] for path in compiled}
     return Payload(architecture, slot, root, names)
 
 

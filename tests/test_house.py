@@ -97,6 +97,17 @@ def test_construct_stays_in_the_schema() -> None:
     assert users == {"protocol/schema.py", "protocol/schema_walk.py"}
 
 
+def test_a_bundle_s_format_is_stated_once() -> None:
+    places = {
+        (path.relative_to(ROOT).as_posix(), text)
+        for room in ROOMS
+        for path in modules(room)
+        for text in ('"OSNB', '"OSNS"', '"osn-update-', " 400_000")
+        if text in path.read_text(encoding="utf-8")
+    }
+    assert {path for path, _ in places} == {"protocol/bundle.py"}
+
+
 def test_what_only_development_uses_is_imported_by_nothing_that_runs() -> None:
     users = {
         path.relative_to(ROOT).as_posix()

@@ -7,11 +7,9 @@ to them.
 import hashlib
 from dataclasses import dataclass
 
-MAGIC = b"OSNB\x02"
-SIGNED = b"OSNS"
-SIGNATURE_BYTES = 64
+from protocol.bundle import MAGIC, SIGNATURE_BYTES, SIGNED, SIZE_MAX
+
 TRAILER_BYTES = len(SIGNED) + SIGNATURE_BYTES
-SIZE_MAX = 400_000
 
 
 class BundleError(ValueError):

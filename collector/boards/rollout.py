@@ -21,6 +21,7 @@ from collector.ledger.ledger import Ledger
 from collector.private_file import write_bytes
 from collector.transports.base import Source
 from protocol import wire
+from protocol.bundle import WINDOW_BYTES
 from protocol.compose import CHUNK_MAX, compose_update
 from protocol.sections import Chunk, Offer
 from protocol.wire import FrameError
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "rollout.json"
 BUNDLE_NAME = "rollout.bundle"
-WINDOW_BYTES = 4096
 WINDOW_LEAST = CHUNK_MAX
 TENTH = 10
 COME_BACK_MS = 3_600_000

@@ -14,8 +14,7 @@ from hardware.faults import BenchError, Exit
 from hardware.images import ARCHITECTURES
 from hardware.payload import payload
 from hardware.records import write_private
-
-SIGNED = b"OSNS"
+from protocol.bundle import SIGNED
 
 
 @click.command("bundle")
@@ -62,7 +61,7 @@ def bundle_command(
 
 
 def packed(made: Bundle) -> bytes:
-    """The file that `osn-collector update` takes: content, "OSNS", signature (64 bytes)."""
+    """The file that `osn-collector update` takes: laid out as protocol/bundle.py says."""
     return made.content + SIGNED + made.signature
 
 

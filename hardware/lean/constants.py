@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hardware.lean.program import Module, Program, Scopes, aliases, own_nodes
 
 Constant = int | float | str | bytes
-TEXT_MAX = 10  # a longer text would be kept anew by each module that names it
+TEXT_MAX = 12  # a longer text would be kept anew by each module that names it
 _OPERATORS: dict[type[ast.AST], Callable[..., int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

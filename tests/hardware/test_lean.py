@@ -332,6 +332,17 @@ def test_every_statement_of_the_firmware_keeps_its_line() -> None:
                 assert before[number].strip().startswith(word), (path, number, line)
 
 
+def test_a_module_of_constants_alone_is_no_file_on_a_board(tmp_path: Path) -> None:
+    unneeded = cross.used_up()
+    assert "protocol/bundle.py" in unneeded
+    assert all(not cross.leaner().sources[path].strip() for path in unneeded)
+    assert not any(path.endswith("__init__.py") for path in unneeded)
+    files = [Path("protocol/bundle.py"), Path("protocol/__init__.py"), Path("protocol/mac.py")]
+    assert list(cross.compile_files(files, tmp_path, "xtensawin")) == files[1:]
+    for text in cross.leaner().sources.values():
+        assert not {dotted(path) for path in unneeded} & {n for n, _ in cross.imports(text)}
+
+
 def test_every_name_of_the_leaner_firmware_is_bound() -> None:
     sources = cross.leaner().sources
     tables = {dotted(path): symtable.symtable(text, path, "exec") for path, text in sources.items()}
