@@ -30,8 +30,8 @@ def sinks() -> None:
 @click.option("--all", "every", is_flag=True, help="Also quantities that no node has sent.")
 def explain(name: str | None, config_file: Path, every: bool) -> None:
     """Show what each channel is called at a network, and which cannot be sent there."""
-    from collector.forward.mapping import explain as explain_sink
     from collector.forward.provisioning import channels_sent
+    from collector.forward.provisioning import explain as explain_sink
     from collector.sinks import build_sink
     from collector.sinks.base import MemoryIds
 

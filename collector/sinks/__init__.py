@@ -3,16 +3,13 @@
 A module has `Config`, a frozen dataclass, and `build(config, name, ids)`, which makes the Sink.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collector.sinks.base import IdStore, Sink
+from collector.sinks.base import IdStore, Sink
 
-_HELPERS = frozenset({"base", "secret"})
+_HELPERS = frozenset({"base"})
 
 
 def kinds() -> list[str]:

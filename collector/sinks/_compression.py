@@ -4,8 +4,6 @@ Sinks ask for `identity`. Some servers and proxies compress all the same, by gzi
 (RFC 9110, 8.4.1); another coding is not read.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator
 

@@ -6,8 +6,6 @@ NotSent when nothing can have arrived, NoAnswer when it may have. A web page is 
 it comes from a portal, a proxy, or a wrong address.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """Publishing over MQTT: a reading counts as accepted when the broker's PUBACK is there."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import ssl

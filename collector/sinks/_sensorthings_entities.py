@@ -6,8 +6,6 @@ their first use in a run. Later the newest Datastream is a witness for all: it i
 failure, and after a silence in which a server could have been set up anew.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence

@@ -4,14 +4,14 @@ Order, batches of a backlog, back-off, rate limits, read-back, bisection and the
 done live in the forwarder, once. A sink maps names and units, builds requests, and judges answers.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol, TypeVar
 
 from collector.readings.observation import QUALITY_NAMES, Channel, Observation, PublicNode
 from collector.structure import KeyFault, Range
+
+T = TypeVar("T")
 
 REASON_CHARACTERS_MAX = 200
 
@@ -162,6 +162,31 @@ class Group(NamedTuple):
 
     address: str
     observations: Sequence[Observation]
+
+
+def by_address(
+    observations: Iterable[Observation], address: Callable[[PublicNode], str], largest: int
+) -> Iterator[Group]:
+    """Groups of at most `largest` readings, address by address, each in the order given."""
+    of_address: dict[str, list[Observation]] = {}
+    for observation in observations:
+        of_address.setdefault(address(observation.channel.node), []).append(observation)
+    for where, readings in of_address.items():
+        for start in range(0, len(readings), largest):
+            yield Group(where, readings[start : start + largest])
+
+
+async def held(
+    batch: Sequence[Observation],
+    stored: Callable[[Channel, Sequence[Observation]], Awaitable[Container[T]]],
+    key: Callable[[Observation], T],
+) -> list[bool]:
+    """Which of these a network holds, in order: asks `stored` for the keys of each channel."""
+    of_channel: dict[Channel, list[Observation]] = {}
+    for observation in batch:
+        of_channel.setdefault(observation.channel, []).append(observation)
+    there = {channel: await stored(channel, some) for channel, some in of_channel.items()}
+    return [key(o) in there[o.channel] for o in batch]
 
 
 class IdStore(Protocol):

@@ -4,8 +4,6 @@ Upserts by that key are idempotent. The resource is looked up by name before it 
 CKAN would make another each time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -20,7 +18,7 @@ from collector.sinks._http import (
     check_url,
     common_error,
 )
-from collector.sinks._times import iso_ms
+from collector.sinks._values import iso_ms
 from collector.sinks.base import (
     ACCEPTED,
     AccessDenied,

@@ -4,21 +4,50 @@ Home Assistant dates a state by its receipt, so only the newest reading of each 
 and only while it is fresh. Units are those that its device classes ask for.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from collector.forward.mapping import HOME_ASSISTANT, HomeAssistantName
 from collector.readings.observation import Channel, Observation, PublicNode
 from collector.sinks._mqtt import MQTT_DEFAULTS, Message, MqttClient, MqttSettings, Will
-from collector.sinks._numbers import decimal
+from collector.sinks._values import decimal
 from collector.sinks.base import Accepted, Capabilities, IdStore, NotSent, Outcome, Sink, SinkConfig
 from collector.structure import Length, Range
 
 ONLINE, OFFLINE = "online", "offline"
+
+
+class EntityKind(NamedTuple):
+    """A Home Assistant device class (None where none fits), unit, and factor."""
+
+    device_class: str | None
+    unit: str | None
+    factor: float = 1.0
+
+
+ENTITY_KINDS: Mapping[str, EntityKind] = {
+    "pm1": EntityKind("pm1", "\u00b5g/m³"),
+    "pm2_5": EntityKind("pm25", "\u00b5g/m³"),
+    "pm4": EntityKind(None, "\u00b5g/m³"),
+    "pm10": EntityKind("pm10", "\u00b5g/m³"),
+    "co2": EntityKind("carbon_dioxide", "ppm"),
+    "voc_index": EntityKind(None, None),
+    "nox_index": EntityKind(None, None),
+    "temperature": EntityKind("temperature", "°C"),
+    "humidity": EntityKind("humidity", "%"),
+    "pressure": EntityKind("atmospheric_pressure", "Pa"),
+    "laeq": EntityKind("sound_pressure", "dBA"),
+    "lafmax": EntityKind("sound_pressure", "dBA"),
+    "lafmin": EntityKind("sound_pressure", "dBA"),
+    "la10": EntityKind("sound_pressure", "dBA"),
+    "la50": EntityKind("sound_pressure", "dBA"),
+    "la90": EntityKind("sound_pressure", "dBA"),
+    "lcpeak": EntityKind("sound_pressure", "dB"),
+    "lceq": EntityKind("sound_pressure", "dB"),
+    "battery_voltage": EntityKind("voltage", "V", 0.001),
+    "rssi": EntityKind("signal_strength", "dBm"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +78,7 @@ class HomeAssistant(Sink):
         return f"{self._config.topic}/status"
 
     def upstream_name(self, channel: Channel) -> str | None:
-        if channel.band is not None or channel.quantity.name not in HOME_ASSISTANT:
+        if channel.band is not None or channel.quantity.name not in ENTITY_KINDS:
             return None
         return f"sensor {_unique_id(channel)}"
 
@@ -132,8 +161,8 @@ class HomeAssistant(Sink):
         return f"{self._config.topic}/{channel.node.hex}/{_object_id(channel)}"
 
 
-def _row(channel: Channel) -> HomeAssistantName:
-    return HOME_ASSISTANT[channel.quantity.name]
+def _row(channel: Channel) -> EntityKind:
+    return ENTITY_KINDS[channel.quantity.name]
 
 
 def _object_id(channel: Channel) -> str:

@@ -6,8 +6,6 @@ is halving after a partial write, which keeps the good lines of what it refuses.
 called is in a measurement of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """A file with one reading a line: for people, scripts, and for proving that nothing is lost."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ from collector.readings.observation import (
     PublicNode,
     quality_name,
 )
-from collector.sinks._times import iso_ms
+from collector.sinks._values import iso_ms
 from collector.sinks.base import (
     ACCEPTED,
     Capabilities,

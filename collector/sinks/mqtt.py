@@ -4,15 +4,13 @@ MQTT's QoS 1 delivers at least once: after a lost PUBACK subscribers may see a r
 each carries its node, channel and time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from collector.readings.observation import Channel, Observation, quality_name
 from collector.sinks._mqtt import MQTT_DEFAULTS, Message, MqttClient, MqttSettings
-from collector.sinks._times import iso_ms
+from collector.sinks._values import iso_ms
 from collector.sinks.base import Capabilities, IdStore, Outcome, Sink, SinkConfig
 from collector.structure import KeyFault, Length
 

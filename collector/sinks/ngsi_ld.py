@@ -6,13 +6,10 @@ temporal API, for an upsert would put the present back. The present is one value
 comes, but brokers append to the history whatever they get: what is sent again may be there twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
-from collector.forward.mapping import NGSI_AIR, NGSI_NOISE, NgsiName
 from collector.readings.observation import Channel, Observation, Place, PublicNode
 from collector.secret import Secret
 from collector.sinks._http import (
@@ -24,7 +21,7 @@ from collector.sinks._http import (
     check_url,
     common_error,
 )
-from collector.sinks._times import iso_ms
+from collector.sinks._values import iso_ms
 from collector.sinks.base import (
     ACCEPTED,
     Capabilities,
@@ -39,11 +36,45 @@ from collector.sinks.base import (
 )
 from collector.structure import Length, Range
 
+
+class Attribute(NamedTuple):
+    """An attribute of a Smart Data Model; own names are not in its context."""
+
+    name: str
+    unit_code: str
+    factor: float = 1.0
+    own: bool = False
+
+
+AIR: Mapping[str, Attribute] = {
+    "pm1": Attribute("pm1", "GQ"),
+    "pm2_5": Attribute("pm25", "GQ"),
+    "pm4": Attribute("pm4", "GQ"),
+    "pm10": Attribute("pm10", "GQ"),
+    "co2": Attribute("co2", "59"),
+    "temperature": Attribute("temperature", "CEL"),
+    "humidity": Attribute("relativeHumidity", "C62", 0.01),
+    "pressure": Attribute("pressure", "A97", 0.01),
+    "voc_index": Attribute("vocIndex", "C62", own=True),
+    "nox_index": Attribute("noxIndex", "C62", own=True),
+}
+NOISE: Mapping[str, Attribute] = {
+    "laeq": Attribute("LAeq", "2N"),
+    "lafmax": Attribute("LAmax", "2N"),
+    "lafmin": Attribute("LAmin", "2N", own=True),
+    "la10": Attribute("LA10", "2N", own=True),
+    "la50": Attribute("LA50", "2N", own=True),
+    "la90": Attribute("LA90", "2N", own=True),
+    "lceq": Attribute("LCeq", "2N", own=True),
+    "lcpeak": Attribute("LCpeak", "2N", own=True),
+}
+
+
 CORE_CONTEXT = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context.jsonld"
 MODEL_CONTEXT = "https://raw.githubusercontent.com/smart-data-models/dataModel.Environment/master/context.jsonld"
 OWN_TERMS = {
-    row.attribute: f"urn:opencities:osn:{row.attribute}"
-    for row in (*NGSI_AIR.values(), *NGSI_NOISE.values())
+    row.name: f"urn:opencities:osn:{row.name}"
+    for row in (*AIR.values(), *NOISE.values())
     if row.own
 }
 ENTITIES_MAX = 100_000
@@ -101,7 +132,7 @@ class NgsiLd(Sink):
 
     def upstream_name(self, channel: Channel) -> str | None:
         found = _mapped(channel)
-        return f"{_entity(channel).type}.{found.attribute}" if found else None
+        return f"{_entity(channel).type}.{found.name}" if found else None
 
     def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
         """Upserts in the order of time, an entity once in each; history by entity."""
@@ -233,7 +264,7 @@ class NgsiLd(Sink):
         for observation in readings:
             row = _mapped(observation.channel)
             assert row is not None
-            document[row.attribute] = _property(observation, row)
+            document[row.name] = _property(observation, row)
         document["@context"] = self._context()
         return document
 
@@ -242,7 +273,7 @@ class NgsiLd(Sink):
         for observation in readings:
             row = _mapped(observation.channel)
             assert row is not None
-            attributes.setdefault(row.attribute, []).append(_property(observation, row))
+            attributes.setdefault(row.name, []).append(_property(observation, row))
         return {
             "id": entity.id,
             "type": entity.type,
@@ -285,10 +316,10 @@ def _entity(channel: Channel) -> _Entity:
     return _Entity(kind, channel.node, channel.instance, channel.formula)
 
 
-def _mapped(channel: Channel) -> NgsiName | None:
+def _mapped(channel: Channel) -> Attribute | None:
     if channel.band is not None:
         return None
-    return NGSI_AIR.get(channel.quantity.name) or NGSI_NOISE.get(channel.quantity.name)
+    return AIR.get(channel.quantity.name) or NOISE.get(channel.quantity.name)
 
 
 def _place(observation: Observation) -> Place | None:
@@ -296,7 +327,7 @@ def _place(observation: Observation) -> Place | None:
     return observation.place if node.mobile else node.place
 
 
-def _property(observation: Observation, row: NgsiName) -> dict[str, Any]:
+def _property(observation: Observation, row: Attribute) -> dict[str, Any]:
     return {
         "type": "Property",
         "value": round(observation.value * row.factor, 6),

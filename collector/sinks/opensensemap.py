@@ -5,21 +5,17 @@ the newer server shows the last value of the last request. The older server stor
 so an unknown outcome is read back. The newer one answers 500 for what is wrong in a request.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
-from collector.forward.mapping import OPENSENSEMAP
 from collector.readings.observation import Channel, Observation, PublicNode
 from collector.secret import Secret
 from collector.sinks._http import HTTP_DEFAULTS, HttpClient, HttpSettings, check_url, common_error
-from collector.sinks._nodes import of_node
-from collector.sinks._numbers import decimal
-from collector.sinks._times import iso_ms, parse_iso_ms
+from collector.sinks._values import decimal, iso_ms, of_node, parse_iso_ms
 from collector.sinks.base import (
     ACCEPTED,
     AccessDenied,
@@ -34,6 +30,8 @@ from collector.sinks.base import (
     Rejected,
     Sink,
     SinkConfig,
+    by_address,
+    held,
 )
 from collector.structure import KeyFault, Length, Range
 
@@ -42,6 +40,41 @@ READ_BACK_MAX = 10_000
 RELOOK_S = 300.0
 READ_BACK_MS = 28 * 86_400_000
 _ID = re.compile(r"[0-9a-f]{24}")
+
+
+class SensorTitles(NamedTuple):
+    """Titles that boxes give to this quantity's sensor, the first one when we create it."""
+
+    titles: tuple[str, ...]
+    unit: str
+    factors: Mapping[str, float] = MappingProxyType({})
+
+
+TITLES: Mapping[str, SensorTitles] = {
+    "pm1": SensorTitles(("PM1", "PM1.0"), "µg/m³"),
+    "pm2_5": SensorTitles(("PM2.5",), "µg/m³"),
+    "pm4": SensorTitles(("PM4",), "µg/m³"),
+    "pm10": SensorTitles(("PM10",), "µg/m³"),
+    "co2": SensorTitles(("CO2", "CO₂"), "ppm"),
+    "temperature": SensorTitles(("Temperatur", "Temperature"), "°C"),
+    "humidity": SensorTitles(("rel. Luftfeuchte", "Luftfeuchtigkeit", "Humidity"), "%"),
+    "pressure": SensorTitles(
+        ("Luftdruck", "Pressure"), "Pa", MappingProxyType({"hPa": 0.01, "kPa": 0.001})
+    ),
+    "laeq": SensorTitles(("Schalldruckpegel", "Schallpegel", "LAeq"), "db (A)"),
+    "lafmin": SensorTitles(("Schalldruckpegel min", "LAFmin"), "db (A)"),
+    "lafmax": SensorTitles(("Schalldruckpegel max", "LAFmax"), "db (A)"),
+    "la10": SensorTitles(("LA10",), "db (A)"),
+    "la50": SensorTitles(("LA50",), "db (A)"),
+    "la90": SensorTitles(("LA90",), "db (A)"),
+    "lcpeak": SensorTitles(("LCpeak",), "db (C)"),
+    "voc_index": SensorTitles(("VOC Index",), "1"),
+    "nox_index": SensorTitles(("NOx Index",), "1"),
+    "battery_voltage": SensorTitles(
+        ("Battery", "Batteriespannung"), "mV", MappingProxyType({"V": 0.001})
+    ),
+    "rssi": SensorTitles(("RSSI",), "dBm"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +158,12 @@ class OpenSenseMap(Sink):
         return [f"{c.node.name} {c.key}: {self.upstream_name(c) or 'no sensor'}" for c in channels]
 
     def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
-        boxes: dict[str, list[Observation]] = {}
-        for observation in observations:
-            box = self._box(observation.channel.node)
-            boxes.setdefault(box.id if box else "", []).append(observation)
-        for address, readings in boxes.items():
-            readings.sort(key=lambda o: o.time_ms)
-            for start in range(0, len(readings), MEASUREMENTS_MAX):
-                yield Group(address, readings[start : start + MEASUREMENTS_MAX])
+        def box_id(node: PublicNode) -> str:
+            box = self._box(node)
+            return box.id if box else ""
+
+        by_time = sorted(observations, key=lambda o: o.time_ms)
+        return by_address(by_time, box_id, MEASUREMENTS_MAX)
 
     async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
         box = self._box_of(batch)
@@ -171,14 +202,7 @@ class OpenSenseMap(Sink):
         return {key: sensor for (id, key), sensor in self._sensors.items() if id == box.id}
 
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
-        by_channel: dict[Channel, list[Observation]] = {}
-        for observation in batch:
-            by_channel.setdefault(observation.channel, []).append(observation)
-        held: dict[int, bool] = {}
-        for channel, readings in by_channel.items():
-            times = await self._times(channel, readings)
-            held.update((id(o), o.time_ms in times) for o in readings)
-        return [held[id(o)] for o in batch]
+        return await held(batch, self._times, lambda o: o.time_ms)
 
     async def close(self) -> None:
         await self._http.close()
@@ -220,7 +244,7 @@ class OpenSenseMap(Sink):
         document = answer.json()
         for key in self._sensors_of(box):
             del self._sensors[box.id, key]
-        for quantity, row in OPENSENSEMAP.items():
+        for quantity, row in TITLES.items():
             for sensor in document.get("sensors", ()):
                 if sensor.get("title") in row.titles:
                     factor = row.factors.get(str(sensor.get("unit")), 1.0)
@@ -228,7 +252,7 @@ class OpenSenseMap(Sink):
                     break
         units = {str(s.get("_id")): str(s.get("unit")) for s in document.get("sensors", ())}
         for key, sensor_id in box.sensors.items():
-            named = OPENSENSEMAP.get(key.split(".")[0].split("@")[0].split(":")[0])
+            named = TITLES.get(key.split(".")[0].split("@")[0].split(":")[0])
             factor = named.factors.get(units.get(sensor_id, ""), 1.0) if named else 1.0
             self._sensors[box.id, key] = _Sensor(sensor_id, factor)
         self._looked_at[box.id] = asyncio.get_running_loop().time()
@@ -262,7 +286,7 @@ class OpenSenseMap(Sink):
 
 
 def _titles(channel: Channel) -> tuple[str, ...]:
-    row = OPENSENSEMAP.get(channel.key)
+    row = TITLES.get(channel.key)
     return row.titles if row else ()
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from collector.readings.observation import Channel, Observation, PublicNode
 from collector.secret import Secret
 from collector.settings import host_fault, is_local
-from collector.sinks._times import iso_ms
+from collector.sinks._values import iso_ms
 from collector.sinks.base import (
     ACCEPTED,
     AccessDenied,

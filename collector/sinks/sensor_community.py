@@ -4,31 +4,23 @@ Live only unless `backfill` is set, which their operators should be asked about 
 without `backfill` gets the server's time of receipt.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from collector.forward.mapping import SENSOR_COMMUNITY, SENSOR_COMMUNITY_PUBLISHED
 from collector.readings.observation import Channel, Observation
-from collector.sinks._http import HTTP_DEFAULTS, HttpClient, HttpSettings, check_url, common_error
-from collector.sinks._nodes import of_node
-from collector.sinks._numbers import decimal
-from collector.sinks._times import iso_ms
-from collector.sinks.base import (
-    ACCEPTED,
-    Capabilities,
-    Group,
-    IdStore,
-    Outcome,
-    Rate,
-    Sink,
-    SinkConfig,
-)
+from collector.sinks._airrohr import FRESH_S, NETWORK_RATE, PINS, AirRohrSink, live, pin_of
+from collector.sinks._http import HTTP_DEFAULTS, HttpSettings, check_url, common_error
+from collector.sinks._values import iso_ms, of_node
+from collector.sinks.base import ACCEPTED, Capabilities, IdStore, Outcome, SinkConfig
 from collector.structure import KeyFault, Length, Range
 
-SOFTWARE = "OSN-1"
+PUBLISHED_NAMES: Mapping[str, str | None] = {
+    "pm4": None,
+    "co2": None,
+    "laeq": "noise_Leq",
+}
+"""Where the published server knows another name, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,49 +45,38 @@ class Config(SinkConfig):
         if not self.url.endswith("/"):
             raise KeyFault("url", "must end with /, for without it the server loses the readings")
         for quantity in self.pins:
-            if quantity not in SENSOR_COMMUNITY:
+            if quantity not in PINS:
                 raise KeyFault("pins", f"{quantity!r} is not sent to sensor.community")
 
 
-class SensorCommunity(Sink):
-    """Pushes to one server."""
+class SensorCommunity(AirRohrSink):
+    """Pushes sensors, each known by its node's uid and its pin."""
 
     def __init__(self, name: str, config: Config) -> None:
-        self.name = name
-        per_s = 1 / config.interval_s
-        self.capabilities = Capabilities(
-            backlog=config.backfill,
-            latest_only=not config.backfill,
-            interval_s=0.0 if config.backfill else config.interval_s,
-            fresh_s=300.0,
-            network_rate=Rate(per_s=2.0, burst=10),
-            address_rate=None if config.backfill else Rate(per_s=per_s, burst=3),
-        )
+        dated = Capabilities(fresh_s=FRESH_S, network_rate=NETWORK_RATE)
+        capabilities = dated if config.backfill else live(config.interval_s)
+        super().__init__(name, capabilities, config.url, config.http)
         self._config = config
-        self._http = HttpClient(config.url, config.http, {})
 
     def upstream_name(self, channel: Channel) -> str | None:
-        named = self._value_type(channel)
+        value_type = self.value_type(channel)
         uid = of_node(self._config.uids, channel.node)
-        return f"{uid} pin {named[1]} {named[0]}" if named and uid else None
+        return f"{uid} pin {self._pin(channel)} {value_type}" if value_type and uid else None
 
-    def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
-        groups: dict[tuple[int, str], list[Observation]] = {}
-        for observation in observations:
-            groups.setdefault((observation.time_ms, self._address(observation)), []).append(
-                observation
-            )
-        for (_, address), readings in sorted(groups.items(), key=lambda item: item[0]):
-            yield Group(address, readings)
+    def address(self, channel: Channel) -> str:
+        return f"{of_node(self._config.uids, channel.node)}/{self._pin(channel)}"
+
+    def value_type(self, channel: Channel) -> str | None:
+        row = pin_of(channel)
+        if row is None:
+            return None
+        if self._config.names == "published":
+            return PUBLISHED_NAMES.get(channel.quantity.name, row.value_type)
+        return row.value_type
 
     async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
-        uid, pin = self._address(batch[0]).rsplit("/", 1)
-        document: dict[str, object] = {
-            "software_version": SOFTWARE,
-            "sensordatavalues": [
-                {"value_type": self._named(o.channel)[0], "value": decimal(o.value)} for o in batch
-            ],
-        }
+        uid, pin = self.address(batch[0].channel).rsplit("/", 1)
+        document = self.document(batch)
         if self._config.backfill:
             document["timestamp"] = iso_ms(batch[0].time_ms)
         answer = await self._http.request(
@@ -105,28 +86,11 @@ class SensorCommunity(Sink):
             raise common_error(answer)
         return [ACCEPTED] * len(batch)
 
-    async def close(self) -> None:
-        await self._http.close()
-
-    def _value_type(self, channel: Channel) -> tuple[str, int] | None:
-        quantity = channel.quantity.name
-        row = SENSOR_COMMUNITY.get(quantity)
-        if row is None or channel.instance or channel.formula:
-            return None
-        value_type: str | None = row.value_type
-        if self._config.names == "published" and quantity in SENSOR_COMMUNITY_PUBLISHED:
-            value_type = SENSOR_COMMUNITY_PUBLISHED[quantity]
-        return (value_type, self._config.pins.get(quantity, row.pin)) if value_type else None
-
-    def _named(self, channel: Channel) -> tuple[str, int]:
-        named = self._value_type(channel)
-        if named is None:
+    def _pin(self, channel: Channel) -> int:
+        row = pin_of(channel)
+        if row is None:
             raise LookupError(f"{channel.key} is not sent to sensor.community")
-        return named
-
-    def _address(self, observation: Observation) -> str:
-        uid = of_node(self._config.uids, observation.channel.node)
-        return f"{uid}/{self._named(observation.channel)[1]}"
+        return self._config.pins.get(channel.quantity.name, row.pin)
 
 
 def build(config: Config, name: str, ids: IdStore) -> SensorCommunity:

@@ -5,8 +5,6 @@ are found again by name before they are created. Readings go by CreateObservatio
 checked row by row. The standard knows no duplicate, so an unknown outcome is read back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -23,7 +21,7 @@ from collector.sinks._http import (
     common_error,
 )
 from collector.sinks._sensorthings_entities import Entities, entity_path, pages
-from collector.sinks._times import iso_ms, parse_iso_ms
+from collector.sinks._values import iso_ms, parse_iso_ms
 from collector.sinks.base import (
     ACCEPTED,
     Capabilities,
@@ -35,6 +33,7 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
     SinkError,
+    held,
 )
 from collector.structure import KeyFault, Length, Range
 
@@ -109,14 +108,7 @@ class SensorThings(Sink):
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
         await self._entities.confirm()
         await self._entities.provision(dict.fromkeys(o.channel for o in batch))
-        by_channel: dict[Channel, list[Observation]] = {}
-        for observation in batch:
-            by_channel.setdefault(observation.channel, []).append(observation)
-        held: dict[int, bool] = {}
-        for channel, readings in by_channel.items():
-            there = await self._times(channel, readings)
-            held.update((id(o), (o.time_ms - o.interval_ms, o.time_ms) in there) for o in readings)
-        return [held[id(o)] for o in batch]
+        return await held(batch, self._times, lambda o: (o.time_ms - o.interval_ms, o.time_ms))
 
     async def close(self) -> None:
         await self._http.close()

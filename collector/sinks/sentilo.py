@@ -9,8 +9,6 @@ that somebody removed. Of a request with an unknown sensor a part may be stored:
 and such sensors go out in requests of their own until they are known, so that they hold up nobody.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,7 +26,7 @@ from collector.sinks._http import (
     check_url,
     common_error,
 )
-from collector.sinks._numbers import decimal
+from collector.sinks._values import decimal
 from collector.sinks.base import (
     ACCEPTED,
     AccessDenied,
@@ -43,6 +41,7 @@ from collector.sinks.base import (
     Sink,
     SinkConfig,
     SinkError,
+    held,
 )
 from collector.structure import KeyFault, Length, Range
 
@@ -202,14 +201,7 @@ class Sentilo(Sink):
         return [Retry("the sensor is not known yet", UNKNOWN_RETRY_S)] * len(batch)
 
     async def read_back(self, batch: Sequence[Observation]) -> Sequence[bool] | None:
-        by_channel: dict[Channel, list[Observation]] = {}
-        for observation in batch:
-            by_channel.setdefault(observation.channel, []).append(observation)
-        held: dict[int, bool] = {}
-        for channel, readings in by_channel.items():
-            times = await self._times(channel, readings)
-            held.update((id(o), sentilo_time(o.time_ms) in times) for o in readings)
-        return [held[id(o)] for o in batch]
+        return await held(batch, self._times, lambda o: sentilo_time(o.time_ms))
 
     async def close(self) -> None:
         await self._http.close()

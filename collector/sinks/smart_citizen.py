@@ -4,13 +4,10 @@ HTTP answers 200 whatever happens, and works on what it took later: everything i
 is sent. MQTT tells nothing but that the broker has it. Times there are whole seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from collector.forward.mapping import SMART_CITIZEN, Name
 from collector.readings.observation import Channel, Observation
 from collector.secret import Secret
 from collector.sinks._http import (
@@ -23,8 +20,7 @@ from collector.sinks._http import (
     common_error,
 )
 from collector.sinks._mqtt import Message, MqttClient, MqttSettings
-from collector.sinks._nodes import of_node
-from collector.sinks._times import iso_s
+from collector.sinks._values import iso_s, of_node
 from collector.sinks.base import (
     ACCEPTED,
     AccessDenied,
@@ -36,11 +32,65 @@ from collector.sinks.base import (
     Refused,
     Sink,
     SinkConfig,
+    by_address,
 )
 from collector.structure import KeyFault, Length, Range
 
 READINGS_MAX = 5000
 EARLIEST_MS = 1_000_000_000_000
+
+
+class SensorId(NamedTuple):
+    """A quantity's name upstream, and what to multiply our value by."""
+
+    name: str
+    factor: float = 1.0
+
+
+SENSOR_IDS: Mapping[str, Mapping[str, SensorId]] = {
+    "common": {
+        "co2": SensorId("158"),
+        "voc_index": SensorId("205"),
+        "nox_index": SensorId("206"),
+        "temperature": SensorId("55"),
+        "humidity": SensorId("56"),
+        "pressure": SensorId("58", 0.001),
+        "laeq": SensorId("53"),
+        "lceq": SensorId("217"),
+        "battery_voltage": SensorId("222", 0.001),
+        "rssi": SensorId("220"),
+        "latitude": SensorId("125"),
+        "longitude": SensorId("126"),
+        "altitude": SensorId("127"),
+    },
+    "plantower": {"pm1": SensorId("89"), "pm2_5": SensorId("87"), "pm10": SensorId("88")},
+    "sps30": {
+        "pm1": SensorId("182"),
+        "pm2_5": SensorId("183"),
+        "pm4": SensorId("184"),
+        "pm10": SensorId("185"),
+        "number_0_5": SensorId("186", 100),
+        "number_1": SensorId("187", 100),
+        "number_2_5": SensorId("188", 100),
+        "number_4": SensorId("189", 100),
+        "number_10": SensorId("190", 100),
+        "particle_size": SensorId("191"),
+    },
+    "sen5x": {
+        "pm1": SensorId("193"),
+        "pm2_5": SensorId("194"),
+        "pm4": SensorId("195"),
+        "pm10": SensorId("196"),
+        "number_0_5": SensorId("197", 100),
+        "number_1": SensorId("198", 100),
+        "number_2_5": SensorId("199", 100),
+        "number_4": SensorId("200", 100),
+        "number_10": SensorId("201", 100),
+        "humidity": SensorId("203"),
+        "temperature": SensorId("204"),
+    },
+}
+"""Sensor ids by particle sensor; pressure there is kPa, counts are per 0.1 litre."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +152,7 @@ class SmartCitizen(Sink):
         return f"sensor {found.name}" if found else None
 
     def split(self, observations: Sequence[Observation]) -> Iterable[Group]:
-        devices: dict[str, list[Observation]] = {}
-        for observation in observations:
-            devices.setdefault(observation.channel.node.hex, []).append(observation)
-        for address, readings in devices.items():
-            for start in range(0, len(readings), READINGS_MAX):
-                yield Group(address, readings[start : start + READINGS_MAX])
+        return by_address(observations, lambda node: node.hex, READINGS_MAX)
 
     async def send(self, batch: Sequence[Observation]) -> Sequence[Outcome]:
         device = of_node(self._config.devices, batch[0].channel.node)
@@ -150,17 +195,17 @@ class SmartCitizen(Sink):
             )
         return [{"recorded_at": time, "sensors": found} for time, found in sorted(by_time.items())]
 
-    def _sensor(self, channel: Channel) -> Name | None:
+    def _sensor(self, channel: Channel) -> SensorId | None:
         device = of_node(self._config.devices, channel.node)
         if device is None:
             return None
         if channel.key in device.ids:
             factor = 0.001 if channel.quantity.unit in ("Pa", "mV") else 1.0
-            return Name(str(device.ids[channel.key]), factor)
+            return SensorId(str(device.ids[channel.key]), factor)
         if channel.key != channel.quantity.name:
             return None
-        own = SMART_CITIZEN[device.particles].get(channel.key)
-        return own or SMART_CITIZEN["common"].get(channel.key)
+        own = SENSOR_IDS[device.particles].get(channel.key)
+        return own or SENSOR_IDS["common"].get(channel.key)
 
 
 def _credentials(config: Config) -> dict[str, str]:

@@ -9,16 +9,25 @@ from uuid import UUID
 import pytest
 
 from collector.config import parse
-from collector.forward.mapping import names_table
+from collector.forward.provisioning import explain
 from collector.readings.observation import Place, PublicNode
 from collector.sinks import build_sink, kinds
-from collector.sinks.base import MemoryIds
+from collector.sinks.base import MemoryIds, Sink
 
 PAGES = Path(__file__).parents[3] / "docs/sinks"
 NODE = PublicNode(
     0xA1B2C3D4, UUID("6f1c7a52-3b0e-4d52-9a57-0c1b2d3e4f50"), "street 1", "street", Place(41.4, 2.2)
 )
 _TABLE = re.compile(r"<!-- names -->\n(.*?)<!-- end -->\n", re.DOTALL)
+
+
+def names_table(sink: Sink, node: PublicNode) -> str:
+    """Markdown: what each quantity of the registry is called there, and what cannot be sent."""
+    rows = explain(sink, [node])
+    sent = [f"| {row.channel} | {row.upstream} |" for row in rows if row.upstream is not None]
+    unsent = ", ".join(row.channel for row in rows if row.upstream is None)
+    table = "\n".join(["| quantity | there |", "| --- | --- |", *sent])
+    return f"{table}\n\nCannot be sent: {unsent or 'nothing'}.\n"
 
 
 def configurations(page: Path) -> list[str]:
