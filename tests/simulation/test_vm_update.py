@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -69,7 +70,10 @@ def compiled(folder: Path, source: str) -> bytes:
 @pytest.fixture(scope="module")
 def newer(slot: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The same as version 9.9.9."""
-    version = compiled(tmp_path_factory.mktemp("newer"), f'VERSION = "{NEW}"\n')
+    source = (ROOT / "firmware/version.py").read_text(encoding="utf-8")
+    renamed = re.sub('^VERSION = ".*"$', f'VERSION = "{NEW}"', source, flags=re.MULTILINE)
+    assert renamed != source
+    version = compiled(tmp_path_factory.mktemp("newer"), renamed)
     return {**slot, "firmware/version.mpy": version}
 
 
