@@ -22,6 +22,8 @@ SAVE_AGAIN_MS = 10_000
 class Outbox:
     """One frame is under construction at a time, in builder: begin(), fill it, commit().
 
+    Between frames the uplink reads those to send into the builder's buffer.
+
     sync_ms: appended frames are made durable together, at most once in so many milliseconds.
     """
 
@@ -39,7 +41,9 @@ class Outbox:
             self.settled.covers,
             settings["spool_bytes"],
         )
-        self.uplink = Uplink(self.spool, self.settled, hal.random_bits, settings["window"])
+        self.uplink = Uplink(
+            self.spool, self.settled, hal.random_bits, self.builder.view, settings["window"]
+        )
         self.sync_ms = 0
         self._sync_due = 0
         self._save_due = 0

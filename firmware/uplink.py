@@ -6,7 +6,6 @@ people wait for may go ahead of its turn; its turn stays.
 """
 
 from firmware.spool import UNREADABLE
-from protocol import wire
 from protocol.downlink import settles
 
 TYPE_CHECKING = False
@@ -71,7 +70,8 @@ class Settled:
 class Uplink:
     """Chooses the next frame to send and frees what is acknowledged.
 
-    random_bits(n) gives jitter. Frames that flash could not take are sent from RAM.
+    random_bits(n) gives jitter. Frames that flash could not take are sent from RAM. Others are read
+    into buffer, which holds FRAME_MAX bytes: what next() gives is valid until somebody uses it.
     """
 
     def __init__(
@@ -79,13 +79,14 @@ class Uplink:
         spool: "Spool",
         settled: Settled,
         random_bits: "Callable[[int], int]",
+        buffer: memoryview,
         window: int = 8,
     ) -> None:
         self._spool = spool
         self._settled = settled
         self._random_bits = random_bits
         self._window = window
-        self._buffer = memoryview(bytearray(wire.FRAME_MAX))
+        self._buffer = buffer
         self._cursor = [0, 0]
         self._flight: "list[list[int]]" = []
         self._ram: "list[tuple[int, int, bytes]]" = []

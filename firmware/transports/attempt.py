@@ -1,51 +1,27 @@
-"""One try to reach the broker: DNS, TCP, TLS, MQTT. It blocks, so it has a thread of its own."""
+"""One try to reach the broker: DNS, TCP, TLS, MQTT. It blocks, so it has a thread of its own.
+
+Loaded for the try, and unloaded with umqtt once there is a connection.
+"""
 
 import socket
 
 from umqtt import simple
 
+from firmware.transports.mqtt import CA_FILE
 from firmware.transports.stream import OUT_MAX, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from firmware.transports.mqtt import Target
+
 TCP_S = 5
 TLS_S = 5  # for each answer within the handshake
 ANSWER_MS = 5_000
 TCP_LEVEL, TCP_NODELAY = 6, 1
-CA_FILE = "ca.der"
 NOT_YET_VALID = "starts in the future"  # mbedTLS about a certificate
 EXPIRED = "has expired"
-
-
-class Target:
-    """Where and as whom to connect. address caches what DNS said last."""
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        node: int,
-        keepalive_s: int,
-        user: str = "",
-        password: str = "",
-        ca: "bytes | None" = None,
-        tls: bool = False,
-    ) -> None:
-        name = "%08x" % node
-        self.host = host
-        self.port = port
-        self.client_id = "osn-" + name
-        self.up = "osn/1/" + name + "/u"
-        self.down = "osn/1/" + name + "/d"
-        self.will = "osn/1/" + name + "/w"
-        self.keepalive_s = keepalive_s
-        self.user = user
-        self.password = password
-        self.ca = ca
-        self.tls = tls
-        self.address: "Any" = None
 
 
 class _Network:
@@ -62,18 +38,18 @@ class _Network:
 
 
 class Attempt:
-    """run() leaves client and stream, or reason; done says that it is over, whichever way.
+    """run() leaves stream, or reason; done says that it is over, whichever way.
 
     untimely: the broker's certificate is of later than this board's clock says.
 
     A loop that has waited long enough sets abandoned: what comes after all is closed then.
-    resolve asks DNS even when an address is known.
+    resolve asks DNS even when an address is known. ca is the broker's, as DER.
     """
 
-    def __init__(self, target: Target, resolve: bool) -> None:
+    def __init__(self, target: "Target", ca: "bytes | None", resolve: bool) -> None:
         self._target = target
+        self._ca = ca
         self._resolve = resolve
-        self.client: "Any" = None
         self.stream: "Stream | None" = None
         self.reason = ""
         self.untimely = 0  # 1 when a certificate is not valid yet, -1 when it is no more
@@ -91,8 +67,7 @@ class Attempt:
             why = str(fault).strip()
             self.reason = self.stage + ": " + (why or type(fault).__name__)
             self.untimely = (NOT_YET_VALID in why) - (EXPIRED in why)
-            self.client = None
-        if self.client is None or self.abandoned:
+        if self.stream is None or self.abandoned:
             self._close()
         self.done = True
 
@@ -123,16 +98,16 @@ class Attempt:
 
         context: "Any" = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_mode = ssl.CERT_REQUIRED
-        if not self._target.ca:
+        if not self._ca:
             raise ValueError("no CA: put it as DER into " + CA_FILE)
-        context.load_verify_locations(cadata=self._target.ca)
+        context.load_verify_locations(cadata=self._ca)
         return context.wrap_socket(sock, server_hostname=self._target.host)
 
     def _greet(self, stream: Stream) -> None:
         target = self._target
         simple.socket = _Network(stream)  # type: ignore[attr-defined]
         client = simple.MQTTClient(
-            target.client_id,
+            "osn-" + target.name,
             target.host,
             target.port,
             target.user or None,
@@ -140,12 +115,11 @@ class Attempt:
             target.keepalive_s,
         )
         client.set_callback(_ignore)
-        client.set_last_will(target.will, b"offline")
+        client.set_last_will(target.topic("w"), b"offline")
         client.connect()
         self._check()
-        client.subscribe(target.down)
+        client.subscribe(target.topic("d"))
         self.stream = stream
-        self.client = client
 
     def _check(self) -> None:
         if self.abandoned:

@@ -8,13 +8,14 @@ import _thread
 import gc
 import sys
 
-from firmware.transports.attempt import CA_FILE, Attempt, Target
+from firmware.unload import unload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from firmware.settings import Settings
+    from firmware.transports.attempt import Attempt
     from firmware.transports.stream import Stream
     from firmware.transports.wifi import Wifi
     from firmware.types import Hal
@@ -28,11 +29,40 @@ RETRY_LAST_MS = 3_000
 QUIET_MS = 4_000  # without a byte from the broker it is asked for one
 ANSWER_MS = 5_000  # and has so long for the answer
 DRAIN_MS = 10_000  # what is written must be taken within
+CA_FILE = "ca.der"
 CA_MAX_BYTES = 4096
 STACK_BYTES = 12_288 if sys.platform == "esp32" else 131_072  # for TLS; for a host's resolver
 IN_BYTES = 384
 LOOPBACK = "127.0.0.1"  # a simulated board: what it says never leaves the machine
-_PUBLISH, _PINGRESP = 0x30, 0xD0
+FOR_A_TRY = ("firmware.transports.attempt", "umqtt.simple", "umqtt")
+_PUBLISH = 0x30
+
+
+class Target:
+    """Where and as whom to connect. address caches what DNS said last; topic's end is u, d or w."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        node: int,
+        keepalive_s: int,
+        user: str = "",
+        password: str = "",
+        tls: bool = False,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.name = "%08x" % node
+        self.keepalive_s = keepalive_s
+        self.user = user
+        self.password = password
+        self.tls = tls
+        self.address: "Any" = None
+
+    def topic(self, end: str) -> bytes:
+        """Topic of what goes up, comes down, or is the will."""
+        return ("osn/1/" + self.name + "/" + end).encode()
 
 
 class MqttTransport:
@@ -50,7 +80,6 @@ class MqttTransport:
             settings["keepalive_s"],
             settings["broker_user"],
             settings["broker_password"],
-            _read(hal, CA_FILE) if settings["broker_tls"] else None,
             bool(settings["broker_tls"]),
         )
         self.secure = self._target.tls or self._target.host == LOOPBACK
@@ -67,7 +96,6 @@ class MqttTransport:
         self._now = 0
         self._retry_at = 0
         self._retry_ms = RETRY_FIRST_MS
-        self._client: "Any" = None
         self._stream: "Stream | None" = None
         self._in = bytearray(IN_BYTES)
         self._view = memoryview(self._in)
@@ -77,7 +105,9 @@ class MqttTransport:
         self._heard = 0
         self._asked = -1
         self._drained = 0
-        self._topic = self._target.down.encode()
+        self._down = self._target.topic("d")
+        up = self._target.topic("u")
+        self._up = bytes((0, len(up))) + up
 
     def start(self, now_ms: int) -> None:
         """Begin to reach the broker."""
@@ -114,7 +144,7 @@ class MqttTransport:
         if stream is None or stream.waiting:
             return False
         try:
-            self._client.publish(self._target.up, frame)
+            self._publish(stream, frame)
             stream.flush()
         except OSError as fault:
             self._lose("send: " + str(fault), self._now)
@@ -135,12 +165,23 @@ class MqttTransport:
             if kind & 0xF0 != _PUBLISH:
                 continue
             topic_end = body + 2 + (self._in[body] << 8 | self._in[body + 1])
-            ours = self._in[body + 2 : topic_end] == self._topic
+            ours = self._in[body + 2 : topic_end] == self._down
             if kind & 0x0F or not ours or topic_end > body + length:
                 self.ignored += 1
                 continue
             return self._view[topic_end : body + length]
         return None
+
+    def _publish(self, stream: "Stream", frame: memoryview) -> None:
+        """PUBLISH at QoS 0, which needs nothing of umqtt."""
+        left = len(self._up) + len(frame)
+        head = bytearray((_PUBLISH, left))
+        if left > 127:  # a frame keeps it below 2 ** 14
+            head[1] = left & 127 | 128
+            head.append(left >> 7)
+        stream.write(head)
+        stream.write(self._up)
+        stream.write(frame)
 
     def untimely(self) -> int:
         """1 when the broker's certificate is of later than the clock says, -1 when it has expired
@@ -159,7 +200,7 @@ class MqttTransport:
             self._abandon(self._attempt)
         if self._stream is not None:
             self._stream.close()
-        self._stream = self._client = None
+        self._stream = None
         self.connected = False
         self._wifi.close()
 
@@ -175,10 +216,14 @@ class MqttTransport:
         self._misses += 1
         gc.collect()  # what follows wants memory in one piece
         try:
-            attempt = Attempt(self._target, not hanging and self._misses % RESOLVE_EVERY == 0)
+            from firmware.transports.attempt import Attempt
+
+            ca = _read(self._hal, CA_FILE) if self._target.tls else None
+            attempt = Attempt(self._target, ca, not hanging and self._misses % RESOLVE_EVERY == 0)
             _thread.stack_size(STACK_BYTES)
             _thread.start_new_thread(attempt.run, ())
-        except (OSError, RuntimeError, MemoryError) as fault:
+        except (OSError, RuntimeError, MemoryError, ImportError) as fault:
+            unload(*FOR_A_TRY)  # one of them may have been loaded in part
             self._fail("thread: " + str(fault), now_ms)
             return
         self._attempt = attempt
@@ -192,12 +237,12 @@ class MqttTransport:
                 self._fail(attempt.stage + ": took too long", now_ms)
             return
         self._attempt = None
-        if attempt.client is None:
+        if attempt.stream is None:
             self._untimely = attempt.untimely
             self._fail(attempt.reason, now_ms)
             return
-        self._client = attempt.client
         self._stream = attempt.stream
+        unload(*FOR_A_TRY)
         self._filled = self._used = self._discard = 0
         self._heard = self._drained = now_ms
         self._asked = -1
@@ -223,7 +268,7 @@ class MqttTransport:
     def _lose(self, reason: str, now_ms: int) -> None:
         if self._stream is not None:
             self._stream.close()
-        self._stream = self._client = None
+        self._stream = None
         self.connected = False
         self._fail(reason, now_ms)
 
@@ -263,7 +308,7 @@ class MqttTransport:
             if now_ms - self._asked > ANSWER_MS:
                 raise OSError(110, "the broker is silent")
         elif now_ms - self._heard > QUIET_MS and self._stream and not self._stream.waiting:
-            self._client.ping()
+            self._stream.write(b"\xc0\0")  # PINGREQ
             self._stream.flush()
             self._asked = now_ms
 

@@ -15,8 +15,9 @@ from pocket import Counter, Fix, PocketHal, Told, Wlan
 
 from firmware.node import Node
 from firmware.settings import Settings
-from firmware.transports import attempt
+from firmware.transports import attempt, mqtt
 
+mqtt.unload = lambda *modules: None  # what is changed below stays changed
 slow = [word for word in sys.argv if word.startswith("dns=")]
 if slow:
     # Names resolve after so many seconds while the file "dns" is there; connections still work.

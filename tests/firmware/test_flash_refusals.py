@@ -54,7 +54,9 @@ class Board:
             SEGMENT_BYTES,
             4,
         )
-        outbox.uplink = Uplink(outbox.spool, outbox.settled, self.hal.random_bits)
+        outbox.uplink = Uplink(
+            outbox.spool, outbox.settled, self.hal.random_bits, outbox.builder.view
+        )
         outbox.sync_ms = 3_000
         outbox.start()
 

@@ -14,6 +14,7 @@ from firmware.uplink import (
     Settled,
     Uplink,
 )
+from protocol import wire
 from protocol.frame import parse_header
 from simulator.faults.filesystem import MemoryFiles
 from tests.firmware.test_spool import is_whole, make_frame
@@ -33,7 +34,13 @@ class Bench:
         )
         self.spool.start()
         noise = random.Random(1)
-        self.uplink = Uplink(self.spool, self.settled, noise.getrandbits, window)
+        self.uplink = Uplink(
+            self.spool,
+            self.settled,
+            noise.getrandbits,
+            memoryview(bytearray(wire.FRAME_MAX)),
+            window,
+        )
         self.now = 0
         self.add(1, frames)
 
