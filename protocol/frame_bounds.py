@@ -37,9 +37,11 @@ ORDINARY_HOURS = 2
 ORDINARY_CLOCKS = 1
 
 
-def too_long(first_ms: int, last_ms: int) -> bool:
-    """Whether no board has samples so far apart in one frame."""
-    return last_ms - first_ms > SPAN_MAX_MS
+def beyond(first_ms: int, last_ms: int) -> str:
+    """Which bound samples from one uptime to another break; "" when a board can send them."""
+    if first_ms < 0 or last_ms > UPTIME_MAX_MS:
+        return "uptime"
+    return "span" if last_ms - first_ms > SPAN_MAX_MS else ""
 
 
 def extra_cost(first_ms: int, last_ms: int, clocks: int) -> int:

@@ -54,13 +54,10 @@ def why_not_indexed(seen: Outline) -> str:
     outline, for a frame has to be recognised again after a restart. To bound something else, add
     a test and a word here (and to docs/archive.md), and what it needs to `Outline`; keep it cheap.
     """
-    if seen.first_ms < 0 or seen.last_ms > frame_bounds.UPTIME_MAX_MS:
-        return "uptime"
-    if frame_bounds.too_long(seen.first_ms, seen.last_ms):
-        return "span"
-    if len(seen.clocks) > frame_bounds.CLOCKS_MAX:
+    reason = frame_bounds.beyond(seen.first_ms, seen.last_ms)
+    if not reason and len(seen.clocks) > frame_bounds.CLOCKS_MAX:
         return "clocks"
-    return ""
+    return reason
 
 
 def outline_of(raw: bytes, type: int, times: tuple[int, int] | None = None) -> Outline:
