@@ -39,7 +39,9 @@ def run_daemon(config: Config) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     try:
         return asyncio.run(_run(config))
-    except (PrivateFileError, SchemaError, AlreadyRunning, OSError, sqlite3.Error) as error:
+    except (
+        PrivateFileError, SchemaError, AlreadyRunning, WriteFailed, OSError, sqlite3.Error,
+    ) as error:  # fmt: skip
         log.error("%s", error)
         return exit_code_of(error)
 
@@ -51,7 +53,7 @@ def exit_code_of(error: BaseException) -> int:
     cause = error.__cause__ if isinstance(error, PrivateFileError) else error
     if isinstance(cause, OSError) and not isinstance(cause, NEEDS_A_PERSON):
         return EXIT_FAILED
-    return EXIT_FAILED if isinstance(error, sqlite3.Error) else EXIT_CONFIG
+    return EXIT_FAILED if isinstance(error, WriteFailed | sqlite3.Error) else EXIT_CONFIG
 
 
 async def _run(config: Config) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from collector.app import Collector
 from collector.archive.inline_writer import InlineWriter
+from collector.archive.writer import WriteFailed
 from collector.keys import KeyRing
 from collector.ledger.ledger import Alarm
 from collector.nodes import NodeInfo, NodeRegistry
@@ -59,6 +60,11 @@ class CollectorPlan:
     free_bytes: Callable[[], int | None] | None = None
     make_writer: Callable[..., LateWriter] | None = None
     moments: Moments = field(default_factory=Moments)
+    in_files: bool = False
+    """Whether nodes and keys are in files of the folder, which the collector then watches."""
+    on_disk_failure: Callable[[], None] | None = None
+    """Told when it has ended by itself because its disk took nothing; without it that is an error
+    of the run."""
     on_started: Callable[[Collector], None] = lambda collector: None
 
 
@@ -80,6 +86,16 @@ class CollectorHost:
     def archive(self) -> Path:
         """The archive's file."""
         return self.plan.folder / "archive.db"
+
+    @property
+    def nodes_file(self) -> Path:
+        """Who the nodes are."""
+        return self.plan.folder / "nodes.json"
+
+    @property
+    def keys_file(self) -> Path:
+        """Their keys."""
+        return self.plan.folder / "keys.json"
 
     @property
     def running(self) -> bool:
@@ -105,8 +121,9 @@ class CollectorHost:
         return self.past_alarms + (self.collector.alarms if self.collector else [])
 
     def start(self) -> None:
-        """Open the files and run."""
+        """Open the files and run. Raises PrivateFileError when they cannot be used."""
         plan = self.plan
+        registry, ring = self._registries()
         self.starts += 1
         storage = open_storage(
             self.archive,
@@ -130,16 +147,29 @@ class CollectorHost:
             plan.clock,
             storage,
             self._transports,
-            NodeRegistry(nodes=[node.info for node in plan.nodes]),
-            KeyRing(secrets={node.info.node: node.key for node in plan.nodes}),
+            registry,
+            ring,
             sinks=plan.make_sinks(),
             free_bytes=plan.free_bytes,
             housekeeping=False,
             chance=random.Random(f"{plan.seed}/{self.starts}"),
         )
         self._task = asyncio.create_task(self.collector.run())
+        self._task.add_done_callback(self._ended)
         plan.moments.happens(START)
         self._telling = asyncio.create_task(self._tell(self.collector))
+
+    def _registries(self) -> tuple[NodeRegistry, KeyRing]:
+        plan = self.plan
+        if not plan.in_files:
+            secrets = {node.info.node: node.key for node in plan.nodes}
+            return NodeRegistry(nodes=[node.info for node in plan.nodes]), KeyRing(secrets=secrets)
+        registry, ring = NodeRegistry(self.nodes_file), KeyRing(self.keys_file)
+        if not self.starts:
+            registry.put(*(node.info for node in plan.nodes))
+            for node in plan.nodes:
+                ring.add(node.info.node, node.key)
+        return registry, ring
 
     def crash(self) -> None:
         """End as by SIGKILL: nothing more is written, what was not committed is gone."""
@@ -201,6 +231,13 @@ class CollectorHost:
         """Forwarders are there, and have not begun yet."""
         await collector.started.wait()
         self.plan.on_started(collector)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task is not self._task or self.stopping or task.cancelled():
+            return
+        if isinstance(task.exception(), WriteFailed) and self.plan.on_disk_failure is not None:
+            self.crash()
+            self.plan.on_disk_failure()
 
     def _forget(self) -> None:
         assert self.collector is not None

@@ -28,7 +28,8 @@ class LateWriter(GroupWriter):
     """See Writer; for a VirtualLoop.
 
     Without `chance` everything takes its usual time; with it up to three times as long.
-    `on_commit` is called when a commit begins that will be known to its callers later.
+    `on_commit` is called when a commit begins that will be known to its callers later. While
+    `refuses` says so, the disk takes no commit.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class LateWriter(GroupWriter):
         *,
         chance: Random | None = None,
         on_commit: Callable[[], None] = lambda: None,
+        refuses: Callable[[], bool] = lambda: False,
         **options: Any,
     ) -> None:
         super().__init__(open_connection, open_reader, **options)
         self.dead = False
         self._chance = chance
         self._on_commit = on_commit
+        self._refuses = refuses
         self._arrived: deque[WaitedFor] = deque()
         self._gathered: Group | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -133,9 +136,17 @@ class LateWriter(GroupWriter):
         if self.dead:
             return
         self._on_commit()
+        if self._refuses():
+            group.jobs.append(self._refusal(group.jobs[-1]))
         self._commit(group)
         self._committing = False
         self._look()
+
+    def _refusal(self, beside: WaitedFor) -> WaitedFor:
+        """What makes the storage fail once all else of a group is done."""
+        future = beside.loop.create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return WaitedFor(_fail, urgent=False, future=future, loop=beside.loop)
 
     def _answer(
         self, loop: asyncio.AbstractEventLoop, jobs: list[WaitedFor], failure: WriteFailed | None
@@ -148,3 +159,9 @@ class LateWriter(GroupWriter):
 
     def _drawn(self, usual_s: float) -> float:
         return usual_s if self._chance is None else usual_s * self._chance.uniform(0.0, 3.0)
+
+
+def _fail(connection: sqlite3.Connection) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    raise error

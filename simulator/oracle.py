@@ -68,6 +68,8 @@ class Verdict:
     readings_delivered: int = 0
     readings_refused: int = 0
     readings_withheld: int = 0
+    readings_lost_by_network: int = 0
+    """Delivered, and no longer held by a network that has lost its memory."""
     readings_undated: int = 0
     """Archived, and of a boot that power ended before it had heard the time."""
     power_cuts: int = 0
@@ -120,7 +122,7 @@ class Oracle:
         """Whether the network has answered for all readings of a frame that go out."""
         held = self.upstream.frames.get(position, HeldFrame())
         return all(
-            place in held.readings or place in held.refused
+            place in held.readings or place in held.vanished or place in held.refused
             for place, reading in enumerate(readings(frame))
             if reading.quality in DELIVERABLE
         )
@@ -242,7 +244,7 @@ class Oracle:
     ) -> str:
         """What the books have to say of the reading."""
         verdict, allowed = self.verdict, self.allowed
-        told = held.readings.get(place)
+        told = held.readings.get(place) or held.vanished.get(place)
         if reading.quality not in DELIVERABLE:
             verdict.readings_withheld += 1
             if told or place in held.refused:
@@ -262,6 +264,7 @@ class Oracle:
             verdict.find(f"{name_of(position)}: reading {place} was not delivered")
             return NEITHER
         verdict.readings_delivered += 1
+        verdict.readings_lost_by_network += place not in held.readings
         if told.times > 1 and not allowed.duplicates:
             verdict.find(f"{name_of(position)}: reading {place} was delivered {told.times} times")
         apart = COARSER.get(reading.quantity, 1e-9)

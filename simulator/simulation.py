@@ -18,6 +18,7 @@ from simulator.books import SINK, Books
 from simulator.building import Instants, NodeBuilder, registered, setting
 from simulator.city import City, city_of
 from simulator.collector_host import CollectorHost, CollectorPlan
+from simulator.downlink_numbers import DownlinkNumbers
 from simulator.faults.collector import CollectorFaults
 from simulator.faults.flash import FlashRefusals
 from simulator.faults.hostile import Hostile
@@ -137,6 +138,8 @@ class Simulation:
             self.scenario.latency_ms,
         )
         self.upstream.behaviour = behaviour_of(self.scenario.sink, self._end_ms, self.random)
+        self.numbers = DownlinkNumbers()
+        self.network.taps.append(self.numbers.listen)
         self.host = CollectorHost(self._collector_plan())
         self.upstream.stated_error_ms = self._stated_error_ms
         self.power_cuts = PowerCuts(loop, self.random, self.nodes, self.truth)
@@ -180,6 +183,8 @@ class Simulation:
             on_started=self.statements.watch,
             make_writer=self._late_writer if self.scenario.writer == "late" else None,
             moments=self.moments,
+            on_disk_failure=lambda: self.collector_faults.ended(),
+            in_files=any(table["kind"] == "files" for table in self.scenario.collector),
         )
 
     def _sinks(self) -> dict[str, Sink]:
@@ -193,7 +198,13 @@ class Simulation:
 
     def _late_writer(self, *openers: Any, **options: Any) -> LateWriter:
         began = partial(self.moments.happens, COMMIT)
-        return LateWriter(*openers, chance=self.writing, on_commit=began, **options)
+        return LateWriter(
+            *openers,
+            chance=self.writing,
+            on_commit=began,
+            refuses=lambda: self.collector_faults.commits_fail,
+            **options,
+        )
 
     @property
     def _end_ms(self) -> int:
@@ -216,13 +227,29 @@ class Simulation:
             self.updates.plan()
         self.power_cuts.plan(self.scenario.power, self._end_ms)
         self.flash_refusals.plan(self.scenario.flash, self._end_ms)
+        self._plan_forgetting()
         self.collector_faults.plan(self.scenario.collector, self._end_ms, self.random)
         members = [(info.info.node, info.key) for info in self.registered]
         Hostile(self.network, self.random, members).plan(self.scenario.hostile, self._end_ms)
 
+    def _plan_forgetting(self) -> None:
+        """The network goes back to a backup of itself, or begins anew, now and then."""
+        chance = Random(f"forgetting {self.scenario.name} {self.seed}")
+        for _ in range(int(self.scenario.sink.get("forgets", 0))):
+            at_ms = chance.randrange(60_000, max(60_001, self._end_ms))
+            if chance.random() < 0.3:
+                self.loop.call_at_ms(at_ms, self.upstream.go_back, {})
+            else:
+                self.loop.call_at_ms(at_ms, self._back_up_network, chance.randrange(3_600_000))
+
+    def _back_up_network(self, later_ms: int) -> None:
+        back_ms = min(self.loop.now_ms + later_ms, self._end_ms)
+        self.loop.call_at_ms(back_ms, self.upstream.go_back, self.upstream.memory())
+
     def _tidy(self) -> None:
-        """Forget what is proved, unless an old backup may still take it out of the archive."""
-        if not any(table["kind"] == "restore" for table in self.scenario.collector):
+        """Forget what is proved, unless a backup may take it out of the archive or the network."""
+        restored = any(table["kind"] == "restore" for table in self.scenario.collector)
+        if not restored and not self.scenario.sink.get("forgets"):
             self.oracle.tidy()
 
     def _mend(self) -> None:
@@ -260,7 +287,10 @@ class Simulation:
             self.updates.judge(verdict)
         for position in sorted(self.collector_faults.broken):
             verdict.find(f"{name_of(position)} was acknowledged and not on the disk")
-        for finding in self.collector_faults.findings:
+        findings = list(self.collector_faults.findings)
+        if not (self.allowed.restored or self.allowed.elsewhere):
+            findings += self.numbers.findings
+        for finding in findings:
             verdict.find(finding)
         judge_alarms(self.host.alarms, self.allowed, verdict)
         for alarm in self.host.alarms:

@@ -6,7 +6,7 @@ for it, made anew with every start of the collector.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
@@ -74,6 +74,8 @@ class HeldFrame:
 
     readings: dict[int, Held] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
+    vanished: dict[int, Held] = field(default_factory=dict)
+    """Readings that the network took, answered for, and has lost."""
 
 
 @dataclass
@@ -97,6 +99,8 @@ class Upstream:
     """By node, how often a reading was taken that had been taken before."""
     unanswered: Counter[int] = field(default_factory=Counter)
     """By node, readings of requests that got no answer."""
+    lost_by_itself: int = 0
+    """Readings that the network took and held no more when it had lost its memory."""
     on_request: Callable[[], None] = lambda: None
     stated_error_ms: Callable[[Observation], int] = lambda observation: 0
     """How wrong a time may be, by what the collector knows when it sends: it may not outlive the
@@ -122,7 +126,7 @@ class Upstream:
             self.twice[origin.node] += 1
             return ACCEPTED
         before = frame.readings.get(place)
-        self.twice[origin.node] += before is not None
+        self.twice[origin.node] += before is not None or place in frame.vanished
         self.held += before is None
         frame.readings[place] = Held(
             observation.channel.quantity.name,
@@ -141,6 +145,18 @@ class Upstream:
             return bool(self.judged[origin[:3]] >> origin.place & 1)
         frame = self.frames.get(origin[:3])
         return frame is not None and origin.place in frame.readings
+
+    def memory(self) -> dict[Position, frozenset[int]]:
+        """Which readings it holds now: a backup of it."""
+        return {position: frozenset(frame.readings) for position, frame in self.frames.items()}
+
+    def go_back(self, memory: Mapping[Position, frozenset[int]]) -> None:
+        """It is restored from that backup, or begins anew with none: the rest is its own loss."""
+        for position, frame in self.frames.items():
+            for place in frame.readings.keys() - memory.get(position, frozenset()):
+                frame.vanished[place] = frame.readings.pop(place)
+                self.held -= 1
+                self.lost_by_itself += 1
 
     def condense(self, position: Position) -> None:
         """Keep of a frame that is judged which readings are held, and nothing else."""

@@ -1,7 +1,9 @@
 """What happens to the collector's machine: stops, crashes, a twin, an old backup, a full card."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,9 +11,12 @@ from random import Random
 from typing import Any
 
 from collector.app import STOP_WITHIN_S
-from collector.ledger.ledger import LOST_ELSEWHERE, LOST_HERE
+from collector.archive.writer import WriteFailed
+from collector.ledger.ledger import LEDGER_HEALED, LOST_ELSEWHERE, LOST_HERE
+from collector.private_file import PrivateFileError
 from simulator.books import Books
 from simulator.collector_host import CollectorHost
+from simulator.faults.files import WAYS, BrokenFiles
 from simulator.faults.plan import PlanError
 from simulator.hosted import HostedNode
 from simulator.late_writer import Killed
@@ -23,6 +28,10 @@ from simulator.virtual_loop import VirtualClock, VirtualLoop
 
 FILES_OF_STOPPED = frozenset(("archive.db", "archive.db.witness", "quarantine.db"))
 ANY = "any"
+START_AGAIN_MS = 10_000
+IMPOSSIBLE = ("received = x'ff'", "issued = -1", "before = issued + 1", "conflicts = '{'",
+              "dropped = 7", "last_ms = NULL")  # fmt: skip
+"""What no row of the ledger can say; received is taken from the frames in each case."""
 AFTER_MS = {START: 400, REQUEST: 3_000, COMMIT: 80}
 """How long after it has begun something is done to the collector at the latest."""
 
@@ -47,7 +56,9 @@ class CollectorFaults:
         self.disk_full = False
         self.broken: set[Position] = set()
         self.findings: list[str] = []
-        self.stops = 0
+        self.commits_fail = False
+        self._files = BrokenFiles()
+        self._random = Random(f"files {loop.now_ms} {len(nodes)}")
         self._mended = False
         self._stops: set[asyncio.Task[None]] = set()
         self._books = books
@@ -61,6 +72,9 @@ class CollectorFaults:
         self._second: CollectorHost | None = None
         self._actions: dict[str, Callable[[int, Mapping[str, Any]], None]] = {
             "crash": self._crash,
+            "damage": self._damage,
+            "commits_fail": self._refuse_commits,
+            "files": self._break_file,
             "stop": self._stop,
             "second": self._start_second,
             "restore": self._restore,
@@ -93,6 +107,8 @@ class CollectorFaults:
         """The machine is as it should be, and one collector runs on it."""
         self._mended = True
         self._host.plan.moments.clear()
+        self.commits_fail = False
+        self._files.mend_all()
         self._free_disk()
         self._right_clock()
         self._end_second()
@@ -102,8 +118,18 @@ class CollectorFaults:
         self._loop.call_at_ms(self._loop.now_ms + down_ms, action)
 
     def _start(self) -> None:
-        if not self._host.running:
+        """A start that a broken file prevents is tried again, as a person would."""
+        if self._host.running:
+            return
+        try:
             self._host.start()
+        except PrivateFileError:
+            self._after(START_AGAIN_MS, self._start)
+
+    def ended(self) -> None:
+        """It has ended by itself, as it may when its disk takes nothing; it is started again."""
+        self._books.died(self._host.archive)
+        self._after(START_AGAIN_MS, self._start)
 
     def _crash(self, down_ms: int, table: Mapping[str, Any]) -> None:
         if self._mended:
@@ -113,6 +139,48 @@ class CollectorFaults:
             self._books.died(self._host.archive)
         self._look_up_promises()
         self._after(down_ms, self._start)
+
+    def _damage(self, down_ms: int, table: Mapping[str, Any]) -> None:
+        """It dies, and a worn card leaves rows of the ledger that say what cannot be."""
+        if self._mended or not self._host.running:
+            return
+        self._crash(down_ms, table)
+        self._allowed.alarms |= {LEDGER_HEALED}
+        with closing(sqlite3.connect(self._host.archive)) as connection:
+            rows = connection.execute("SELECT node, boot FROM ledger ORDER BY 1, 2").fetchall()
+            for node, boot in rows:
+                if self._random.random() < 0.5:
+                    change = self._random.choice(IMPOSSIBLE)
+                    connection.execute(
+                        f"UPDATE ledger SET {change} WHERE node = ? AND boot = ?", (node, boot)
+                    )
+            connection.commit()
+
+    def _refuse_commits(self, down_ms: int, table: Mapping[str, Any]) -> None:
+        """The disk takes no commit for a while; only the late writer asks."""
+        self.commits_fail = True
+        self._after(down_ms, self._take_commits)
+
+    def _take_commits(self) -> None:
+        self.commits_fail = False
+
+    def _break_file(self, down_ms: int, table: Mapping[str, Any]) -> None:
+        """A file of keys or nodes is broken; what was read before has to stay in force."""
+        host = self._host
+        file = self._random.choice((host.keys_file, host.nodes_file))
+        if self._mended or self._files.is_broken(file) or not file.exists():
+            return
+        self._files.break_(file, self._random.choice(sorted(WAYS)))
+        self._after(down_ms, partial(self._mend_file, file, host.starts))
+
+    def _mend_file(self, file: Path, life: int) -> None:
+        collector = self._host.collector
+        if collector is not None and self._host.starts == life:
+            known = {*collector.keys.nodes()}, {info.node for info in collector.nodes}
+            wanted = {node.info.node for node in self._host.plan.nodes}
+            if known != (wanted, wanted):
+                self.findings.append(f"{file.name} was broken, and {known} are left of {wanted}")
+        self._files.mend(file)
 
     def _look_up_promises(self) -> None:
         if not self._allowed.restored and self._second is None:
@@ -132,6 +200,10 @@ class CollectorFaults:
         error = None if stop.cancelled() else stop.exception()
         if stop.cancelled() or isinstance(error, Killed):
             return  # it was crashed meanwhile, and is started again after that
+        if isinstance(error, WriteFailed):
+            self._host.crash()
+            self.ended()
+            return
         took_ms = self._loop.now_ms - began_ms
         if error is not None:
             self.findings.append(f"a stop ended with {type(error).__name__}: {error}")
@@ -140,7 +212,7 @@ class CollectorFaults:
         left = {path.name for path in self._host.plan.folder.glob("*.db*")}
         if left - FILES_OF_STOPPED:
             self.findings.append(f"a stop left {', '.join(sorted(left - FILES_OF_STOPPED))}")
-        self.stops += 1
+        self._books.died(self._host.archive)
         self._look_up_promises()
         self._after(0 if self._mended else down_ms, self._start)
 
@@ -148,7 +220,7 @@ class CollectorFaults:
         """Somebody starts another collector with the same keys on the same broker, by mistake."""
         if self._second is not None:
             return
-        self._allowed.alarms = frozenset((LOST_HERE, LOST_ELSEWHERE))
+        self._allowed.alarms |= {LOST_HERE, LOST_ELSEWHERE}
         plan = replace(
             self._host.plan, folder=self._folder / "second", make_sinks=dict, free_bytes=None
         )

@@ -9,7 +9,9 @@ import pytest
 
 from collector import exit_codes
 from collector.archive.schema import SchemaError
-from collector.daemon import exit_code_of
+from collector.archive.writer import WriteFailed
+from collector.config import load
+from collector.daemon import exit_code_of, run_daemon
 from collector.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
 from collector.private_file import PrivateFileError
 from collector.single import AlreadyRunning, FolderLock
@@ -69,10 +71,22 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         (OSError(errno.EROFS, ""), EXIT_FAILED),
         (OSError(errno.ENOSPC, ""), EXIT_FAILED),
         (sqlite3.OperationalError("disk I/O error"), EXIT_FAILED),
+        (WriteFailed("disk I/O error"), EXIT_FAILED),
     ],
 )
 def test_what_may_pass_by_itself_is_tried_again(error: Exception, code: int) -> None:
     assert exit_code_of(error) == code
+
+
+def test_a_disk_that_refuses_the_first_commit_ends_it_with_a_word(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(*_: object) -> None:
+        raise WriteFailed("disk I/O error")
+
+    monkeypatch.setattr("collector.daemon._receive", refused)
+    assert run_daemon(load(house.config)) == EXIT_FAILED
+    assert "disk I/O error" in caplog.text
 
 
 def test_systemd_knows_which_end_is_for_good() -> None:

@@ -157,11 +157,13 @@ def test_a_lost_promise_is_found(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     settled = SimpleNamespace(covers=lambda boot, seq: boot == 2 and seq <= 4)
-    hosted: Any = SimpleNamespace(
-        address=1, node=SimpleNamespace(outbox=SimpleNamespace(settled=settled))
-    )
+    drops = SimpleNamespace(counts=[0, 0])
+    outbox = SimpleNamespace(settled=settled, drops=drops)
+    hosted: Any = SimpleNamespace(address=1, node=SimpleNamespace(outbox=outbox))
     truth = Truth(frames={(1, 2, seq): b"" for seq in (3, 4, 5)})
     assert broken_promises(archive, truth, [hosted]) == [(1, 2, 4)]
+    drops.counts = [0, 1]
+    assert broken_promises(archive, truth, [hosted]) == []
 
 
 @pytest.mark.parametrize("name", ["lossy_backlog", "power_cuts", "failing_network"])
