@@ -19,7 +19,7 @@ from simulator.cli import main
 from simulator.faults.network import UP, Cable
 from simulator.network import Network
 from simulator.oracle import Allowed, Oracle, Verdict, judge_alarms
-from simulator.planted_bugs import BUGS, CannotPlant, PlantedBug, plant
+from simulator.planted_bugs import BUGS, CannotPlant, PlantedBug, place_of, plant
 from simulator.promises import broken_promises
 from simulator.scenario import ScenarioError, draw_table, find, is_rare, load, names
 from simulator.simulation import RunOptions, simulate
@@ -68,14 +68,26 @@ def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_every_planted_bug_still_has_its_place(bug: PlantedBug) -> None:
-    assert (ROOT / bug.file).read_text(encoding="utf-8").count(bug.old) == 1
+    path, start, end = place_of(bug, ROOT)
+    assert path.read_text(encoding="utf-8")[start:end].split() == bug.old.split()
+    assert bug.new.split() != bug.old.split()
     assert bug.scenario in ("", *names())
 
 
 def test_a_bug_without_its_place_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.py").write_text("a\n", encoding="utf-8")
-    with pytest.raises(CannotPlant, match="0 times"):
-        plant(PlantedBug("b", "x.py", "nowhere", ""), tmp_path)
+    for name, found in (("f", 0), ("C.g", 2), ("C.f", 1)):
+        file = tmp_path / "room" / "deep" / "x.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        code = "class C:\n    def f(self):\n        if a:\n            b(c,\n              d)\n"
+        file.write_text(code + "    def g(self):\n        b(c, d); b(c, d)\n", encoding="utf-8")
+        bug = PlantedBug("b", "room", name, "b(c, d)", "if e:\n    pass")
+        if found == 1:
+            plant(bug, tmp_path)
+            planted = "            if e:\n                pass\n    def g"
+            assert planted in file.read_text(encoding="utf-8")
+            continue
+        with pytest.raises(CannotPlant, match=f"{found} times"):
+            plant(bug, tmp_path)
 
 
 def test_a_finding_is_a_bugs_when_the_same_run_finds_nothing_without_it() -> None:
