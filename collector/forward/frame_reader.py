@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 
 from collector.archive import archive
@@ -13,6 +14,10 @@ from collector.ranges import Ranges
 from collector.readings.observation import FrameRef
 from collector.readings.rendering import Rendered, Renderer, Undecodable
 from collector.timeline.frozen_time import FrozenTimes, Row, read_lines
+from collector.turns import Turns
+
+READINGS_PER_TURN = 2_000
+"""A frame holds eight times as many at most: nobody waits for more than that one."""
 
 
 class FrameReader:
@@ -22,6 +27,7 @@ class FrameReader:
         self._writer = writer
         self._frozen = frozen
         self._renderer = renderer
+        self._turns = Turns(READINGS_PER_TURN)
 
     async def newest_id(self) -> int:
         """The newest frame that is committed."""
@@ -54,6 +60,13 @@ class FrameReader:
             return self._renderer.render(ref, frame.raw, line)
         except Undecodable:
             return UNREADABLE
+
+    async def render_in_turn(self, frame: StoredFrame) -> Rendered | Cause:
+        """The same, and what else waits gets its turn after many readings, sent or not."""
+        rendered = self.render(frame)
+        if self._turns.over(1 if isinstance(rendered, Cause) else 1 + rendered.total):
+            await asyncio.sleep(0)
+        return rendered
 
     def is_dated(self, cause: Cause) -> bool:
         """Whether a boot that had no time has one by now."""

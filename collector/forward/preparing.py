@@ -60,7 +60,7 @@ class Preparer:
             if not ids:
                 return None
             try:
-                window = self._render(lane, ids, await self._reader.read(ids))
+                window = await self._render(lane, ids, await self._reader.read(ids))
             except BaseException:
                 self._work.give_back(ids, lane)
                 raise
@@ -93,33 +93,40 @@ class Preparer:
                 task.due_s = max(task.due_s or 0.0, now_s + wait_s)
         window.readings = [o for o in window.readings if o.channel.node not in waits_s]
 
-    def _render(self, lane: Lane, ids: Ranges, frames: Sequence[StoredFrame]) -> Window:
+    async def _render(self, lane: Lane, ids: Ranges, frames: Sequence[StoredFrame]) -> Window:
+        """Renders what fits into a window. Moves no frame before all are rendered: whoever is
+        cancelled amid them gives all of them back."""
         now_ms = self._clock.unix_ms()
         window = Window(lane, now_ms)
-        empty = ids.copy()
+        empty, rest = ids.copy(), Ranges()
+        held: list[tuple[int, Cause]] = []
+        old: list[int] = []
         for frame in frames:
             if len(window.readings) >= self._readings_max:
                 rest = Ranges(empty.overlap(frame.id, ids.last or 0))
-                self._work.give_back(rest, lane)
                 empty.remove(frame.id, ids.last)
                 break
-            if frame.type == T_DATA:
-                empty.remove(frame.id)
-                self._render_frame(window, frame, now_ms)
+            if frame.type != T_DATA:
+                continue
+            empty.remove(frame.id)
+            rendered = await self._reader.render_in_turn(frame)
+            if isinstance(rendered, Cause):
+                held.append((frame.id, rendered))
+            elif lane == "live" and self._is_old(rendered, now_ms):
+                old.append(frame.id)
+            else:
+                settled = self._account.partial.get(frame.id, 0)
+                window.take(rendered, settled, self._selection)
+        self._work.give_back(rest, lane)
+        for id, cause in held:
+            self._work.hold(id, cause)
+        for id in old:
+            self._work.defer(id)
+        if old:
+            self._wake_backlog()
         self._closing.finish(empty)
         window.narrow(self._selection)
         return window
-
-    def _render_frame(self, window: Window, frame: StoredFrame, now_ms: int) -> None:
-        rendered = self._reader.render(frame)
-        if isinstance(rendered, Cause):
-            self._work.hold(frame.id, rendered)
-        elif window.lane == "live" and self._is_old(rendered, now_ms):
-            self._work.defer(frame.id)
-            self._wake_backlog()
-        else:
-            settled = self._account.partial.get(frame.id, 0)
-            window.take(rendered, settled, self._selection)
 
     def _is_old(self, rendered: Rendered, now_ms: int) -> bool:
         if not rendered.observations or self._policy.fresh_s is not None:

@@ -65,7 +65,7 @@ class Resolver:
         sent = Window("backlog", chosen_ms)
         selection = EVERY_READING if asks else self._selection.afresh()
         for frame in await self._reader.read(ids):
-            rendered = self._reader.render(frame)
+            rendered = await self._reader.render_in_turn(frame)
             if frame.type == T_DATA and not isinstance(rendered, Cause):
                 sent.take(rendered, self._account.partial.get(frame.id, 0), selection)
         sent.narrow(selection)

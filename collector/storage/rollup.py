@@ -31,7 +31,7 @@ HOURS_PER_PASS = 500
 SAMPLE_MS_MAX = HOUR_MS
 SLACK_MS = 400 * 24 * HOUR_MS
 BOOTS_MAX = 200
-FRAMES_PER_TURN = 8
+READINGS_PER_TURN = 800
 
 _INDEXED_ALL = (
     "SELECT hour, node, boot FROM hour WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?"
@@ -170,7 +170,7 @@ class Rollup:
         start_ms = hour * HOUR_MS
         boots = await self._writer.read(lambda connection: boots_near(connection, node, start_ms))
         cells: dict[tuple[int, int], _Cell] = {}
-        turns = Turns(FRAMES_PER_TURN)
+        turns = Turns(READINGS_PER_TURN)
         for boot, anchor_ms, end_ms in boots:
             first_ms = self._timeline.uptime_at(node, boot, start_ms)
             last_ms = self._timeline.uptime_at(node, boot, start_ms + HOUR_MS)
@@ -186,10 +186,14 @@ class Rollup:
             )
             frames = await self._writer.read(search)
             for frame in frames:
-                _add(cells, frame, first_ms, last_ms)
-                if turns.over():
+                if turns.over(1 + _add(cells, frame, first_ms, last_ms)):
                     await asyncio.sleep(0)
-        return [_row(hour, node, *key, cell) for key, cell in sorted(cells.items())]
+        rows = []
+        for key, cell in sorted(cells.items()):
+            rows.append(_row(hour, node, *key, cell))
+            if turns.over(len(cell.values)):
+                await asyncio.sleep(0)
+        return rows
 
 
 def _frames(
@@ -220,19 +224,21 @@ def boots_near(
 
 def _add(
     cells: dict[tuple[int, int], _Cell], frame: StoredFrame, first_ms: int, last_ms: int
-) -> None:
+) -> int:
+    """Adds what a frame says of these uptimes; returns how many readings it holds in all."""
     if frame.state == CONFLICT:
-        return
+        return 0
     try:
         decoded = decode_stored(frame)
     except FrameError:
-        return
+        return 0
     for samples in decoded.samples:
         inside = [
             row for row, time_ms in enumerate(samples.times_ms) if first_ms <= time_ms < last_ms
         ]
         if inside:
             _add_columns(cells, samples, inside)
+    return sum(len(column.values) for samples in decoded.samples for column in samples.columns)
 
 
 def _add_columns(

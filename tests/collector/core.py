@@ -1,7 +1,9 @@
 """The collector's core on a bench: a clock under the test's hand, keys, boards that make frames."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from collector.archive.inline_writer import InlineWriter
 from collector.boards.downlink import Downlink
@@ -188,3 +190,23 @@ class Bench:
             await self.storage.writer.close()
             await self.storage.quarantine_writer.close()
         return Bench(self.folder, boards, self.clock)
+
+
+class InATurn:
+    """Stands for a function; `most` is how often it was called while the event loop waited."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.most = self.calls = 0
+        self._function = function
+        self._running = 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        if not self._running:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._running += 1
+        self.calls += 1
+        self.most = max(self.most, self._running)
+        return self._function(*arguments)
+
+    def _turn(self) -> None:
+        self._running = 0

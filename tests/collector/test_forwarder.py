@@ -32,6 +32,8 @@ from collector.sinks.base import (
     Rejected,
     Sink,
 )
+from protocol import compose, wire
+from protocol.registry import by_name
 from simulator.upstream.street import (
     START_MS,
     FixedTimeline,
@@ -41,6 +43,7 @@ from simulator.upstream.street import (
     street_nodes,
 )
 from simulator.virtual_loop import VirtualClock, VirtualLoop, run
+from tests.collector.core import InATurn
 
 NODES = street_nodes(2)
 A_FRAME = 12 * 8
@@ -327,6 +330,42 @@ def test_what_arrives_late_counts_as_backlog(tmp_path: Path) -> None:
     play(tmp_path, sink, story)
     order = [keys[0][0] for _, keys in sink.requests]
     assert order.index(41) <= 2
+
+
+def unsent(frame: archive.StoredFrame) -> archive.StoredFrame:
+    """The same frame with as many readings as one may hold, none of which is good."""
+    column = bytes([15 | 1 << 4 | 1 << 6])  # constant, with an instance and a quality
+    columns = b"".join(
+        bytes([by_name("pm2_5").id]) + column + bytes([instance, 1, 255, 1, 2])
+        for instance in range(64)
+    )
+    rows = compose.u48(frame.first_ms) + compose.uvarint(1_000) + bytes([255, 64])
+    sections = [(wire.S_SAMPLES, rows + columns)]
+    raw = compose.compose(wire.T_DATA, frame.node, frame.boot, frame.seq, sections, None)
+    return frame._replace(raw=raw)
+
+
+@pytest.mark.parametrize("lane", ["live", "backlog"])
+def test_frames_without_a_reading_to_send_leave_others_their_turn(
+    tmp_path: Path, lane: str
+) -> None:
+    async def story(rig: Rig) -> None:
+        frames = [unsent(frame) for frame in rig.street.frames(40)]
+        rendering = InATurn(rig.forwarder._reader.render)
+        rig.forwarder._reader.render = rendering  # type: ignore[method-assign]
+        if lane == "live":
+            rig.start()
+            await rig.idle()
+        await rig.writer.write(lambda connection: archive.append_many(connection, frames))
+        rig.forwarder.wake()
+        if lane == "backlog":
+            rig.start()
+        await rig.idle()
+        assert rendering.calls >= 40
+        assert rendering.most <= 2
+
+    rig = play(tmp_path, Pretended(), story)
+    assert rig.count("left_out") == 40 * 255 * 64
 
 
 def test_oldest_first_where_the_network_wants_it(tmp_path: Path) -> None:

@@ -139,6 +139,18 @@ async def test_an_authentic_frame_that_cannot_be_decoded_is_archived_and_acknowl
     assert states == [archive.UNDECODED] * 3
 
 
+@pytest.mark.parametrize("type", sorted({*range(32)} - {wire.T_LIVE}))
+async def test_every_type_that_goes_up_is_acknowledged_and_none_that_goes_down(
+    tmp_path: Path, type: int
+) -> None:
+    board = Board()
+    bench = Bench(tmp_path, [board])
+    word = "accepted" if 1 <= type <= 15 else "type"
+    assert await bench.take(compose.compose(type, NODE, BOOT, 1, [], board.up)) == [word]
+    known = bench.storage.ledger.known_boot(NODE, BOOT)
+    assert (known is not None and 1 in known.received) == (word == "accepted")
+
+
 async def test_an_unknown_quantity_is_kept_as_integers(bench: Bench, board: Board) -> None:
     raw = board.data(1)
     experimental = bytearray(raw[wire.HEADER : -8])

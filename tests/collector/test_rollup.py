@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from collector.storage import rollup
 from collector.storage.rollup import HOUR_MS, Rollup, aggregate
 from protocol import compose, wire
 from protocol.compose import clock_section
 from protocol.registry import by_name
 from protocol.samples import Channel
 from protocol.sections import ClockSet
-from tests.collector.core import BOOT, NODE, Bench, Board
+from tests.collector.core import BOOT, NODE, Bench, Board, InATurn
 
 PM = by_name("pm2_5").id
 LAEQ = by_name("laeq").id
@@ -65,6 +66,29 @@ async def test_late_frames_make_a_closed_hour_dirty(tmp_path: Path) -> None:
     await bench.storage.snapshot()
     assert await rollup.once() == 1
     assert rows(bench)[hour, PM][:2] == (2, 15.0)
+
+
+async def test_frames_of_many_readings_leave_others_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, board, computing = await started(tmp_path)
+    # 255 rows of 64 constant columns, by hand, for no encoder of ours makes such frames
+    columns = b"".join(bytes([PM, 15 | 1 << 4, instance, 2]) for instance in range(64))
+    for seq in range(1, 11):
+        rows_ = compose.u48(seq * 300_000) + compose.uvarint(1_000) + bytes([255, 64])
+        raw = compose.compose(
+            wire.T_DATA, NODE, BOOT, seq, [(wire.S_SAMPLES, rows_ + columns)], board.up
+        )
+        await bench.take(raw)
+    await bench.storage.snapshot()
+    bench.clock.pass_ms(2 * HOUR_MS)
+    decoding, adding_up = InATurn(rollup.decode_stored), InATurn(rollup.aggregate)
+    monkeypatch.setattr(rollup, "decode_stored", decoding)
+    monkeypatch.setattr(rollup, "aggregate", adding_up)
+    await computing.catch_up()
+    assert (decoding.calls, adding_up.calls) == (10, 64)
+    assert decoding.most == 1
+    assert adding_up.most == 1
 
 
 async def test_a_new_time_mapping_moves_readings_to_their_hour(tmp_path: Path) -> None:
