@@ -1,7 +1,9 @@
 """osn-collector: the daemon and everything that its operator needs around it."""
 
 import importlib
+import sys
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -32,6 +34,18 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 
 class LazyGroup(click.Group):
     """Knows its commands' names and imports a command only when it is called."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs a command; what the machine refuses it ends it with 1 and the reason."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.filename is None:
+                click.echo(f"Error: {reason}; the output is not complete", err=True)
+            else:
+                click.echo(f"Error: {error.filename}: {reason}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from collector.commands.common import config_option, fail, load_config
+from collector.commands.common import config_option, fail, load_config, read_text
 from collector.commands.tables import progress_bar
 from collector.operate.times import show_time
 
@@ -79,5 +79,5 @@ def restore(file: Path, passphrase_file: Path | None, replace: bool, config_file
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
     if file is not None:
-        return (file.read_text().splitlines() or [""])[0]
+        return (read_text(file).splitlines() or [""])[0]
     return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm))

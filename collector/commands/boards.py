@@ -1,7 +1,6 @@
 """command, configure and update: what boards are asked to do."""
 
 import base64
-import difflib
 import json
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import click
 
-from collector.commands.common import config_option, fail, load_config
+from collector.commands.common import Number, config_option, fail, hint, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.tables import show_table
 from collector.exit_codes import EXIT_ALARM, EXIT_UNANSWERED
@@ -20,6 +19,7 @@ from protocol import names
 from protocol.setting_names import BY_KEY, SETTINGS, fault_of
 
 BUNDLE_BYTES_MAX = 1_000_000
+DIGITS_MAX = 20
 DANGEROUS = ("drop-spool", "other-slot", "safe-mode")
 COMMANDS = [name.replace(" ", "-") for name in names.COMMANDS.values()]
 
@@ -28,7 +28,7 @@ COMMANDS = [name.replace(" ", "-") for name in names.COMMANDS.values()]
 @click.argument("node")
 @click.argument("name", type=click.Choice(COMMANDS))
 @click.argument("numbers", type=int, nargs=-1)
-@click.option("--wait", "wait_s", type=click.FloatRange(0, 50), default=30, show_default=True,
+@click.option("--wait", "wait_s", type=Number(0, 50), default=30, show_default=True,
               help="Seconds to wait for the answer.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask before commands that lose something.")
 @config_option
@@ -56,7 +56,7 @@ def command(
 @click.command()
 @click.argument("node")
 @click.argument("settings", nargs=-1, required=True)
-@click.option("--wait", "wait_s", type=click.FloatRange(0, 50), default=30, show_default=True)
+@click.option("--wait", "wait_s", type=Number(0, 50), default=30, show_default=True)
 @config_option
 def configure(node: str, settings: tuple[str, ...], wait_s: float, config_file: Path) -> None:
     """Change settings of NODE, as NAME=VALUE by the table in docs/settings.md.
@@ -179,9 +179,7 @@ def _setting(text: str) -> tuple[int, int | str]:
         return key, given
     setting = SETTINGS.get(name)
     if setting is None:
-        close = difflib.get_close_matches(name, SETTINGS, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        fail(f"{name!r} is not a setting that can be sent{hint}")
+        fail(f"{name!r} is not a setting that can be sent{hint(name, SETTINGS)}")
     given = value if setting.is_text else _number(value)
     if fault := setting.fault(given):
         fail(f"{name} {fault}, not {value!r}")
@@ -191,7 +189,8 @@ def _setting(text: str) -> tuple[int, int | str]:
 def _number(text: str) -> int | str:
     """The whole number that a text is, else the text."""
     digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdigit() else text
+    whole = digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX
+    return int(text) if whole else text
 
 
 def _address(config: Config, node: str) -> str:

@@ -1,8 +1,9 @@
 """What commands share: the configuration option, opening files, errors in the operator's words."""
 
+import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
@@ -24,6 +25,40 @@ def config_option(function: F) -> F:
         default=lambda: Path(os.environ.get("OSN_COLLECTOR_CONFIG", DEFAULT_CONFIG)),
         help=f"Configuration file.  [default: $OSN_COLLECTOR_CONFIG or {DEFAULT_CONFIG}]",
     )(function)
+
+
+TEXT_BYTES_MAX = 100_000
+
+
+class Number(click.FloatRange):
+    """A number within bounds; "nan", which passes every comparison of click's own, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; fails for what is none."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+def read_text(file: Path) -> str:
+    """A small text file's content; ends the command when it is none."""
+    with file.open("rb") as opened:
+        raw = opened.read(TEXT_BYTES_MAX + 1)
+    if len(raw) > TEXT_BYTES_MAX:
+        fail(f"{file}: longer than {TEXT_BYTES_MAX} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        fail(f"{file}: not UTF-8 text")
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean ...?", or nothing when no known name is near."""
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def load_config(file: Path, code: int = 1) -> Config:

@@ -3,6 +3,8 @@
 import json
 import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -66,11 +68,8 @@ def explain(node: str, config_file: Path, limit: int) -> None:
     config = load_config(config_file)
     _, keys = open_nodes(config)
     address = _address(node)
-    connection = _open(config)
-    try:
+    with _open(config) as connection:
         found = list(held_frames.held(connection, address))[-limit:]
-    finally:
-        connection.close()
     if not found:
         fail(f"quarantine holds nothing of {node}")
     known = keys.get(address)
@@ -136,19 +135,22 @@ def explain_reason(reason: str) -> str:
 
 
 def _claimed(config: Config) -> list[held_frames.Claimed]:
-    connection = _open(config)
-    try:
+    with _open(config) as connection:
         return held_frames.claimed(connection)
-    finally:
-        connection.close()
 
 
-def _open(config: Config) -> sqlite3.Connection:
+@contextmanager
+def _open(config: Config) -> Iterator[sqlite3.Connection]:
     from collector.archive.archive import open_reader
 
-    if not config.collector.quarantine.exists():
+    file = config.collector.quarantine
+    if not file.exists():
         fail("nothing was refused yet")
-    return open_reader(config.collector.quarantine)
+    try:
+        with closing(open_reader(file)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        fail(f"{file}: {error}; `osn-collector doctor --repair` sets it aside")
 
 
 def _name(node: int) -> str:

@@ -10,8 +10,10 @@ from collector.commands.nodes import find_node, open_nodes
 from collector.commands.output import (
     format_option,
     kind_of,
+    quantity_ids,
     range_of,
     require_overlap,
+    require_some,
     tell,
     write,
 )
@@ -20,7 +22,6 @@ from collector.operate.export import SHAPE, Choice, Exporter, Values
 from collector.operate.row_files import ExportError
 from collector.readings.corrections import NodeCorrections, bind
 from collector.storage.archive_view import NoArchive, open_view
-from protocol.registry import by_name
 
 
 @click.command()
@@ -81,23 +82,21 @@ def export(
         fail("give a file, or - for standard output")
     kind = kind_of(file, kind)
     from_ms, to_ms = range_of(start, end)
-    try:
-        choice = Choice(
-            nodes=frozenset(find_node(registry, text) for text in nodes),
-            quantities=frozenset(by_name(name).id for name in quantities),
-            from_ms=from_ms,
-            to_ms=to_ms,
-            values=cast(Values, values),
-            grid_m=grid_m,
-        )
-    except KeyError as error:
-        fail(f"{error.args[0]!r} is not a quantity of the registry")
+    choice = Choice(
+        nodes=frozenset(find_node(registry, text) for text in nodes),
+        quantities=quantity_ids(quantities),
+        from_ms=from_ms,
+        to_ms=to_ms,
+        values=cast(Values, values),
+        grid_m=grid_m,
+    )
     corrections = NodeCorrections([bind(each) for each in config.corrections], registry)
     try:
         with open_view(config) as view, progress_bar("exporting") as advance:
             require_overlap(view, choice.nodes, from_ms, to_ms)
             exporter = Exporter(view, registry, corrections, choice)
-            written = write(exporter.rows(advance), SHAPE, kind, file)
+            rows = require_some(view, choice.nodes, exporter.rows(advance), exporter.remarks)
+            written = write(rows, SHAPE, kind, file)
     except (NoArchive, ExportError) as error:
         fail(str(error))
     tell(exporter.remarks)

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import click
 
-from collector.commands.common import config_option, fail, load_config
+from collector.commands.common import Number, config_option, fail, load_config
 from collector.commands.nodes import find_node, open_nodes
 from collector.commands.output import (
     file_argument,
     format_option,
+    holds,
     kind_of,
+    quantity_ids,
     range_of,
     require_overlap,
+    require_some,
     tell,
     write,
 )
@@ -24,7 +27,6 @@ from collector.operate.row_files import ExportError
 from collector.readings.corrections import NodeCorrections, bind
 from collector.settings import Config
 from collector.storage.archive_view import NoArchive, open_view
-from protocol.registry import by_name
 
 node_option = click.option("--node", "nodes", multiple=True, help="Only this node; repeatable.")
 from_option = click.option("--from", "start", help="From the day of this time on.")
@@ -44,7 +46,7 @@ zone_option = click.option("--zone", help="Time zone of the days.  [default: the
 @click.option(
     "--coverage",
     "coverage_percent",
-    type=click.FloatRange(0, 100),
+    type=Number(0, 100),
     default=75,
     show_default=True,
     help="Share of the period that values must cover for its mean to be given.",
@@ -85,7 +87,8 @@ def means(
             require_overlap(view, choice.nodes, choice.from_ms, choice.to_ms)
             exporter = MeansExporter(view, registry, corrections, choice)
             rows = exporter.means("day" if period == "day" else "hour", advance)
-            written = write(rows, MEAN_SHAPE, kind, file)
+            given = require_some(view, choice.nodes, rows, exporter.remarks)
+            written = write(given, MEAN_SHAPE, kind, file)
     except (NoArchive, ExportError) as error:
         fail(str(error))
     tell(exporter.remarks)
@@ -127,6 +130,8 @@ def levels(
             require_overlap(view, choice.nodes, choice.from_ms, choice.to_ms)
             exporter = MeansExporter(view, registry, NodeCorrections([], registry), choice)
             written = write(exporter.levels(advance), LEVEL_SHAPE, kind, file)
+            if not written:
+                click.echo(f"no LAeq was measured; {holds(view, choice.nodes)}", err=True)
     except (NoArchive, ExportError) as error:
         fail(str(error))
     tell(exporter.remarks)
@@ -147,11 +152,9 @@ def _choice(
         return MeansChoice(
             zone=zoneinfo.ZoneInfo(zone or config.collector.zone),
             nodes=frozenset(find_node(registry, text) for text in nodes),
-            quantities=frozenset(by_name(name).id for name in quantities),
+            quantities=quantity_ids(quantities),
             from_ms=from_ms,
             to_ms=to_ms,
         )
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         fail(f"{zone!r} is not a time zone such as Europe/Madrid")
-    except KeyError as error:
-        fail(f"{error.args[0]!r} is not a quantity of the registry")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from collector import grid
-from collector.commands.common import config_option, fail, load_config
+from collector.commands.common import config_option, fail, load_config, read_text
 from collector.keys import KeyRing, parse_key
 from collector.nodes import (
     NodeError,
@@ -101,7 +101,12 @@ def import_nodes(file: Any, config_file: Path) -> None:
       osn-collector nodes import tray-7.jsonl
     """
     registry, keys = nodes_to_change(load_config(config_file))
-    records = [_parse_line(number, line) for number, line in enumerate(file, 1) if line.strip()]
+    try:
+        records = [_parse_line(number, line) for number, line in enumerate(file, 1) if line.strip()]
+    except UnicodeDecodeError:
+        fail(f"{file.name}: not UTF-8 text")
+    if not records:
+        fail(f"{file.name}: no records in it")
     if len(records) > RECORDS_MAX:
         fail(f"{len(records)} records; at most {RECORDS_MAX} at once")
     with faults_end_it():
@@ -161,9 +166,7 @@ def adopt(
     registry, keys = nodes_to_change(config)
     if (latitude is None) != (longitude is None):
         fail("--latitude and --longitude go together")
-    text = (
-        key_file.read_text() if key_file else click.prompt("Key (64 hex digits)", hide_input=True)
-    )
+    text = read_text(key_file) if key_file else click.prompt("Key (64 hex digits)", hide_input=True)
     record: dict[str, Any] = {
         "node": address,
         "uuid": identity,
@@ -313,10 +316,9 @@ def rotate(node: str, undo: bool, out: Path | None, config_file: Path) -> None:
     if file.exists():
         fail(f"{file} exists; name another file with --out")
     secret = secrets.token_bytes(32)
-    with faults_end_it():
-        keys.rotate(address, secret)
     record = {**as_record(info), "key": secret.hex()}
-    _write_private(file, json.dumps(record, ensure_ascii=False) + "\n")
+    with _private_unless_refused(file, json.dumps(record, ensure_ascii=False) + "\n"):
+        keys.rotate(address, secret)
     click.echo(f"{file}: hand it to the board by USB, then delete it")
 
 
@@ -381,7 +383,7 @@ def _parse_line(number: int, line: str) -> tuple[NodeInfo, bytes]:
         return info, parse_key(record.get("key", ""))
     except NodeError as error:
         fail(f"line {number}: {error}")
-    except ValueError:
+    except (ValueError, RecursionError):
         fail(f"line {number}: not JSON")
 
 
@@ -414,12 +416,22 @@ def _keep_choices(registry: NodeRegistry, info: NodeInfo) -> NodeInfo:
     return replace(info, exact=known.exact, cell_m=known.cell_m, site=info.site or known.site)
 
 
-def _write_private(file: Path, text: str) -> None:
+@contextmanager
+def _private_unless_refused(file: Path, text: str) -> Iterator[None]:
+    """Writes a new file of mode 0600, then lets a change be made; without the change it goes."""
     import os
 
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as opened:
-        opened.write(text)
+    try:
+        with os.fdopen(handle, "w") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(handle)
+        with faults_end_it():
+            yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _key_word(keys: KeyRing, info: NodeInfo) -> str:

@@ -1,16 +1,25 @@
 """Where exports go: a new file, or standard output."""
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import click
 
-from collector.commands.common import fail
+from collector.archive import archive
+from collector.archive.decoding import decode_stored
+from collector.commands.common import fail, hint
 from collector.operate.remarks import Remarks
 from collector.operate.row_files import FORMATS, Row, RowShape, write_file, write_stream
 from collector.operate.times import parse_range, show_time
 from collector.storage.archive_view import ArchiveView
+from protocol import wire
+from protocol.registry import REGISTRY
+from protocol.wire import FrameError
+
+FRAMES_LATELY = 2_000
 
 file_argument = click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
@@ -67,6 +76,43 @@ def require_overlap(
         )
 
 
+def quantity_ids(names: Iterable[str]) -> frozenset[int]:
+    """The numbers of quantities; ends the command at a name that there is not."""
+    ids = {quantity.name: number for number, quantity in REGISTRY.items()}
+    for name in names:
+        if name not in ids:
+            fail(f"{name!r} is not a quantity of the registry{hint(name, ids)}")
+    return frozenset(ids[name] for name in names)
+
+
+def require_some(
+    view: ArchiveView,
+    nodes: Collection[int],
+    rows: Iterator[Row],
+    remarks: Remarks,
+) -> Iterator[Row]:
+    """The rows; ends the command before a file is begun when there is none."""
+    first = next(rows, None)
+    if first is None:
+        tell(remarks)
+        fail(f"nothing fits what was chosen; {holds(view, nodes)}")
+    return chain((first,), rows)
+
+
+def holds(view: ArchiveView, nodes: Collection[int]) -> str:
+    """Which quantities the nodes (none: all) have sent lately, as words."""
+    newest = archive.newest_id(view.connection)
+    start = max(1, newest - FRAMES_LATELY + 1)
+    found: set[str] = set()
+    for frame in archive.frames(view.connection, start, newest, FRAMES_LATELY):
+        if frame.type != wire.T_DATA or (nodes and frame.node not in nodes):
+            continue
+        with suppress(FrameError):
+            columns = [c for section in decode_stored(frame).samples for c in section.columns]
+            found |= {REGISTRY[c.quantity].name for c in columns if c.quantity in REGISTRY}
+    return f"the archive holds {', '.join(sorted(found)) or 'no readings of that'}"
+
+
 def tell(remarks: Remarks) -> None:
     """Says on the error side what a command passed over."""
     for line in remarks.lines():
@@ -76,5 +122,7 @@ def tell(remarks: Remarks) -> None:
 def write(rows: Iterator[Row], shape: RowShape, kind: str, file: Path) -> int:
     """Writes rows to a new file or, for -, to standard output; returns how many."""
     if str(file) == "-":
-        return write_stream(rows, shape, kind, sys.stdout)
+        written = write_stream(rows, shape, kind, sys.stdout)
+        sys.stdout.flush()
+        return written
     return write_file(rows, shape, kind, file)

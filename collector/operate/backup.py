@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from collector.archive import archive, schema
+from collector.keys import KeyRing
+from collector.nodes import NodeRegistry
 from collector.operate.backup_log import note_backup
 from collector.operate.broker_config import BROKER_READS, let_broker_read
 from collector.operate.sealing import seal, unseal
 from collector.ownership import acting_as_owner, give_back, make_data_folder, make_folders
-from collector.private_file import write_bytes
+from collector.private_file import PrivateFileError, write_bytes
 from collector.settings import Config
 from collector.single import AlreadyRunning, FolderLock
 
@@ -63,6 +65,8 @@ def make_backup(
     """Writes the backup; returns its size in bytes. Raises BackupError."""
     if target.exists():
         raise BackupError(f"{target} exists; give the name of a new file")
+    if not target.absolute().parent.is_dir():
+        raise BackupError(f"no folder {target.parent}; make it, or give another")
     unfinished = target.with_name(target.name + ".unfinished")
     copy = target.with_name(target.name + ".archive")
     now_ms = time.time_ns() // 1_000_000
@@ -75,7 +79,13 @@ def make_backup(
             if copy.exists():
                 tar.add(copy, ARCHIVE)
         unfinished.replace(target)
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
+        raise BackupError(f"{error.filename or target}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise BackupError(
+            f"{config.collector.archive} or its copy: {error}; `osn-collector doctor` looks closer"
+        ) from error
+    except PrivateFileError as error:
         raise BackupError(str(error)) from error
     finally:
         unfinished.unlink(missing_ok=True)
@@ -108,6 +118,8 @@ def restore_backup(
             with acting_as_owner(data):
                 lock = FolderLock(data)
                 _unpack_archive(tar, fresh)
+    except tarfile.ReadError as error:
+        raise BackupError(f"{file}: not a backup, or cut off") from error
     except (OSError, tarfile.TarError, KeyError, ValueError, sqlite3.Error) as error:
         raise BackupError(f"{file}: {error}") from error
     except AlreadyRunning as error:
@@ -196,6 +208,8 @@ def _private_files(config: Config) -> bytes:
             )
         name = str(path.relative_to(folder))
         found[name], modes[name] = _base64(path), _mode(path)
+    NodeRegistry(config.collector.nodes)
+    KeyRing(config.collector.keys)
     data = {
         path.name: _base64(path)
         for path in (config.collector.nodes, config.collector.keys)

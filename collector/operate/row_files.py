@@ -77,6 +77,8 @@ def new_file(target: Path) -> Iterator[Path]:
     """A name to write to, renamed to `target` when all went well. ExportError when it exists."""
     if target.exists():
         raise ExportError(f"{target} exists; give the name of a new file")
+    if not target.absolute().parent.is_dir():
+        raise ExportError(f"no folder {target.parent}; make it, or give another")
     unfinished = target.with_name(target.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     try:
@@ -134,7 +136,10 @@ def _json_writer(stream: TextIO, shape: RowShape) -> Iterator[Write]:
 @contextmanager
 def _sqlite_writer(file: Path, shape: RowShape) -> Iterator[Write]:
     """One table with an index by node, quantity (where there is one) and time."""
-    connection = sqlite3.connect(file, isolation_level=None)
+    try:
+        connection = sqlite3.connect(file, isolation_level=None)
+    except sqlite3.Error as error:
+        raise ExportError(f"{file}: {error}") from error
     try:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute(f"CREATE TABLE {shape.table} ({', '.join(shape.names)})")
