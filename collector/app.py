@@ -113,7 +113,11 @@ class Collector:
         )
         self.orders = Orders(keys.down, storage.ledger, clock, self._send)
         self.rollouts = Rollouts(settings.data, keys.down, storage.ledger, clock, self._send)
-        self._housekeeping = Housekeeping(storage, clock, _keep(config)) if housekeeping else None
+        self._housekeeping = (
+            Housekeeping(storage, clock, _keep(config), lambda: self.forwarders)
+            if housekeeping
+            else None
+        )
         self._sinks = sinks
         self._chance = chance
         self._free_bytes = free_bytes

@@ -4,15 +4,16 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 from collector.archive.writer import WriteFailed
 from collector.clock import Clock
-from collector.forward import delivery
-from collector.forward.delivery import EXPIRED, Count
+from collector.forward import book_tables
+from collector.forward.book_tables import EXPIRED, Count
+from collector.forward.forwarder import Forwarder
 from collector.ranges import Ranges
 from collector.readings.counting import readings_of
 from collector.storage import retention
@@ -39,7 +40,13 @@ class Keep:
 class Housekeeping:
     """Runs beside intake, a little at a time."""
 
-    def __init__(self, storage: Storage, clock: Clock, keep: Keep) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        keep: Keep,
+        forwarders: Callable[[], Sequence[Forwarder]] = tuple,
+    ) -> None:
         self.rollup = Rollup(storage.writer, storage.timeline, clock)
         self.removed = 0
         self.held_back = False
@@ -47,6 +54,7 @@ class Housekeeping:
         self._storage = storage
         self._clock = clock
         self._keep = keep
+        self._forwarders = forwarders
 
     async def run(self) -> None:
         """Every five minutes, for ever."""
@@ -72,6 +80,8 @@ class Housekeeping:
         )
         while due:
             step = await self._storage.writer.read(partial(look_ahead, due=due, keep=keep))
+            if keep.drop_undelivered:
+                step = await self._given_up(step)
             removed = await self._storage.writer.write(
                 partial(remove, step=step, keep=keep), urgent=True
             )
@@ -84,33 +94,48 @@ class Housekeeping:
         if due:
             await self._storage.writer.maintain(retention.vacuum)
 
+    async def _given_up(self, step: "Step") -> "Step":
+        """As much of a step as sinks that run have given up; their books say so."""
+        running = {forwarder.sink.name: forwarder for forwarder in self._forwarders()}
+        last_id = step.last_id
+        for forwarder in running.values():
+            last_id = min(last_id, await forwarder.give_up(step.last_id))
+        frames = [frame for frame in step.frames if frame[0] <= last_id]
+        apart = tuple(name for name in self._keep.sinks if name not in running)
+        return Step(step.due, last_id, frames, apart)
+
 
 class Step(NamedTuple):
-    """The next step of retention towards `due`: frames up to an id, with (id, node, readings)."""
+    """The next step of retention towards `due`: frames up to an id, with (id, node, readings).
+
+    apart: sinks that do not run, whose readings of these frames expire with them.
+    """
 
     due: int
     last_id: int
     frames: Sequence[tuple[int, int, int]]
+    apart: Sequence[str]
 
 
 def look_ahead(connection: sqlite3.Connection, due: int, keep: Keep) -> Step:
     """What the next step removes at most; counting readings takes a while, so it is done here."""
-    needed = None if keep.drop_undelivered else delivery.first_needed(connection, keep.sinks)
+    needed = None if keep.drop_undelivered else book_tables.first_needed(connection, keep.sinks)
     frames = list(retention.next_step(connection, due, needed))
     last_id = frames[-1].id if frames else 0
-    return Step(due, last_id, [(frame.id, frame.node, readings_of(frame)) for frame in frames])
+    counted = [(frame.id, frame.node, readings_of(frame)) for frame in frames]
+    return Step(due, last_id, counted, keep.sinks)
 
 
 def remove(connection: sqlite3.Connection, step: Step, keep: Keep) -> retention.Removed:
     """One step of retention; what goes is on each sink's ledger afterwards."""
     needed = None
     if keep.drop_undelivered:
-        _expire(connection, step.frames, keep.sinks)
+        _expire(connection, step.frames, step.apart)
     else:
-        needed = delivery.first_needed(connection, keep.sinks)
+        needed = book_tables.first_needed(connection, keep.sinks)
     going = [frame for frame in step.frames if needed is None or frame[0] < needed]
-    for sink in delivery.sinks(connection):
-        delivery.forget_frames(connection, sink, going)
+    for sink in book_tables.sinks(connection):
+        book_tables.forget_frames(connection, sink, going)
     removed = retention.remove_up_to(connection, step.last_id, needed)
     return replace(removed, held_back=needed is not None and needed <= step.due)
 
@@ -123,9 +148,9 @@ def _expire(
         return
     ids = Ranges([(going[0][0], going[-1][0])])
     for sink in sinks:
-        state = delivery.load(connection, sink)
+        state = book_tables.load(connection, sink)
         counts: Counter[Count] = Counter()
         for frame, node, readings in going:
             rest = readings - state.settled(frame, readings)
             counts[Count(EXPIRED, RETENTION_REASON, node)] += rest
-        delivery.settle(connection, sink, delivery.Settlement(done=ids, counts=counts))
+        book_tables.enter_apart(connection, sink, book_tables.Entries(done=ids, counts=counts))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from collector.archive.writer import Writer
 from collector.clock import Clock
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of
 from collector.nodes import NodeRegistry
@@ -38,7 +38,7 @@ class ArchiveIds:
         """Keeps ids; returns when they are committed."""
         kept = dict(ids)
         await self._writer.write(
-            lambda connection: delivery.keep_ids(connection, self._sink, kept), urgent=True
+            lambda connection: book_tables.keep_ids(connection, self._sink, kept), urgent=True
         )
         self._ids.update(kept)
 
@@ -56,8 +56,8 @@ async def known_ids(writer: Writer, sinks: Iterable[str]) -> dict[str, dict[str,
     names = list(sinks)
 
     def operation(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
-        delivery.create(connection)
-        return {name: delivery.ids(connection, name) for name in names}
+        book_tables.create(connection)
+        return {name: book_tables.ids(connection, name) for name in names}
 
     return await writer.write(operation, urgent=True)
 

@@ -1,7 +1,5 @@
 """Frames out of the archive, with the times frozen for them, rendered for one sink."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 
@@ -9,7 +7,7 @@ from collector.archive import archive
 from collector.archive.archive import StoredFrame
 from collector.archive.decoding import why_undecoded
 from collector.archive.writer import Writer
-from collector.forward.worklist import UNREADABLE, Cause
+from collector.forward.states import UNREADABLE, Cause
 from collector.ranges import Ranges
 from collector.readings.observation import FrameRef
 from collector.readings.rendering import Rendered, Renderer, Undecodable

@@ -1,9 +1,7 @@
-"""How fast and when a network may be asked: token buckets, waiting times, circuit breakers.
+"""How fast, when and with how much a network may be asked: buckets, waiting times, sizes.
 
 Pure state: times come in as monotonic seconds and waits go out; nothing here sleeps.
 """
-
-from __future__ import annotations
 
 import random
 from collections import OrderedDict
@@ -16,6 +14,8 @@ from collector.sinks.base import Rate
 ADDRESSES_MAX = 10_000
 RETRY_AFTER_MAX_S = 6 * 3600.0
 ROUNDING = 1e-9
+SUCCESSES_TO_GROW = 8
+SMALLEST_SHARE = 64
 
 
 class TokenBucket:
@@ -210,6 +210,42 @@ class Limits:
         else:
             self._buckets.move_to_end(address)
         return bucket
+
+
+class RequestSize:
+    """How many readings a request may hold: fewer after a time-out or a "too large", slowly more.
+
+    `largest` is what the network takes at best; None as `limit` says that nothing is limited.
+    Silence says less about size than a refusal for it does, so time-outs stop at a 64th.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self.limit: int | None = None
+        self._largest = largest
+        self._successes = 0
+
+    def too_large(self, readings: int) -> None:
+        """The network said that these were too many."""
+        self._shrink(readings, 1)
+
+    def timed_out(self, readings: int) -> None:
+        """These got no answer in time."""
+        self._shrink(readings, max(1, self._largest // SMALLEST_SHARE))
+
+    def succeeded(self, readings: int) -> None:
+        """A request of this many was answered."""
+        if self.limit is None or readings < self.limit:
+            return
+        self._successes += 1
+        if self._successes >= SUCCESSES_TO_GROW:
+            self._successes = 0
+            self.limit = self.limit * 2 if self.limit * 2 < self._largest else None
+
+    def _shrink(self, readings: int, smallest: int) -> None:
+        self._successes = 0
+        half = max(smallest, readings // 2)
+        if half < readings or self.limit is not None:
+            self.limit = half if self.limit is None else min(self.limit, half)
 
 
 def _sane(after_s: float | None) -> float:

@@ -1,32 +1,38 @@
-"""Makes the network know each channel before its first reading; once in a run.
+"""Prepares the network, and makes it know each channel before its first reading; once in a run.
 
 A node that the network does not take, or that the sink's own code fails on, waits alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from collector.forward.limits import Gate
 from collector.forward.sending import Blamed, Sender
 from collector.readings.observation import Channel, Observation, PublicNode
 from collector.sinks.base import Sink
 
+_channel_of = attrgetter("channel")
+
 
 class Provisioner:
     """Remembers what is provisioned, and which nodes could not be."""
 
-    def __init__(self, sink: Sink, sender: Sender, chance: random.Random) -> None:
+    def __init__(
+        self, sink: Sink, sender: Sender, chance: random.Random, nodes: Sequence[PublicNode]
+    ) -> None:
         self._sink = sink
+        self._nodes = nodes
+        self._prepared = False
         self._sender = sender
         self._chance = chance
         self._provisioned: set[Channel] = set()
         self._waiting: dict[PublicNode, Gate] = {}
 
     def forget(self) -> None:
-        """Provisions all channels again."""
+        """Prepares the sink and provisions all channels again."""
+        self._prepared = False
         self._provisioned.clear()
         self._waiting.clear()
 
@@ -34,13 +40,19 @@ class Provisioner:
         """Nodes that wait, with the network's words; for the operator's status."""
         return {node.name: gate.reason for node, gate in self._waiting.items()}
 
+    async def prepare(self) -> None:
+        """Has the sink connect, once in a run. Raises NetworkWaits."""
+        if not self._prepared:
+            await self._sender.call(lambda: self._sink.prepare(self._nodes))
+            self._prepared = True
+
     async def provision(self, readings: Sequence[Observation]) -> Mapping[PublicNode, float]:
         """Provisions channels that are new; returns for how many seconds which nodes have to wait.
 
         Raises NetworkWaits when the network takes nothing.
         """
         by_node: dict[PublicNode, list[Channel]] = {}
-        for channel in dict.fromkeys(o.channel for o in readings):
+        for channel in dict.fromkeys(map(_channel_of, readings)):
             if channel not in self._provisioned:
                 by_node.setdefault(channel.node, []).append(channel)
         if not by_node:

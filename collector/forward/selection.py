@@ -1,7 +1,5 @@
 """Which of a frame's readings one sink gets, and which it is spared, with the reason."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
@@ -70,7 +68,7 @@ class Selection:
         self._interval_ms = round(interval_s * 1000)
         self._taken_ms: OrderedDict[Channel, int] = OrderedDict()
 
-    def afresh(self) -> Selection:
+    def afresh(self) -> "Selection":
         """The same choice without a memory: it spares nothing that this one has ever sent."""
         return Selection(self._policy, self._interval_s, latest_only=self._latest_only)
 

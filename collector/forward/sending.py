@@ -5,19 +5,17 @@ that refuses everything or is down, and reads back what got no answer. Knows not
 ranges or of the archive.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
-from collector.forward.cuts import Cuts, Key, halves, key_of
-from collector.forward.doubts import Doubts
-from collector.forward.limits import Limits, Way
-from collector.forward.request_size import RequestSize
+from collector.forward.limits import Limits, RequestSize, Way
+from collector.forward.refusals import Cuts, Doubts, Key, halves, key_of
+from collector.forward.selection import UnknownPolicy
 from collector.readings.observation import Channel, Observation
 from collector.sinks.base import (
     ACCEPTED,
@@ -48,7 +46,9 @@ GROUP_WAIT_S = 3600.0
 LOOK_AGAIN_S = 300.0
 REFUSALS_IN_A_ROW = 6
 FAILING_MAX = 10_000
+READ_BACK_READINGS = 2_000
 READBACK_ATTEMPTS = 3
+UNGROUPED_S = 300.0
 REASONS_LOGGED_MAX = 200
 
 
@@ -110,7 +110,7 @@ class Search:
     suspects: list[tuple[Observation, str]] = field(default_factory=list)
 
     @classmethod
-    def for_one(cls, way: Way, reading: Observation) -> Search:
+    def for_one(cls, way: Way, reading: Observation) -> "Search":
         """A reading that is asked for alone; a failure is as good as a refusal."""
         return cls(way, deque(), Group(way.address, [reading]), failing=True)
 
@@ -121,13 +121,18 @@ class Search:
 
 
 class Sender:
-    """Sends groups one after another; `turn` is held while a request is under way."""
+    """Sends groups one after another, and asks what became of those that got no answer.
 
-    def __init__(self, sink: Sink, limits: Limits) -> None:
+    on_unknown: what is assumed of a reading that got none, where the network cannot be asked and
+    would not notice that it has it.
+    """
+
+    def __init__(self, sink: Sink, limits: Limits, on_unknown: UnknownPolicy = "resend") -> None:
         self.counters = SenderCounters()
         self.doubts = Doubts(limits.chance)
         self.size = RequestSize(sink.capabilities.largest_batch)
         self._sink = sink
+        self._on_unknown = on_unknown
         self._limits = limits
         self._turn = asyncio.Lock()
         self._failed: dict[Key, int] = {}
@@ -136,6 +141,36 @@ class Sender:
         self._silent: set[Way] = set()
         self._well: set[str] = set()
         self._logged: set[tuple[str, str]] = set()
+
+    @property
+    def asks(self) -> bool:
+        """Whether the network is asked what became of a reading."""
+        traits = self._sink.capabilities
+        return traits.reads_back and not traits.idempotent
+
+    def gates_wait_s(self, lane: str) -> float:
+        """Seconds until this lane may send anything at all."""
+        return self._limits.gates_wait_s(lane, self._now())
+
+    def split(self, readings: Sequence[Observation], results: Results) -> Sequence[Group]:
+        """The sink's groups; a reading that it cannot group is rejected if it can group others."""
+        try:
+            return list(self._sink.split(readings))
+        except Exception as error:
+            reason = f"crashed: {type(error).__name__} while it was grouped"
+            log.exception("%s: cannot group readings", self._sink.name)
+        groups: list[Group] = []
+        refused: list[Observation] = []
+        for reading in readings:
+            try:
+                groups += self._sink.split([reading])
+            except Exception:
+                refused.append(reading)
+        if groups:
+            results.rejected += [(reading, reason) for reading in refused]
+        else:
+            results.delayed += [(reading, UNGROUPED_S) for reading in refused]
+        return groups
 
     async def send(self, group: Group, results: Results, lane: str = "backlog") -> None:
         """Sends one group. Raises NetworkWaits when the rest of the lane has to wait too."""
@@ -424,7 +459,37 @@ class Sender:
                 raise NetworkWaits(reason) from None
             self._limits.gate.succeeded()
 
-    async def read_back(self, lost: Sequence[Observation]) -> Sequence[bool] | None:
+    def presume(self, results: Results) -> None:
+        """Decides about unknown readings where the network is not asked: they go out again, and
+        are counted where that may make two of them, or are taken for accepted."""
+        if self.asks:
+            return
+        if not self._sink.capabilities.idempotent:
+            results.resent += results.unknown
+            if self._on_unknown == "leave":
+                results.accepted += results.unknown
+        results.unknown = []
+
+    async def look_for(self, results: Results) -> None:
+        """Finds out about unknown readings; those that the network cannot tell of now stay so."""
+        self.presume(results)
+        while part := results.unknown[:READ_BACK_READINGS]:
+            try:
+                held = await self._read_back(part)
+            except NetworkWaits:
+                return
+            if held is None:
+                return
+            del results.unknown[: len(part)]
+            results.accepted += [o for o, there in zip(part, held, strict=True) if there]
+
+    def cannot_tell(self) -> NoReturn:
+        """Closes the gate for a network that does not say what it has. Raises NetworkWaits."""
+        reason = "cannot read back what was sent"
+        self._limits.gate.failed(self._now(), reason)
+        raise NetworkWaits(reason)
+
+    async def _read_back(self, lost: Sequence[Observation]) -> Sequence[bool] | None:
         """Which of these the network holds, None when it cannot tell now."""
         await asyncio.sleep(self._sink.capabilities.readback_delay_s)
         for _ in range(READBACK_ATTEMPTS):
@@ -541,7 +606,7 @@ class Sender:
     ) -> None:
         """Notes the outcomes of an answer."""
         way, readings = search.way, part.observations
-        if all(outcome is ACCEPTED for outcome in outcomes):
+        if outcomes.count(ACCEPTED) == len(readings):
             results.accepted += readings
             self._through(search, readings)
             self.size.succeeded(len(readings))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, FAILED, UNDECODED
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.ledger.ledger_boot import Account
 from collector.operate.status_books import book_counts
 from collector.ranges import Ranges
@@ -116,38 +116,38 @@ def _frames_account(view: ArchiveView, node: int) -> NodeAccount:
     )
 
 
-def _booked(counts: Mapping[delivery.Count, int], node: int) -> SinkAccount:
+def _booked(counts: Mapping[book_tables.Count, int], node: int) -> SinkAccount:
     account = SinkAccount()
     for count, readings in counts.items():
         if count.node != node:
             continue
-        if count.outcome == delivery.DELIVERED:
+        if count.outcome == book_tables.DELIVERED:
             account.delivered += readings
-        elif count.outcome == delivery.REJECTED:
+        elif count.outcome == book_tables.REJECTED:
             account.rejected += readings
-        elif count.outcome == delivery.LEFT_OUT:
+        elif count.outcome == book_tables.LEFT_OUT:
             account.left_out += readings
-        elif count.outcome == delivery.EXPIRED:
+        elif count.outcome == book_tables.EXPIRED:
             account.expired += readings
-        elif count.outcome == delivery.POSSIBLE_DUPLICATE:
+        elif count.outcome == book_tables.POSSIBLE_DUPLICATE:
             account.possible_duplicates += readings
-        if count.outcome in (delivery.REJECTED, delivery.LEFT_OUT, delivery.EXPIRED):
+        if count.outcome in (book_tables.REJECTED, book_tables.LEFT_OUT, book_tables.EXPIRED):
             reason = f"{count.outcome}: {count.reason}"
             account.reasons[reason] = account.reasons.get(reason, 0) + readings
     return account
 
 
-def _state(view: ArchiveView, sink: str) -> delivery.SinkState:
-    if not delivery.has_books(view.connection):
-        return delivery.SinkState(Ranges(), {}, {})
-    return delivery.load(view.connection, sink)
+def _state(view: ArchiveView, sink: str) -> book_tables.SinkState:
+    if not book_tables.has_books(view.connection):
+        return book_tables.SinkState(Ranges(), {}, {})
+    return book_tables.load(view.connection, sink)
 
 
 def _forgotten(view: ArchiveView, sinks: Iterable[str]) -> Counter[tuple[str, int]]:
     """Settled readings whose frames retention removed."""
     found: Counter[tuple[str, int]] = Counter()
     for sink in sinks:
-        for node, readings in delivery.forgotten(view.connection, sink).items():
+        for node, readings in book_tables.forgotten(view.connection, sink).items():
             found[sink, node] += readings
     return found
 
@@ -156,7 +156,7 @@ def _count_frame(
     view: ArchiveView,
     frame: archive.StoredFrame,
     account: NodeAccount,
-    states: Mapping[str, delivery.SinkState],
+    states: Mapping[str, book_tables.SinkState],
     settled_here: Counter[tuple[str, int]],
 ) -> None:
     if frame.state in (UNDECODED, FAILED):

@@ -7,7 +7,7 @@ from functools import partial
 
 from collector.archive import archive, quarantine
 from collector.clock import SystemClock
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.keys import KeyRing
 from collector.nodes import NodeError, NodeRegistry, node_text
 from collector.operate.backup_log import backups_made
@@ -129,7 +129,7 @@ def _networks(config: Config, node: int) -> Iterator[str]:
         given = sum(
             number
             for count, number in books.items()
-            if count.node == node and count.outcome == delivery.DELIVERED
+            if count.node == node and count.outcome == book_tables.DELIVERED
         )
         if given:
             how = CAN_DELETE.get(

@@ -17,7 +17,7 @@ from collector.archive.archive import StoredFrame
 from collector.archive.decoding import decode_stored
 from collector.archive.quarantine import Claimed
 from collector.clock import SystemClock
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.keys import KeyRing
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import Account, BootLedger
@@ -45,7 +45,7 @@ HEALTH = ("battery_voltage", "rssi", "free_heap", "queue_depth", "bus_errors", "
 
 def of_collector(
     collector: Collector,
-    counts: Mapping[str, Mapping[delivery.Count, int]],
+    counts: Mapping[str, Mapping[book_tables.Count, int]],
     refused: Iterable[Claimed] = (),
 ) -> Status:
     """The running collector's status.
@@ -302,7 +302,7 @@ def firmware_versions(connection: sqlite3.Connection) -> dict[int, str]:
 
 def _done(view: ArchiveView, sink: str) -> int:
     row = view.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'done'").fetchone()
-    return delivery.load(view.connection, sink).done.count() if row else 0
+    return book_tables.load(view.connection, sink).done.count() if row else 0
 
 
 def _boots_in_memory(ledger: Ledger, node: int) -> list[BootLedger]:

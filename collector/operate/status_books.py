@@ -4,16 +4,16 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from collector.forward import delivery
+from collector.forward import book_tables
 
 
-def book_counts(connection: sqlite3.Connection) -> dict[str, dict[delivery.Count, int]]:
+def book_counts(connection: sqlite3.Connection) -> dict[str, dict[book_tables.Count, int]]:
     """The sinks' books; empty while no sink has ever run."""
     row = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'delivery_count'").fetchone()
-    return delivery.counts(connection) if row else {}
+    return book_tables.counts(connection) if row else {}
 
 
-def counted(counts: Mapping[delivery.Count, int]) -> dict[str, Any]:
+def counted(counts: Mapping[book_tables.Count, int]) -> dict[str, Any]:
     """Readings of one sink by outcome, and by outcome and reason."""
     readings_by: dict[str, int] = {}
     reasons: dict[str, dict[str, int]] = {}

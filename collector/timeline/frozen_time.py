@@ -95,11 +95,15 @@ class FrozenTimes:
         """Whether frames of this boot have a time by now."""
         return self._timeline.time_of(node, boot, 0) is not None
 
-    def rows(self) -> list[Row]:
-        """What has to be written."""
-        return [
-            (*key, piece.first_ms, piece.last_ms, *piece.line) for key, piece in self._dirty.items()
-        ]
+    def take(self) -> FrozenLines:
+        """What has to be written. It is taken again until it is committed."""
+        return FrozenLines(
+            self,
+            [
+                (*key, piece.first_ms, piece.last_ms, *piece.line)
+                for key, piece in self._dirty.items()
+            ],
+        )
 
     def written(self, rows: Iterable[Row]) -> None:
         """Says that these rows are committed; what grew meanwhile stays to be written."""
@@ -135,6 +139,28 @@ class FrozenTimes:
                 return
             if boot not in waiting:
                 del self._boots[boot]
+
+
+class FrozenLines:
+    """A parcel of lines that were new or grew."""
+
+    def __init__(self, frozen: FrozenTimes, rows: list[Row]) -> None:
+        self.rows = rows
+        self._frozen = frozen
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        write_lines(connection, self.rows)
+
+    def committed(self) -> None:
+        """See Parcel."""
+        self._frozen.written(self.rows)
+
+    def failed(self) -> None:
+        """See Parcel."""
+
+    def unknown(self) -> None:
+        """See Parcel."""
 
 
 def read_lines(connection: sqlite3.Connection, boots: Iterable[tuple[int, int]]) -> list[Row]:

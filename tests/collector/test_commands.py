@@ -13,7 +13,7 @@ import pytest
 
 from collector.app import Collector
 from collector.cli import _COMMANDS, main
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.readings.observation import Place
@@ -146,7 +146,7 @@ def test_the_ledger_says_when_its_books_count_more_than_was_stored(house: House)
 
 def test_the_ledger_shows_what_is_still_to_be_sent(house: House) -> None:
     with sqlite3.connect(house.folder / "data" / "archive.db") as archive:
-        delivery.replay(archive, "file", 1, 1_000)
+        book_tables.replay(archive, "file", 1, 1_000)
     file = json.loads(house.call("ledger", "Plaza", "--json"))["sinks"]["file"]
     assert (file["to_send"], file["unaccounted"], file["surplus"]) == (STORED, 0, 0)
 

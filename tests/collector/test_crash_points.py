@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collector.archive.inline_writer import InlineWriter
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.ledger.ledger_boot import Account
 from collector.storage.storage import FollowUp, Storage, open_storage
 from tests.collector import faulty_disk
@@ -53,7 +53,7 @@ async def record(folder: Path) -> list[faulty_disk.Op]:
     with faulty_disk.faulty_disk() as disk:
         bench = Bench(folder, [board], durable=True, open_=open_durable_small_log)
         connection = bench.inline.connection
-        delivery.create(connection)
+        book_tables.create(connection)
         bench.receive(board.live(60_000, [(BOOT, 1, FRAMES)]))
         for first in range(1, FRAMES + 1, 6):
             seqs = range(first, min(first + 6, FRAMES + 1))

@@ -13,8 +13,8 @@ import pytest
 from collector.archive import archive
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.writer import WriteFailed, Writer
-from collector.forward import delivery
-from collector.forward.delivery import Count
+from collector.forward import book_tables
+from collector.forward.book_tables import Count
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import Policy
 from collector.readings.observation import Channel, Observation
@@ -602,7 +602,7 @@ def test_a_replay_sends_again_at_the_same_times(tmp_path: Path) -> None:
         rig.timeline.time_of = lambda *key: moved(*key)._replace(  # type: ignore[method-assign, union-attr]
             unix_ms=moved(*key).unix_ms + 4000  # type: ignore[union-attr]
         )
-        await rig.writer.write(lambda c: delivery.replay(c, "pretended", 3, 6))
+        await rig.writer.write(lambda c: book_tables.replay(c, "pretended", 3, 6))
         rig.start()
         await rig.idle()
 
@@ -672,7 +672,7 @@ def test_counts_are_kept_by_node(tmp_path: Path) -> None:
 
     rig = play(tmp_path, Pretended(idempotent=True), story)
     connection = sqlite3.connect(rig.path)
-    found = delivery.counts(connection)["pretended"]
+    found = book_tables.counts(connection)["pretended"]
     connection.close()
     assert found == {
         Count("delivered", "", NODES[0].link): 4 * A_FRAME,

@@ -1,4 +1,4 @@
-"""The forwarder's pure parts: worklist, limits, selection's memory, frozen times, books."""
+"""The forwarder's pure parts: states, limits, selection's memory, frozen times, books."""
 
 import random
 import sqlite3
@@ -7,80 +7,99 @@ from typing import NamedTuple
 
 import pytest
 
-from collector.forward import delivery
-from collector.forward.delivery import Count, DeadLetter, Settlement
+from collector.forward import book_tables
+from collector.forward.book_tables import Count, DeadLetter, Entries
 from collector.forward.limits import Gate, Limits, TokenBucket, Way
-from collector.forward.worklist import UNREADABLE, Cause, Worklist
+from collector.forward.states import UNREADABLE, Cause, Event, Frames, Impossible, State
 from collector.ranges import Ranges
 from collector.sinks.base import Rate
-from collector.timeline.frozen_time import FrozenTimes, read_lines, write_lines
+from collector.timeline.frozen_time import FrozenTimes, read_lines
 
 
 @pytest.fixture
 def books() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    delivery.create(connection)
+    book_tables.create(connection)
     yield connection
     connection.close()
 
 
-def worklist(done: Ranges | None = None, newest: int = 100, live_from: int | None = 91) -> Worklist:
-    work = Worklist()
-    work.restore(done or Ranges(), newest, live_from)
-    return work
+def frames_of(done: Ranges | None = None, newest: int = 100, live_from: int | None = 91) -> Frames:
+    return Frames(done or Ranges(), (), newest, live_from)
+
+
+def one(*frames: int) -> Ranges:
+    return Ranges((frame, frame) for frame in frames)
 
 
 def test_lanes_take_what_is_theirs_and_nothing_twice() -> None:
-    work = worklist(Ranges([(1, 50)]))
-    assert list(work.take("live", 4, 0)) == [(91, 94)]
-    assert list(work.take("live", 100, 0)) == [(95, 100)]
-    assert list(work.take("backlog", 100, 0)) == [(51, 90)]
-    assert not work.take("backlog", 100, 0)
-    assert not work.take("live", 100, 0)
+    frames = frames_of(Ranges([(1, 50)]))
+    assert list(frames.take("live", 4, 0)) == [(91, 94)]
+    assert list(frames.take("live", 100, 0)) == [(95, 100)]
+    assert list(frames.take("backlog", 100, 0)) == [(51, 90)]
+    assert not frames.take("backlog", 100, 0)
+    assert not frames.take("live", 100, 0)
 
 
 def test_nothing_is_taken_that_is_not_there_yet() -> None:
-    work = worklist(newest=5, live_from=None)
-    assert list(work.take("backlog", 100, 0)) == [(1, 5)]
-    work.finish([(1, 5)])
-    assert work.open_count() == 0
-    assert not work.take("backlog", 100, 0)
-    work.arrived(7)
-    assert list(work.take("backlog", 100, 0)) == [(6, 7)]
+    frames = frames_of(newest=5, live_from=None)
+    assert list(frames.take("backlog", 100, 0)) == [(1, 5)]
+    frames.happened(Event.EMPTY, Ranges([(1, 5)]))
+    assert frames.open_count() == 0
+    assert not frames.take("backlog", 100, 0)
+    frames.arrived(7)
+    assert list(frames.take("backlog", 100, 0)) == [(6, 7)]
 
 
-def test_waiting_held_and_deferred_frames_come_back() -> None:
-    work = worklist(newest=96)
-    ids = work.take("live", 10, 0)
-    assert ids.count() == 6
-    work.wait(91, 50.0)
-    work.hold(92, Cause(1, 2))
-    work.hold(93, UNREADABLE)
-    work.defer(94)
-    work.finish([(95, 96)])
-    assert list(work.take("backlog", 200, 0)) == [(1, 90)]
-    assert list(work.take("backlog", 200, 0)) == [(94, 94)]
-    assert not work.take("backlog", 200, 49)
-    assert list(work.take("backlog", 200, 50)) == [(91, 91)]
-    work.let_go([Cause(1, 2)])
-    assert list(work.take("backlog", 200, 50)) == [(92, 92)]
-    assert work.held_count == 1
+def test_waiting_held_and_put_off_frames_come_back() -> None:
+    frames = frames_of(newest=96)
+    assert frames.take("live", 10, 0).count() == 6
+    frames.wait(91, 50.0)
+    frames.hold(92, Cause(1, 2))
+    frames.hold(93, UNREADABLE)
+    frames.happened(Event.OLD, one(94))
+    frames.happened(Event.EMPTY, Ranges([(95, 96)]))
+    assert list(frames.take("backlog", 200, 0)) == [(1, 90)]
+    assert list(frames.take("backlog", 200, 0)) == [(94, 94)]
+    assert not frames.take("backlog", 200, 49)
+    assert list(frames.take("backlog", 200, 50)) == [(91, 91)]
+    frames.readable([Cause(1, 2)])
+    assert list(frames.take("backlog", 200, 50)) == [(92, 92)]
+    assert frames.count(State.HELD) == 1
 
 
-def test_the_oldest_are_found_wherever_they_are() -> None:
-    work = worklist(newest=10, live_from=None)
-    work.take("backlog", 3, 0)
-    work.wait(2, 99.0)
-    work.hold(3, UNREADABLE)
-    assert list(work.take_oldest(3)) == [(2, 4)], "1 is under way"
+def test_the_oldest_that_are_idle_are_found_wherever_they_are() -> None:
+    frames = frames_of(newest=10, live_from=None)
+    frames.take("backlog", 3, 0)
+    frames.wait(2, 99.0)
+    frames.hold(3, UNREADABLE)
+    assert list(frames.oldest_idle(3)) == [(2, 4)], "1 is under way"
+    frames.happened(Event.EXPIRED, Ranges([(2, 4)]))
+    assert frames.next_due_s() is None
+    assert frames.causes == []
 
 
 def test_live_that_is_behind_becomes_backlog() -> None:
-    work = worklist(newest=100)
-    work.arrived(5000)
-    assert work.catch_up(2000)
-    assert not work.take("live", 10, 0)
-    assert work.take("backlog", 10, 0).first == 1
+    frames = frames_of(newest=100)
+    frames.arrived(5000)
+    assert frames.catch_up(2000)
+    assert not frames.take("live", 10, 0)
+    assert frames.take("backlog", 10, 0).first == 1
+
+
+def test_what_the_table_does_not_have_moves_no_frame() -> None:
+    frames = frames_of(Ranges([(1, 3)]), newest=8, live_from=None)
+    frames.take("backlog", 2, 0)
+    for event, ids in (
+        (Event.SETTLED, one(4)),
+        (Event.EMPTY, one(4, 5, 6)),
+        (Event.REPLAYED, one(3, 4)),
+        (Event.TAKEN, one(8, 9)),
+    ):
+        with pytest.raises(Impossible, match=event.name):
+            frames.happened(event, ids)
+    assert list(frames.those((State.TAKEN,), [(1, 9)])) == [(4, 5)]
+    assert list(frames.those((State.FREE,), [(1, 9)])) == [(6, 8)]
 
 
 def test_a_bucket_holds_its_rate() -> None:
@@ -122,57 +141,57 @@ def test_ranges_on_disk_grow_together(books: sqlite3.Connection) -> None:
         first = chance.randint(1, 400)
         last = first + chance.randint(0, 9)
         known.add(first, last)
-        delivery.settle(books, "a", Settlement(done=Ranges([(first, last)])))
-    assert delivery.load(books, "a").done == known
+        book_tables.enter_apart(books, "a", Entries(done=Ranges([(first, last)])))
+    assert book_tables.load(books, "a").done == known
     rows = books.execute("SELECT count(*) FROM done").fetchone()
     assert rows == (len(known),)
 
 
 def test_a_replay_opens_exactly_its_range(books: sqlite3.Connection) -> None:
-    delivery.settle(books, "a", Settlement(done=Ranges([(1, 100)])))
-    delivery.settle(books, "b", Settlement(done=Ranges([(1, 100)])))
-    delivery.replay(books, "a", 40, 60)
-    assert list(delivery.load(books, "a").done) == [(1, 39), (61, 100)]
-    assert list(delivery.load(books, "b").done) == [(1, 100)]
-    assert delivery.first_needed(books, ["a", "b"]) == 40
-    assert delivery.first_needed(books, ["a", "new"]) == 1
-    assert delivery.first_needed(books, []) is None
+    book_tables.enter_apart(books, "a", Entries(done=Ranges([(1, 100)])))
+    book_tables.enter_apart(books, "b", Entries(done=Ranges([(1, 100)])))
+    book_tables.replay(books, "a", 40, 60)
+    assert list(book_tables.load(books, "a").done) == [(1, 39), (61, 100)]
+    assert list(book_tables.load(books, "b").done) == [(1, 100)]
+    assert book_tables.first_needed(books, ["a", "b"]) == 40
+    assert book_tables.first_needed(books, ["a", "new"]) == 1
+    assert book_tables.first_needed(books, []) is None
 
 
 def test_partial_frames_and_claims_survive(books: sqlite3.Connection) -> None:
-    delivery.claim(books, "a", 7, Ranges([(3, 5), (9, 9)]), 1)
-    delivery.settle(books, "a", Settlement(partial={3: 1 << 200 | 1}))
-    state = delivery.load(books, "a")
+    book_tables.claim(books, "a", 7, Ranges([(3, 5), (9, 9)]), 1)
+    book_tables.enter_apart(books, "a", Entries(partial={3: 1 << 200 | 1}))
+    state = book_tables.load(books, "a")
     assert state.partial == {3: 1 << 200 | 1}
     assert list(state.claims[7]) == [(3, 5), (9, 9)]
-    change = Settlement(done=Ranges([(3, 9)]), released={7})
-    delivery.settle(books, "a", change)
-    state = delivery.load(books, "a")
+    change = Entries(done=Ranges([(3, 9)]), released={7})
+    book_tables.enter_apart(books, "a", change)
+    state = book_tables.load(books, "a")
     assert (state.partial, state.claims) == ({}, {})
 
 
 def test_dead_letters_have_a_limit(
     books: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "DEAD_LETTERS_MAX", 10)
+    monkeypatch.setattr(book_tables, "DEAD_LETTERS_MAX", 10)
     letters = [DeadLetter(frame, 0, "pm10", 0, "bad") for frame in range(25)]
-    counts = Settlement(dead_letters=letters)
+    counts = Entries(dead_letters=letters)
     counts.counts[Count("rejected", "bad", 1)] = 25
-    delivery.settle(books, "a", counts)
-    assert len(list(delivery.dead_letters(books, "a"))) == 10
-    assert delivery.counts(books, "a")["a"][Count("rejected", "bad", 1)] == 25
+    book_tables.enter_apart(books, "a", counts)
+    assert len(list(book_tables.dead_letters(books, "a"))) == 10
+    assert book_tables.counts(books, "a")["a"][Count("rejected", "bad", 1)] == 25
 
 
-def test_a_change_that_could_not_be_written_is_taken_over() -> None:
-    earlier = Settlement(done=Ranges([(1, 3)]), partial={5: 1, 9: 2}, released={1})
+def test_entries_take_over_what_came_later() -> None:
+    earlier = Entries(done=Ranges([(1, 3)]), partial={5: 1, 9: 2}, released={1})
     earlier.counts[Count("delivered", "", 1)] = 4
-    later = Settlement(done=Ranges([(5, 5)]), released={2})
+    later = Entries(done=Ranges([(5, 5)]), released={2}, partial={9: 6})
     later.counts[Count("delivered", "", 1)] = 6
-    later.absorb(earlier)
-    assert list(later.done) == [(1, 3), (5, 5)]
-    assert later.partial == {9: 2}
-    assert later.released == {1, 2}
-    assert later.counts[Count("delivered", "", 1)] == 10
+    earlier.add(later)
+    assert list(earlier.done) == [(1, 3), (5, 5)]
+    assert earlier.partial == {9: 6}
+    assert earlier.released == {1, 2}
+    assert earlier.counts[Count("delivered", "", 1)] == 10
 
 
 class Moment(NamedTuple):
@@ -197,11 +216,13 @@ def test_an_even_clock_is_one_line_and_what_left_keeps_its_time(books: sqlite3.C
     for hour in range(100):
         line = frozen.line(1, 1, hour * 3_600_000, (hour + 1) * 3_600_000)
         assert line is not None
-    rows = frozen.rows()
-    assert len(rows) == 1
-    write_lines(books, rows)
-    frozen.written(rows)
-    assert not frozen.rows()
+    lines = frozen.take()
+    assert len(lines.rows) == 1
+    lines.failed()
+    lines = frozen.take()
+    lines.write(books)
+    lines.committed()
+    assert not frozen.take().rows
     before = line.at(99 * 3_600_000)
     timeline.offset_ms += 5000
     again = FrozenTimes(timeline)

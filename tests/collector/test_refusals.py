@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collector.doctor.worries import worries
-from collector.forward.request_size import RequestSize
+from collector.forward.limits import RequestSize
 from collector.readings.observation import Channel, Observation
 from collector.sinks.base import (
     ACCEPTED,

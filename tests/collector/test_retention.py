@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from collector.archive import archive, lookup
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.housekeeping import DAY_MS, Housekeeping, Keep
 from collector.ranges import Ranges
 from collector.storage import retention
@@ -15,7 +15,7 @@ async def filled(tmp_path: Path, days: int = 10, per_day: int = 5) -> tuple[Benc
     board = Board()
     bench = Bench(tmp_path, [board])
     bench.receive(board.live(0, [(BOOT, 1, 1)]))
-    delivery.create(bench.inline.connection)
+    book_tables.create(bench.inline.connection)
     for day in range(days):
         first = day * per_day + 1
         frames = [
@@ -29,10 +29,10 @@ async def filled(tmp_path: Path, days: int = 10, per_day: int = 5) -> tuple[Benc
 
 
 def settle(bench: Bench, sink: str, last_id: int) -> None:
-    change = delivery.Settlement(done=Ranges([(1, last_id)]))
+    change = book_tables.Entries(done=Ranges([(1, last_id)]))
     connection = bench.inline.connection
     connection.execute("BEGIN")
-    delivery.settle(connection, sink, change)
+    book_tables.enter_apart(connection, sink, change)
     connection.execute("COMMIT")
 
 
@@ -72,8 +72,8 @@ async def test_what_is_dropped_undelivered_is_on_each_sinks_ledger(tmp_path: Pat
     keep = Keep(days=3, drop_undelivered=True, sinks=("quick", "slow"))
     await Housekeeping(bench.storage, bench.clock, keep).once()
     assert [seq for _, _, seq in bench.stored()] == list(range(36, 51))
-    counts = delivery.counts(bench.inline.connection)
-    expired = delivery.Count(delivery.EXPIRED, "retention", NODE)
+    counts = book_tables.counts(bench.inline.connection)
+    expired = book_tables.Count(book_tables.EXPIRED, "retention", NODE)
     assert counts.get("quick", {}).get(expired, 0) == 0
     assert counts["slow"][expired] == (35 - 12) * 4
 

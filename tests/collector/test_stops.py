@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from collector.archive import archive
-from collector.forward import delivery, dispatch
+from collector.forward import book_tables, lanes
 from collector.forward.selection import Policy
 from collector.intake.decision import Kind
 from collector.intake.intake import IntakeLimits
@@ -95,7 +95,7 @@ def test_a_stop_at_any_moment_keeps_the_books_true(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traits: dict[str, bool],
     answers_s: tuple[float, ...],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(dispatch, "STOP_S", STOP_S)
+    monkeypatch.setattr(lanes, "STOP_S", STOP_S)
     unanswered = 0
 
     async def stopped(loop: VirtualLoop, folder: Path, at_s: float) -> tuple[Rig, Slow]:
@@ -165,7 +165,7 @@ def test_after_a_kill_only_what_was_handed_over_may_be_there_twice(
     (_, handed), *_ = sink.requests
     assert 0 < len(handed) <= 4 * A_FRAME
     assert rig.count("possible_duplicate") == len(handed)
-    counted = sum(rig.count(outcome) for outcome in delivery.SETTLING)
+    counted = sum(rig.count(outcome) for outcome in book_tables.SETTLING)
     assert counted == 4 * A_FRAME
     if on_unknown == "leave":
         assert rig.count("delivered") == len(handed)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from collector.cli import main
-from collector.forward import dispatch
+from collector.forward import lanes
 from collector.readings.observation import Observation
 from collector.sinks import influxdb
 
@@ -33,7 +33,7 @@ async def read_back(self: influxdb.InfluxDb, batch: Sequence[Observation]) -> Se
 
 if __name__ == "__main__":
     traits = json.loads(os.environ["TEST_TRAITS"])
-    dispatch.STOP_S = traits.pop("stop_s")
+    lanes.STOP_S = traits.pop("stop_s")
     influxdb.InfluxDb.__init__ = with_traits  # type: ignore[method-assign]
     influxdb.InfluxDb.read_back = read_back  # type: ignore[method-assign]
     main()

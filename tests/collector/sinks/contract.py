@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from collector.archive import archive
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.writer import WriteFailed
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.forward.forwarder import Forwarder
 from collector.forward.selection import policy_of
 from collector.secret import Secret
@@ -305,7 +305,7 @@ def mend(upstream: Upstream) -> None:
 
 def totals_of(connection: Any) -> dict[str, int]:
     totals: dict[str, int] = {}
-    for counts in delivery.counts(connection).values():
+    for counts in book_tables.counts(connection).values():
         for key, readings in counts.items():
             totals[key.outcome] = totals.get(key.outcome, 0) + readings
     totals["claims"] = connection.execute("SELECT count(*) FROM inflight").fetchone()[0]

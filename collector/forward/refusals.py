@@ -1,4 +1,8 @@
-"""Whom a refusal is about: the reading, its channel, or the way that it went.
+"""What is known of refusals: where groups were cut, and whom a refusal is about.
+
+Finding one bad reading among thousands takes a request for each halving. A busy answer or a lost
+connection on the way must not begin the search anew, so the first reading of each part that is
+still to go is remembered, and the next group that holds it is cut there.
 
 A reading is to blame when others like it get through, of the same channel, through the same
 address, and no older, when it is refused again all the same, and when something gets through after
@@ -10,18 +14,17 @@ readings are refused, the channel is held, and one of them is tried from time to
 Pure state over readings; nothing is kept while nothing is refused.
 """
 
-from __future__ import annotations
-
 import random
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from collector.forward.cuts import Key
 from collector.forward.limits import Gate
 from collector.readings.observation import Channel, Observation
+from collector.sinks.base import Group
 
+CUTS_MAX = 10_000
 SUSPECTS_MAX = 10_000
 REFUSALS_TO_BLAME = 3
 SUSPECTS_OF_A_HELD_CHANNEL = 3
@@ -29,6 +32,68 @@ ASK_FIRST_S = 30.0
 ASK_LONGEST_S = 3600.0
 QUIET_S = 900.0
 RECANTED_S = 3600.0
+
+
+class Key(NamedTuple):
+    """A reading, wherever it is grouped."""
+
+    frame: int
+    reading: int
+
+
+def key_of(group: Group) -> Key:
+    """The first reading of a group."""
+    return key_of_reading(group.observations[0])
+
+
+def key_of_reading(observation: Observation) -> Key:
+    """The reading's name, wherever it is grouped."""
+    return Key(observation.frame.id, observation.reading)
+
+
+def halves(group: Group) -> list[Group]:
+    """Both halves, the earlier one last, for it is taken from the end."""
+    middle = len(group.observations) // 2
+    return [
+        Group(group.address, group.observations[middle:]),
+        Group(group.address, group.observations[:middle]),
+    ]
+
+
+class Cuts:
+    """First readings of parts, the oldest forgotten beyond a limit."""
+
+    def __init__(self, limit: int = CUTS_MAX) -> None:
+        self._limit = limit
+        self._first: OrderedDict[Key, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def remember(self, parts: Iterable[Group]) -> None:
+        """These go out later, each for itself."""
+        for part in parts:
+            self._first[key_of(part)] = None
+        while len(self._first) > self._limit:
+            self._first.popitem(last=False)
+
+    def forget(self, part: Group) -> None:
+        """What begins here got through, or is cut anew."""
+        self._first.pop(key_of(part), None)
+
+    def parts(self, group: Group) -> list[Group]:
+        """The group cut at the readings that are remembered, the earliest part last."""
+        if not self._first:
+            return [group]
+        readings = group.observations
+        starts = [0]
+        starts += [i for i, o in enumerate(readings) if i and key_of_reading(o) in self._first]
+        ends = [*starts[1:], len(readings)]
+        found = [
+            Group(group.address, readings[start:end])
+            for start, end in zip(starts, ends, strict=True)
+        ]
+        return found[::-1]
 
 
 class Line(NamedTuple):
@@ -177,8 +242,3 @@ class Doubts:
             del of_line[key]
             if not of_line:
                 del self._lines[suspect.line]
-
-
-def key_of_reading(observation: Observation) -> Key:
-    """The reading's name, wherever it is grouped."""
-    return Key(observation.frame.id, observation.reading)

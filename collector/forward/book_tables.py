@@ -8,8 +8,6 @@ were opened again (`settled` None: all of them), `forgotten` what was settled of
 retention removed. With both the counts can be compared with the frames.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +58,6 @@ POSSIBLE_DUPLICATE = "possible_duplicate"
 SETTLING = (DELIVERED, REJECTED, LEFT_OUT, EXPIRED)
 
 DEAD_LETTERS_MAX = 100_000
-ID_MAX = 1 << 62
 
 
 class Count(NamedTuple):
@@ -82,8 +79,8 @@ class DeadLetter(NamedTuple):
 
 
 @dataclass(slots=True)
-class Settlement:
-    """Changes of one sink's state, gathered and written in one transaction."""
+class Entries:
+    """What has become of readings and frames, gathered and written in one transaction."""
 
     done: Ranges = field(default_factory=Ranges)
     released: set[int] = field(default_factory=set)
@@ -94,17 +91,14 @@ class Settlement:
     def __bool__(self) -> bool:
         return bool(self.done or self.released or self.partial or self.counts)
 
-    def absorb(self, earlier: Settlement) -> None:
-        """Takes over what could not be written before; what is newer here wins."""
-        self.done.update(earlier.done)
-        self.released |= earlier.released
-        self.partial = {
-            frame: mask
-            for frame, mask in (earlier.partial | self.partial).items()
-            if frame not in self.done
-        }
-        self.dead_letters[:0] = earlier.dead_letters
-        self.counts.update(earlier.counts)
+    def add(self, later: "Entries") -> None:
+        """Takes over entries that were made after these."""
+        self.done.update(later.done)
+        self.released |= later.released
+        self.partial |= later.partial
+        self.partial = {f: mask for f, mask in self.partial.items() if f not in later.done}
+        self.dead_letters += later.dead_letters
+        self.counts.update(later.counts)
 
 
 @dataclass(slots=True)
@@ -187,9 +181,12 @@ def claim(
     )
 
 
-def settle(connection: sqlite3.Connection, sink: str, change: Settlement) -> None:
-    """Writes what became of frames, and lets go of claims."""
-    for first, last in change.done:
+def enter(connection: sqlite3.Connection, sink: str, entries: Entries) -> None:
+    """Writes what became of frames, and lets go of claims; all but counts.
+
+    Writing it twice changes nothing.
+    """
+    for first, last in entries.done:
         _add_range(connection, sink, first, last)
         connection.execute(
             "DELETE FROM partial WHERE sink = ? AND frame BETWEEN ? AND ?", (sink, first, last)
@@ -198,24 +195,30 @@ def settle(connection: sqlite3.Connection, sink: str, change: Settlement) -> Non
         "INSERT OR REPLACE INTO partial VALUES (?, ?, ?)",
         [
             (sink, frame, mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
-            for frame, mask in change.partial.items()
+            for frame, mask in entries.partial.items()
         ],
     )
     connection.executemany(
         "DELETE FROM inflight WHERE sink = ? AND batch = ?",
-        [(sink, batch) for batch in change.released],
+        [(sink, batch) for batch in entries.released],
     )
-    _bury(connection, sink, change.dead_letters)
-    add_counts(connection, sink, change.counts)
+    _bury(connection, sink, entries.dead_letters)
 
 
-def add_counts(connection: sqlite3.Connection, sink: str, counts: Mapping[Count, int]) -> None:
-    """Adds readings to the ledger's counters."""
+def put_totals(connection: sqlite3.Connection, sink: str, totals: Mapping[Count, int]) -> None:
+    """Sets counters."""
     connection.executemany(
-        "INSERT INTO delivery_count VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET readings = readings + excluded.readings",
-        [(sink, *key, readings) for key, readings in counts.items() if readings],
+        "INSERT OR REPLACE INTO delivery_count VALUES (?, ?, ?, ?, ?)",
+        [(sink, *key, readings) for key, readings in totals.items() if readings],
     )
+
+
+def enter_apart(connection: sqlite3.Connection, sink: str, entries: Entries) -> None:
+    """Writes entries and adds their counts, for a sink that is not running."""
+    enter(connection, sink, entries)
+    known = counts(connection, sink).get(sink, {})
+    totals = {key: known.get(key, 0) + readings for key, readings in entries.counts.items()}
+    put_totals(connection, sink, totals)
 
 
 def counts(connection: sqlite3.Connection, sink: str | None = None) -> dict[str, dict[Count, int]]:
@@ -275,6 +278,12 @@ def sinks(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT DISTINCT sink FROM delivery_count")]
 
 
+def replays(connection: sqlite3.Connection, sink: str) -> int:
+    """How many ranges and parts of frames were ever opened again; only rises."""
+    row = connection.execute("SELECT count(*) FROM replayed WHERE sink = ?", (sink,)).fetchone()
+    return int(row[0])
+
+
 def replay(connection: sqlite3.Connection, sink: str, first_id: int, last_id: int) -> None:
     """Makes a sink send these frames again; its counters stay, for they count what was sent."""
     again: list[tuple[int, int, int | None]] = [
@@ -329,13 +338,6 @@ def keep_ids(connection: sqlite3.Connection, sink: str, found: Mapping[str, str]
         "INSERT OR REPLACE INTO upstream_id VALUES (?, ?, ?)",
         [(sink, name, id) for name, id in found.items()],
     )
-
-
-def forget(connection: sqlite3.Connection, sink: str) -> None:
-    """Forgets a sink that was taken out of the configuration; its counters stay."""
-    replay(connection, sink, 0, ID_MAX)
-    for table in ("done", "inflight", "partial", "rejected", "upstream_id"):
-        connection.execute(f"DELETE FROM {table} WHERE sink = ?", (sink,))
 
 
 def _add_range(connection: sqlite3.Connection, sink: str, first: int, last: int) -> None:
