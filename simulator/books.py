@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collector.archive import archive
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.operate.accounts import accounts
 from collector.readings.counting import readings_of
 from collector.storage.archive_view import ArchiveView
@@ -39,9 +39,9 @@ class Books:
         if not self._blind:
             return
         with closing(sqlite3.connect(file)) as connection:
-            if not delivery.has_books(connection):
+            if not book_tables.has_books(connection):
                 return
-            state = delivery.load(connection, SINK)
+            state = book_tables.load(connection, SINK)
             for claimed in state.claims.values():
                 for first, last in claimed:
                     for frame in archive.frames(connection, first, last, last - first + 1):
@@ -53,19 +53,19 @@ class Books:
         self, connection: sqlite3.Connection, fates: Counter[Fate], *, restored: bool
     ) -> list[str]:
         """Compare with what became of the stored readings; a sentence for each fault."""
-        counts = delivery.counts(connection, SINK).get(SINK, {})
+        counts = book_tables.counts(connection, SINK).get(SINK, {})
         booked: Counter[Fate] = Counter()
         for count, readings in counts.items():
             booked[Fate(count.node, count.outcome)] += readings
         said: list[str] = []
         for fate in sorted(fates.keys() | booked.keys()):
-            if fate.outcome == delivery.POSSIBLE_DUPLICATE:
+            if fate.outcome == book_tables.POSSIBLE_DUPLICATE:
                 continue
             if booked[fate] != fates[fate]:
                 told = f"{booked[fate]} readings {fate.outcome}, it is {fates[fate]}"
                 said.append(f"node {fate.node:08x}: the books say {told}")
         said += self._judge_duplicates(booked, restored)
-        state = delivery.load(connection, SINK)
+        state = book_tables.load(connection, SINK)
         if state.claims:
             said.append(f"claims {sorted(state.claims)} are open at the end")
         if left := [frame for frame in state.partial if frame in state.done]:
@@ -77,7 +77,7 @@ class Books:
         upstream = self._upstream
         nodes = {fate.node for fate in booked} | upstream.twice.keys()
         for node in sorted(nodes):
-            possible = booked[Fate(node, delivery.POSSIBLE_DUPLICATE)]
+            possible = booked[Fate(node, book_tables.POSSIBLE_DUPLICATE)]
             real = upstream.twice[node] if self._blind else 0
             most = upstream.unanswered[node] + self.doubtful[node] if self._blind else 0
             where = f"node {node:08x}: {possible} possible duplicates are counted"

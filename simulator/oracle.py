@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from collector.archive import archive
-from collector.forward import delivery
+from collector.forward import book_tables
 from collector.ledger.ledger import Alarm
 from collector.readings.observation import QUALITY_NAMES
 from collector.storage.storage import Storage
@@ -130,7 +130,7 @@ class Oracle:
     def all_told(self, storage: Storage, connection: sqlite3.Connection) -> bool:
         """Whether of each frame that is open the network has heard, or nobody can date it."""
         self._timeline = storage.timeline
-        done = delivery.load(connection, SINK).done
+        done = book_tables.load(connection, SINK).done
         for first, last in done.missing(1, storage.ledger.newest_id):
             for stored in archive.frames(connection, first, last, last - first + 1):
                 position = (stored.node, stored.boot, stored.seq)
@@ -203,7 +203,7 @@ class Oracle:
         fates = Counter({Fate(position[0], word): count for word, count in outcomes.items()})
         if held.refused:
             self._contested[position] = fates, frozenset(held.refused)
-        elif outcomes[delivery.DELIVERED] or not self._is_undated_frame(boot, frame):
+        elif outcomes[book_tables.DELIVERED] or not self._is_undated_frame(boot, frame):
             self.fates.update(fates)
 
     def _is_undated_frame(self, boot: Boot, frame: Frame) -> bool:
@@ -211,7 +211,7 @@ class Oracle:
 
     def _settle_contested(self, connection: sqlite3.Connection) -> None:
         """A frame waits as long as a refusal is not believed; what else is in it is settled."""
-        state = delivery.load(connection, SINK)
+        state = book_tables.load(connection, SINK)
         for (node, boot, seq), (fates, refused) in self._contested.items():
             row = connection.execute(
                 "SELECT id FROM frame WHERE node = ? AND boot = ? AND seq = ?", (node, boot, seq)
@@ -221,8 +221,10 @@ class Oracle:
                 continue
             mask = state.partial.get(row[0], 0)
             rejected = sum(mask >> place & 1 for place in refused)
-            self.fates[Fate(node, delivery.REJECTED)] += rejected
-            self.fates[Fate(node, delivery.DELIVERED)] += fates[Fate(node, delivery.DELIVERED)]
+            self.fates[Fate(node, book_tables.REJECTED)] += rejected
+            self.fates[Fate(node, book_tables.DELIVERED)] += fates[
+                Fate(node, book_tables.DELIVERED)
+            ]
 
     def _judge_value(self, position: Position, boot: Boot, reading: Reading) -> None:
         if boot.heard is not None:
@@ -251,12 +253,12 @@ class Oracle:
                 verdict.find(
                     f"{name_of(position)}: a reading of quality {reading.quality} was sent"
                 )
-            return delivery.LEFT_OUT
+            return book_tables.LEFT_OUT
         if place in held.refused:
             verdict.readings_refused += 1
             if told and not allowed.duplicates:
                 verdict.find(f"{name_of(position)}: a refused reading was accepted")
-            return delivery.REJECTED
+            return book_tables.REJECTED
         if told is None and self._is_undated(boot, reading):
             verdict.readings_undated += 1
             return NEITHER
@@ -272,13 +274,13 @@ class Oracle:
         if not same or told.quality != reading.quality:
             verdict.find(f"{name_of(position)}: reading {place} was delivered as {told.value}")
         if allowed.clock_wrong:
-            return delivery.DELIVERED
+            return book_tables.DELIVERED
         true_ms = boot.began_unix_ms + reading.uptime_ms
         bound_ms = told.error_ms + TIME_SLACK_MS
         if abs(told.time_ms - true_ms) > bound_ms:
             off_ms = told.time_ms - true_ms
             verdict.find(f"{name_of(position)}: off by {off_ms} ms, the bound is {bound_ms} ms")
-        return delivery.DELIVERED
+        return book_tables.DELIVERED
 
     def _is_undated(self, boot: Boot, reading: Reading) -> bool:
         """Whether nobody can know when it was: power failed before the board had heard a time."""
