@@ -68,12 +68,12 @@ def test_waiting_held_and_put_off_frames_come_back() -> None:
     assert frames.count(State.HELD) == 1
 
 
-def test_the_oldest_that_are_idle_are_found_wherever_they_are() -> None:
+def test_the_oldest_that_no_lane_has_are_found_wherever_they_are() -> None:
     frames = frames_of(newest=10, live_from=None)
     frames.take("backlog", 3, 0)
     frames.wait(2, 99.0)
     frames.hold(3, UNREADABLE)
-    assert list(frames.oldest_idle(3)) == [(2, 4)], "1 is under way"
+    assert list(frames.oldest_expirable(3)) == [(2, 4)], "1 is under way"
     frames.happened(Event.EXPIRED, Ranges([(2, 4)]))
     assert frames.next_due_s() is None
     assert frames.causes == []
