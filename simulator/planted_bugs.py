@@ -299,8 +299,8 @@ BUGS = (
         "a claim is let go before the network is asked",
         "collector",
         "Windows.close",
-        "self.unknown[window.claim] = Claim(window.claim, lost, window.chosen_ms)",
-        "self.unknown[window.claim] = Claim(window.claim, lost, window.chosen_ms)\nself._books.released(window.claim)",
+        "self.frames.happened(Event.NO_ANSWER, lost)",
+        "self.frames.happened(Event.NO_ANSWER, lost)\nself._books.released(window.claim)",
         "collector_stops",
     ),
     PlantedBug(
