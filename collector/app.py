@@ -378,3 +378,17 @@ def all_transports(config: Config) -> Iterable[Transport]:
 
         for port in config.serial:
             yield SerialTransport(port)
+
+
+async def mqtt_fault(config: Config) -> str:
+    """Why the installed libraries cannot speak the MQTT that is configured, "" when they can."""
+    sinks = [entry for entry in config.sinks if entry.enabled]
+    if not config.mqtt and not any(getattr(entry.config, "mqtt", None) for entry in sinks):
+        return ""
+    from collector.transports.mqtt_client import UnsupportedLibraries, probe
+
+    try:
+        await probe()
+    except UnsupportedLibraries as error:
+        return str(error)
+    return ""

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from functools import partial
 
-from collector.app import Collector, all_transports, disk_free, supervised
+from collector.app import Collector, all_transports, disk_free, mqtt_fault, supervised
 from collector.archive import archive
 from collector.archive.schema import SchemaError
 from collector.archive.writer import WriteFailed
@@ -61,6 +61,9 @@ async def _run(config: Config) -> int:
     make_data_folder(settings.data, config.file)
     if (owner := become_owner(settings.data)) is not None:
         log.warning("started as root: going on as %s, who owns %s", owner.name, settings.data)
+    if fault := await mqtt_fault(config):
+        log.error("%s", fault)
+        return EXIT_CONFIG
     lock = FolderLock(settings.data)
     try:
         return await _receive(config)

@@ -67,10 +67,9 @@ class CollectorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MqttSettings:
-    """[[mqtt]]: a broker. Off this machine it needs TLS, unless `plain = true` says otherwise."""
+class BrokerSettings:
+    """A broker. Off this machine it needs TLS, unless `plain = true` says otherwise."""
 
-    name: Name = "mqtt"
     host: Annotated[str, Length(1, 253)] = "127.0.0.1"
     port: Port | None = None
     user: Annotated[str, Length(1, 256)] | None = None
@@ -80,11 +79,6 @@ class MqttSettings:
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
-    topic: Annotated[str, Length(1, 64)] = "osn"
-    keepalive_s: Annotated[int, Range(5, 3600)] = 30
-    reconnect_s: Seconds = 1.0
-    reconnect_longest_s: Seconds = 60.0
-    queue_down: Annotated[int, Range(10, 100_000)] = 5_000
 
     def __post_init__(self) -> None:
         if fault := host_fault(self.host):
@@ -101,8 +95,6 @@ class MqttSettings:
             raise KeyFault("certificate_file", "certificate_file and key_file go together")
         if not self.uses_tls and (self.ca_file or self.certificate_file):
             raise KeyFault("tls", "ca_file and certificate_file need tls = true")
-        if any(character in self.topic for character in "+#"):
-            raise KeyFault("topic", "must not hold + or #")
 
     @property
     def uses_tls(self) -> bool:
@@ -115,6 +107,23 @@ class MqttSettings:
         if self.port is not None:
             return self.port
         return 8883 if self.uses_tls else 1883
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSettings(BrokerSettings):
+    """[[mqtt]]: a broker that boards reach."""
+
+    name: Name = "mqtt"
+    topic: Annotated[str, Length(1, 64)] = "osn"
+    keepalive_s: Annotated[int, Range(5, 3600)] = 30
+    reconnect_s: Seconds = 1.0
+    reconnect_longest_s: Seconds = 60.0
+    queue_down: Annotated[int, Range(10, 100_000)] = 5_000
+
+    def __post_init__(self) -> None:
+        BrokerSettings.__post_init__(self)  # a dataclass with slots has no super() to call
+        if any(character in self.topic for character in "+#"):
+            raise KeyFault("topic", "must not hold + or #")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,7 @@ def test_mqtt_is_spoken_by_one_client() -> None:
         for path in modules(room)
         if "aiomqtt.Client(" in path.read_text(encoding="utf-8")
     }
-    assert not made, "use collector.transports.prompt_client"
+    assert not made, "use collector.transports.mqtt_client"
 
 
 def plugins(folder: str, not_plugins: set[str]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 from collector.readings.observation import Channel, Observation, PublicNode
-from collector.sinks._mqtt import MQTT_DEFAULTS, Message, MqttClient, MqttSettings, Will
+from collector.sinks._mqtt import MQTT_DEFAULTS, Message, Publisher, PublisherSettings, Will
 from collector.sinks._values import decimal
 from collector.sinks.base import Accepted, Capabilities, IdStore, NotSent, Outcome, Sink, SinkConfig
 from collector.structure import Length, Range
@@ -54,7 +54,7 @@ ENTITY_KINDS: Mapping[str, EntityKind] = {
 class Config(SinkConfig):
     """[[sink]] type = "home_assistant": the broker that Home Assistant listens to."""
 
-    mqtt: MqttSettings = MQTT_DEFAULTS
+    mqtt: PublisherSettings = MQTT_DEFAULTS
     discovery: Annotated[str, Length(1, 100)] = "homeassistant"
     topic: Annotated[str, Length(1, 100)] = "osn/ha"
     expire_after_s: Annotated[int, Range(10, 86_400)] = 900
@@ -70,7 +70,7 @@ class HomeAssistant(Sink):
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
         self._config = config
-        self._client = MqttClient(config.mqtt, name, Will(self._status_topic, OFFLINE))
+        self._client = Publisher(config.mqtt, name, Will(self._status_topic, OFFLINE))
         self._channels: dict[PublicNode, dict[str, Channel]] = {}
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from collector.readings.observation import Channel, Observation, quality_name
-from collector.sinks._mqtt import MQTT_DEFAULTS, Message, MqttClient, MqttSettings
+from collector.sinks._mqtt import MQTT_DEFAULTS, Message, Publisher, PublisherSettings
 from collector.sinks._values import iso_ms
 from collector.sinks.base import Capabilities, IdStore, Outcome, Sink, SinkConfig
 from collector.structure import KeyFault, Length
@@ -21,7 +21,7 @@ _SENML_UNITS = {"degC": "Cel", "%": "%RH", "dB": "dB", "dBm": "dBm", "deg": "lat
 class Config(SinkConfig):
     """[[sink]] type = "mqtt". topic may hold {node}, {uuid}, {name} and, for json, {channel}."""
 
-    mqtt: MqttSettings = MQTT_DEFAULTS
+    mqtt: PublisherSettings = MQTT_DEFAULTS
     format: Literal["json", "senml"] = "json"
     topic: Annotated[str, Length(1, 200)] = "osn/readings/{node}"
     retain: bool = False
@@ -45,7 +45,7 @@ class Mqtt(Sink):
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
         self._config = config
-        self._client = MqttClient(config.mqtt, name)
+        self._client = Publisher(config.mqtt, name)
 
     def upstream_name(self, channel: Channel) -> str | None:
         return self._topic(channel)

@@ -19,7 +19,7 @@ from collector.sinks._http import (
     check_url,
     common_error,
 )
-from collector.sinks._mqtt import Message, MqttClient, MqttSettings
+from collector.sinks._mqtt import Message, Publisher, PublisherSettings
 from collector.sinks._values import iso_s, of_node
 from collector.sinks.base import (
     ACCEPTED,
@@ -117,7 +117,7 @@ class Config(SinkConfig):
     user: str | None = None
     password: Secret | None = None
     requests_per_minute: Annotated[float, Range(1, 600)] = 120.0
-    mqtt: MqttSettings | None = None
+    mqtt: PublisherSettings | None = None
     http: HttpSettings = HTTP_DEFAULTS
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ class SmartCitizen(Sink):
         )
         self._config = config
         self._http = HttpClient(config.url, config.http, _credentials(config))
-        self._mqtt = MqttClient(config.mqtt, name) if config.mqtt else None
+        self._mqtt = Publisher(config.mqtt, name) if config.mqtt else None
 
     def upstream_name(self, channel: Channel) -> str | None:
         found = self._sensor(channel)

@@ -8,12 +8,9 @@ A turn ends after a few milliseconds: a broker that sends faster than we read wo
 let the event loop go on.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
-
-from collector.transports.prompt_client import PromptClient
 
 READ_BYTES = 65_536
 TURN_S = 0.004
@@ -27,8 +24,6 @@ _TYPE_AND_QOS = 0xF6
 
 Message = Callable[[bytes, bytes, bool], None]
 """Takes topic, payload and whether the broker had retained it."""
-
-log = logging.getLogger(__name__)
 
 
 class BufferedSocket:
@@ -135,16 +130,3 @@ def _content(buffer: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80 or shift == 28:
             return position + 1, position + 1 + length
     return 0, 0
-
-
-def read_ahead(client: PromptClient, message: Message) -> None:
-    """Lets a client that is not connected yet read through a buffer.
-
-    Without the inner client's method of today's paho it goes on as it was, only slower.
-    """
-    inner: Any = client._client
-    create = getattr(inner, "_create_socket", None)
-    if create is None:
-        log.debug("this version of paho-mqtt has no _create_socket: reading without a buffer")
-        return
-    inner._create_socket = lambda: BufferedSocket(create(), message, client.read_again)

@@ -7,21 +7,18 @@ is kept across a reconnect.
 
 import asyncio
 import logging
-import ssl
 from collections import OrderedDict
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiomqtt
 
 from collector.backoff import delays_s
 from collector.settings import MqttSettings
 from collector.transports.base import FRAME_BYTES_MAX, Deliver, LinkState, Source
-from collector.transports.buffered_socket import read_ahead
-from collector.transports.prompt_client import PromptClient
+from collector.transports.mqtt_client import BrokerClient, broker_options, probe
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SETTLED_S = 30.0
 """A connection that held this long was a good one: the next wait starts short again."""
@@ -79,7 +76,7 @@ class MqttTransport:
                 self.state.connected = True
                 self.state.reason = ""
                 counters.connects += 1
-                logger.info(
+                log.info(
                     "mqtt %s: connected to %s:%d",
                     self.name,
                     self._settings.host,
@@ -98,17 +95,8 @@ class MqttTransport:
         finally:
             _obey_cancellation(before)
 
-    def _client(self, deliver: Deliver) -> PromptClient:
-        def inbox(maxsize: int = 0) -> "_Inbox":
-            return _Inbox(self, deliver)
-
-        client = PromptClient(
-            **_options(self._settings),
-            # aiomqtt makes one queue of this type and puts each message in it
-            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", inbox),
-        )
-        read_ahead(client, partial(self.receive, deliver))
-        return client
+    def _client(self, deliver: Deliver) -> BrokerClient:
+        return BrokerClient(**_options(self._settings), message=partial(self.receive, deliver))
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         counters = self.state.counters
@@ -123,7 +111,7 @@ class MqttTransport:
     @staticmethod
     async def _until_lost(client: aiomqtt.Client) -> None:
         async for _ in client.messages:
-            pass  # the inbox has delivered it already and yields nothing
+            pass  # `receive` has got all of them already
 
     def receive(self, deliver: Deliver, topic: bytes, payload: bytes, retained: bool) -> None:
         """Passes one message on, or counts why not."""
@@ -174,7 +162,7 @@ class MqttTransport:
     def _lost(self, error: BaseException) -> None:
         reason = str(error) or type(error).__name__
         if reason != self.state.reason:
-            logger.warning(
+            log.warning(
                 "mqtt %s: %s:%d: %s; trying again",
                 self.name,
                 self._settings.host,
@@ -202,22 +190,10 @@ def _obey_cancellation(before: int) -> None:
         raise asyncio.CancelledError
 
 
-class _Inbox(asyncio.Queue[aiomqtt.Message]):
-    """Delivers a message in the moment it is put; a task for each message would cost five times."""
-
-    def __init__(self, transport: MqttTransport, deliver: Deliver) -> None:
-        super().__init__()
-        self._transport = transport
-        self._deliver = deliver
-
-    def put_nowait(self, item: aiomqtt.Message) -> None:
-        payload: Any = item.payload  # bytes, as everything that comes from a broker
-        self._transport.receive(self._deliver, str(item.topic).encode(), payload, item.retain)
-
-
 async def reach(settings: MqttSettings) -> None:
     """Enters a broker, listens and leaves; raises one of UNREACHED when it does not let us."""
-    async with PromptClient(**_options(settings), timeout=TRY_S) as client:
+    await probe()
+    async with BrokerClient(**_options(settings), timeout=TRY_S) as client:
         await client.listen(_uplinks(settings))
 
 
@@ -227,29 +203,10 @@ def _uplinks(settings: MqttSettings) -> str:
 
 
 def _options(settings: MqttSettings) -> dict[str, Any]:
-    """What aiomqtt's client takes."""
+    """What BrokerClient takes for a transport."""
     return {
-        "hostname": settings.host,
-        "port": settings.port_used,
-        "username": settings.user,
-        "password": settings.password.reveal() if settings.password else None,
+        **broker_options(settings),
         "clean_session": True,
         "keepalive": settings.keepalive_s,
-        "tls_context": tls_context(settings),
         "logger": logging.getLogger(f"{__name__}.client"),
     }
-
-
-def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
-    """The context that checks the broker's certificate and name, None without TLS."""
-    if not settings.uses_tls:
-        return None
-    context = ssl.create_default_context(cafile=_text(settings.ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.certificate_file is not None:
-        context.load_cert_chain(settings.certificate_file, settings.key_file)
-    return context
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)

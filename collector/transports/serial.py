@@ -18,7 +18,7 @@ from collector.transports.base import FRAME_BYTES_MAX, Deliver, LinkState, Sourc
 from protocol.serial_stream import ConsoleLine, RawFrame, SerialStream, as_text, stuffed
 from protocol.wire import HEADER
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 console = logging.getLogger("collector.console")
 
 SILENCE_S = 1.0
@@ -88,7 +88,7 @@ class SerialTransport:
             return
         self._reached = {node: at for node, at in self._reached.items() if at is not port}
         self.state.counters.disconnects += 1
-        logger.info("serial %s: %s closed: %s", self.name, port.path, reason)
+        log.info("serial %s: %s closed: %s", self.name, port.path, reason)
 
     def _find(self) -> list[str]:
         pattern = Path(self._settings.port)
@@ -103,13 +103,13 @@ class SerialTransport:
         except (OSError, ValueError) as error:
             reason = f"{path}: {_advice(error)}"
             if self._faults.get(path) != reason:
-                logger.warning("serial %s: %s; trying again", self.name, reason)
+                log.warning("serial %s: %s; trying again", self.name, reason)
             self._faults[path] = reason
             return
         self._faults.pop(path, None)
         self._ports[path] = port
         self.state.counters.connects += 1
-        logger.info("serial %s: %s open at %d baud", self.name, path, self._settings.baud)
+        log.info("serial %s: %s open at %d baud", self.name, path, self._settings.baud)
 
     def _forget_gone(self, paths: list[str]) -> None:
         for path in set(self._faults) - set(paths):

@@ -14,7 +14,7 @@ import aiomqtt
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from collector.transports.prompt_client import PromptClient
+from collector.transports.mqtt_client import BrokerClient
 from simulator import vm
 from simulator.broker import Broker
 from simulator.demo.boards import DemoBoard, make_boards, records
@@ -196,7 +196,7 @@ class _Demonstration:
         forged[12:16] = (99_999).to_bytes(4, "little")
         forged[20] ^= 0x55
         with contextlib.suppress(aiomqtt.MqttError):
-            async with PromptClient("127.0.0.1", self.broker.port) as client:
+            async with BrokerClient("127.0.0.1", self.broker.port) as client:
                 await client.publish(f"osn/1/{node:08x}/u", bytes(forged))
         self.watch.boards[node].seen.discard((int.from_bytes(raw[8:12], "little"), 99_999))
         self.watch.events.append(f"a forged frame was sent in the name of {node:08x}: quarantined")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
-from collector.transports.prompt_client import PromptClient
+from collector.transports.mqtt_client import BrokerClient
 from protocol import wire
 from protocol.decoder import Frame, decode
 from protocol.reading import readings
@@ -65,7 +65,7 @@ class Watch:
         """Listen for ever."""
         while True:
             with contextlib.suppress(aiomqtt.MqttError, OSError):
-                async with PromptClient("127.0.0.1", self._port) as client:
+                async with BrokerClient("127.0.0.1", self._port) as client:
                     await client.subscribe("osn/1/#")
                     async for message in client.messages:
                         if not message.retain:

@@ -12,7 +12,7 @@ import pytest
 import collector
 from collector.settings import MqttSettings
 from collector.transports.mqtt import MqttTransport
-from collector.transports.prompt_client import PromptClient
+from collector.transports.mqtt_client import BrokerClient
 
 NODE = 0xA1B2C3D4
 TURNS = 50
@@ -40,7 +40,7 @@ async def answered_as_it_is_cancelled(how: Answer) -> None:
     await asyncio.wait_for(answer, 240)
 
 
-class Client(PromptClient):
+class Client(BrokerClient):
     """A client without a broker; `ends` is the call within which the task is cancelled."""
 
     def __init__(self, ends: str, how: Answer = succeeds) -> None:

@@ -27,7 +27,7 @@ from collector.forward.selection import policy_of
 from collector.secret import Secret
 from collector.sinks import build_sink
 from collector.sinks._http import HttpSettings
-from collector.sinks._mqtt import MqttSettings
+from collector.sinks._mqtt import PublisherSettings
 from collector.sinks.base import DeliverySettings, MemoryIds
 from simulator.upstream import build
 from simulator.upstream._fast_loop import run_fast
@@ -78,9 +78,9 @@ class Network:
     """Whether a document there holds several readings, so that numbers cannot be compared."""
 
 
-def mqtt(url: str) -> MqttSettings:
+def mqtt(url: str) -> PublisherSettings:
     parts = urlsplit(url)
-    return MqttSettings(host=str(parts.hostname), port=parts.port, timeout_s=60)
+    return PublisherSettings(host=str(parts.hostname), port=parts.port, timeout_s=60)
 
 
 def boxes(faults: Mapping[str, float], newer: bool) -> Upstream:

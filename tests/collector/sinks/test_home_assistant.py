@@ -6,7 +6,7 @@ from simulator.upstream.home_assistant import HomeAssistant
 
 
 def sink_for(url: str) -> home_assistant.HomeAssistant:
-    settings = home_assistant.MqttSettings(port=int(url.rsplit(":", 1)[1]), timeout_s=5)
+    settings = home_assistant.PublisherSettings(port=int(url.rsplit(":", 1)[1]), timeout_s=5)
     config = home_assistant.Config(mqtt=settings)
     return home_assistant.build(config, "home", MemoryIds())
 

@@ -13,7 +13,7 @@ from simulator.upstream.mqtt import MqttBroker
 
 
 def sink_for(url: str, password: str | None = None, **more) -> mqtt.Mqtt:
-    settings = mqtt.MqttSettings(
+    settings = mqtt.PublisherSettings(
         port=int(url.rsplit(":", 1)[1]),
         user="u" if password else None,
         password=Secret(password) if password else None,
@@ -80,7 +80,7 @@ def test_topics_and_tls() -> None:
         with pytest.raises(KeyFault):
             mqtt.Config(topic=topic)
     with pytest.raises(KeyFault, match="not this machine"):
-        mqtt.MqttSettings(host="broker.example.org")
+        mqtt.PublisherSettings(host="broker.example.org")
 
 
 @pytest.mark.parametrize("name", ["#+/", "$SYS/broker", "a\u0000b", "", "\ud800"])

@@ -62,7 +62,7 @@ async def test_by_mqtt_the_token_is_in_the_topic(reading) -> None:
     async with broker.serving() as url:
         port = int(url.rsplit(":", 1)[1])
         config = smart_citizen.Config(
-            mqtt=smart_citizen.MqttSettings(port=port),
+            mqtt=smart_citizen.PublisherSettings(port=port),
             devices={"a1b2c3d4": smart_citizen.Device(token=Secret("abc123"))},
         )
         sink = smart_citizen.build(config, "sc", MemoryIds())
@@ -79,4 +79,4 @@ def test_what_each_way_needs() -> None:
     with pytest.raises(KeyFault, match="token"):
         smart_citizen.Config(devices={"a": device})
     with pytest.raises(KeyFault, match="device's token"):
-        smart_citizen.Config(devices={"a": device}, mqtt=smart_citizen.MqttSettings())
+        smart_citizen.Config(devices={"a": device}, mqtt=smart_citizen.PublisherSettings())

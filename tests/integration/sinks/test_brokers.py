@@ -51,7 +51,7 @@ async def listen(port: int, topic: str, found: list[aiomqtt.Message], ready: asy
 
 def test_every_reading_is_published(broker: int, forward, readings: int) -> None:
     found: list[aiomqtt.Message] = []
-    sink = mqtt.build(mqtt.Config(mqtt=mqtt.MqttSettings(port=broker)), "mqtt", MemoryIds())
+    sink = mqtt.build(mqtt.Config(mqtt=mqtt.PublisherSettings(port=broker)), "mqtt", MemoryIds())
     prepare, send = sink.prepare, sink.send
     listening: list[asyncio.Task[None]] = []
 
@@ -74,7 +74,7 @@ def test_every_reading_is_published(broker: int, forward, readings: int) -> None
 
 
 def test_discovery_stays_with_the_broker(broker: int, forward) -> None:
-    settings = home_assistant.MqttSettings(port=broker)
+    settings = home_assistant.PublisherSettings(port=broker)
     forward(
         home_assistant.build(home_assistant.Config(mqtt=settings), "home", MemoryIds()), "street"
     )
