@@ -1,20 +1,5 @@
-"""The `reading` view for people who open an archive with sqlite-utils or Datasette.
+"""The hook where the entry points of an editable installation look that was not renewed yet."""
 
-Both find this module by its entry point; the collector itself never imports it.
-"""
+from opencities_osn import prepare_connection
 
-import sqlite3
-
-import pluggy
-
-from collector.readings.reading_view import register
-
-_for_sqlite_utils = pluggy.HookimplMarker("sqlite_utils")
-_for_datasette = pluggy.HookimplMarker("datasette")
-
-
-@_for_sqlite_utils
-@_for_datasette
-def prepare_connection(conn: sqlite3.Connection) -> None:
-    """Adds the view's functions and, where there are frames, the view itself."""
-    register(conn)
+__all__ = ["prepare_connection"]

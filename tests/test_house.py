@@ -120,7 +120,7 @@ def test_the_daemon_never_imports_sqlite_utils() -> None:
         for name, _ in imports(path)
         if name.split(".")[0] == "sqlite_utils"
     }
-    assert users <= {"collector/archive/migrations.py", "collector/sqlite_utils_plugin.py"}
+    assert users <= {"collector/archive/migrations.py"}
 
 
 def test_mqtt_is_spoken_by_one_client() -> None:

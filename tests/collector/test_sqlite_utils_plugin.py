@@ -5,9 +5,6 @@ import os
 import subprocess
 import sys
 
-import pluggy
-
-from collector import sqlite_utils_plugin
 from tests.collector.house import FRAMES, ROWS, House
 
 
@@ -24,9 +21,3 @@ def test_sqlite_utils_shows_readings(house: House) -> None:
     rows = {row["quantity"]: (row["n"], row["top"]) for row in json.loads(done.stdout)}
     assert rows["pm2_5"] == (FRAMES * ROWS, 19.0)
     assert rows["humidity"] == (FRAMES * ROWS, 50.0)
-
-
-def test_datasette_finds_the_same_hook() -> None:
-    manager = pluggy.PluginManager("datasette")
-    manager.register(sqlite_utils_plugin)
-    assert manager.parse_hookimpl_opts(sqlite_utils_plugin, "prepare_connection") is not None
