@@ -13,6 +13,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import time
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.connector import Connection
 
 from collector.secret import Secret
 from collector.settings import is_local
@@ -41,6 +43,7 @@ JSON_BYTES_MAX = 8 << 20
 ABOUT_THE_ADDRESS = frozenset((401, 402, 403, 404, 405, 407, 410, 421, 426, 451, 511))
 A_PAGE = "a web page answered, not the network (a portal, or a wrong url)"
 EXPLANATION_CHARACTERS = 120
+DIGITS_MAX = 18
 EXPLAINING_BYTES = 1 << 16
 CREDENTIAL_HEADERS = frozenset({"authorization", "identity_key"})
 USER_AGENT = "opencities-osn"
@@ -99,9 +102,19 @@ class Answer:
         if len(self.body) > JSON_BYTES_MAX:
             raise NoAnswer(f"status {self.status} with more than {JSON_BYTES_MAX} bytes of JSON")
         try:
-            return json.loads(self.body)
+            found = json.loads(self.body)
+            if b"\\ud" in self.body.lower():
+                found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+            return found
         except (ValueError, RecursionError):
             raise NoAnswer(f"status {self.status} with a body that is not JSON") from None
+
+    def document(self) -> Mapping[str, Any]:
+        """The body as a JSON object; NoAnswer when it is none."""
+        found = self.json()
+        if not isinstance(found, dict):
+            raise NoAnswer(f"status {self.status} with JSON of another form")
+        return found
 
     @property
     def is_page(self) -> bool:
@@ -118,6 +131,20 @@ class Answer:
         for secret in self.hidden:
             text = text.replace(secret, "***")
         return " ".join(text.split())[:EXPLANATION_CHARACTERS]
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections on which nothing waits to be read.
+
+    What a server sent after its answer would be taken for the answer to the next request.
+    """
+
+    async def connect(self, *asked: Any, **named: Any) -> Connection:
+        while True:
+            connection = await super().connect(*asked, **named)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 class HttpClient:
@@ -194,7 +221,7 @@ class HttpClient:
                 raise AccessDenied(f"ca_file {self._settings.ca_file}: {error.strerror}") from None
             connect_s = min(10.0, self._settings.timeout_s)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context, limit=2),
+                connector=_Connector(ssl=context, limit=2),
                 timeout=aiohttp.ClientTimeout(
                     total=self._settings.timeout_s, sock_connect=connect_s
                 ),
@@ -235,13 +262,28 @@ def common_error(answer: Answer) -> SinkError:
     return Refused(reason)
 
 
+def objects(value: Any) -> list[Mapping[str, Any]]:
+    """A part of an answer that must be a list of JSON objects; NoAnswer when it is not."""
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise NoAnswer("an answer without the list that was expected")
+    return value
+
+
+def whole_number(text: str) -> int | None:
+    """A number of a header, of at most 18 plain digits; None for anything else."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX else None
+
+
 def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
     """Seconds that Retry-After names, as a number or as a date; None without a sane one."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
+    text = headers.get("Retry-After", "")
+    seconds = whole_number(text)
+    if seconds is not None:
+        return float(seconds)
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text.strip())
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return max(0.0, moment.timestamp() - (time() if now_s is None else now_s))
     except (ValueError, TypeError, OverflowError):
         return None

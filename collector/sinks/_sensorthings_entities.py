@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from collector.readings.observation import Channel, Observation, Place, PublicNode
 from collector.readings.rendering import holds_for_a_period
-from collector.sinks._http import HttpClient, common_error
+from collector.sinks._http import HttpClient, common_error, objects, whole_number
 from collector.sinks.base import IdStore, NoAnswer
 
 Id: TypeAlias = int | str
@@ -40,11 +40,22 @@ def entity_id(location: str) -> Id:
     """The id in the parentheses of a Location header. Raises NoAnswer."""
     start, end = location.rfind("("), location.rfind(")")
     text = location[start + 1 : end]
-    if start < 0 or end < start or not text:
+    if start < 0 or end < start or not text or not text.isprintable():
         raise NoAnswer("created, but the answer names no id")
     if text.startswith("'"):
         return text.strip("'").replace("''", "'")
-    return int(text) if text.lstrip("-").isdigit() else text
+    number = whole_number(text.removeprefix("-"))
+    if number is None:
+        return text
+    return -number if text.startswith("-") else number
+
+
+def id_of(row: Mapping[str, Any]) -> Id:
+    """An entity's id as the server wrote it. Raises NoAnswer."""
+    id = row.get("@iot.id")
+    if not isinstance(id, int | str) or isinstance(id, bool) or id == "":
+        raise NoAnswer("an entity without @iot.id")
+    return id
 
 
 async def pages(
@@ -56,10 +67,8 @@ async def pages(
         answer = await http.request("GET", path, query={**query, "$skip": str(seen)})
         if answer.status != 200:
             raise common_error(answer)
-        document = answer.json()
-        rows = document.get("value") if isinstance(document, dict) else None
-        if not isinstance(rows, list):
-            raise NoAnswer("a list of entities was expected")
+        document = answer.document()
+        rows = objects(document.get("value"))
         for row in rows:
             yield row
         seen += len(rows)
@@ -204,7 +213,7 @@ class Entities:
         thing = await self._thing(node, fresh)
         path = f"{entity_path('Things', thing)}/Datastreams"
         there = {
-            str(row.get("name")): row["@iot.id"]
+            str(row.get("name")): id_of(row)
             async for row in pages(self._http, path, {"$select": "id,name", "$top": "100"})
         }
         for channel in channels:
@@ -282,8 +291,9 @@ class Entities:
     async def _find(self, collection: str, name: str) -> Id | None:
         query = {"$filter": f"name eq {literal(name)}", "$select": "id,name", "$top": "2"}
         async for row in pages(self._http, f"/{collection}", query):
-            id: Id = row["@iot.id"]
-            return id
+            if row.get("name") != name:
+                raise NoAnswer(f"{collection}: a search by name gave another entity")
+            return id_of(row)
         return None
 
     async def _create(self, path: str, document: Mapping[str, Any]) -> Id:

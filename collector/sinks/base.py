@@ -21,15 +21,31 @@ class Accepted:
     """The network holds the reading."""
 
 
+def one_line(text: str) -> str:
+    """A network's words as logs, terminals and databases can bear them, shortened."""
+    shown = text[:REASON_CHARACTERS_MAX]
+    return "".join(character if character.isprintable() else "." for character in shown)
+
+
+class _Reasoned:
+    """Outcomes that give a reason keep it on one line."""
+
+    __slots__ = ()
+    reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", one_line(self.reason))
+
+
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(_Reasoned):
     """The network refuses this reading and says why; believed when others like it get through."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(_Reasoned):
     """Not stored; to be sent again, not before `after_s` when the network named a time."""
 
     reason: str
@@ -37,7 +53,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(_Reasoned):
     """Sent, and no answer came: it may be stored or not."""
 
     reason: str
@@ -51,7 +67,7 @@ class SinkError(Exception):
     """An outcome of a whole group. `reason` never holds a credential or a reading's place."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason[:REASON_CHARACTERS_MAX])
+        super().__init__(one_line(reason))
 
     @property
     def reason(self) -> str:

@@ -4,7 +4,7 @@ Upserts by that key are idempotent. The resource is looked up by name before it 
 CKAN would make another each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from collector.sinks._http import (
     HttpSettings,
     check_url,
     common_error,
+    objects,
 )
 from collector.sinks._values import iso_ms
 from collector.sinks.base import (
@@ -102,7 +103,7 @@ class Ckan(Sink):
             raise NotSent("the resource is gone; it is looked for again")
         if answer.status != 200:
             raise common_error(answer)
-        if answer.json().get("success") is not True:
+        if answer.document().get("success") is not True:
             raise NoAnswer("status 200 without success")
         return [ACCEPTED] * len(batch)
 
@@ -118,9 +119,9 @@ class Ckan(Sink):
             raise AccessDenied(f"no dataset {self._config.package}: create it in CKAN first")
         if answer.status != 200:
             raise common_error(answer)
-        for resource in answer.json()["result"].get("resources", ()):
+        for resource in objects(_result(answer).get("resources", [])):
             if resource.get("name") == self._config.resource:
-                return await self._keep(str(resource["id"]))
+                return await self._keep(_id_of(resource, "id"))
         return await self._keep(await self._create())
 
     async def _create(self) -> str:
@@ -138,7 +139,7 @@ class Ckan(Sink):
         )
         if answer.status != 200:
             raise common_error(answer)
-        return str(answer.json()["result"]["resource_id"])
+        return _id_of(_result(answer), "resource_id")
 
     async def _keep(self, resource: str) -> str:
         await self._ids.put({self._id_key: resource})
@@ -146,6 +147,23 @@ class Ckan(Sink):
 
     async def _call(self, action: str, document: Any) -> Answer:
         return await self._http.request("POST", f"/api/3/action/{action}", document=document)
+
+
+def _result(answer: Answer) -> Mapping[str, Any]:
+    """What an action that succeeded gives back. Raises NoAnswer."""
+    document = answer.document()
+    result = document.get("result")
+    if document.get("success") is not True or not isinstance(result, dict):
+        raise NoAnswer("status 200 without success")
+    return result
+
+
+def _id_of(row: Mapping[str, Any], key: str) -> str:
+    """An id that CKAN gave. Raises NoAnswer."""
+    id = row.get(key)
+    if not isinstance(id, str) or not id:
+        raise NoAnswer(f"an answer without {key}")
+    return id
 
 
 def _record(observation: Observation) -> dict[str, Any]:

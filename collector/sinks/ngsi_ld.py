@@ -20,6 +20,7 @@ from collector.sinks._http import (
     bearer,
     check_url,
     common_error,
+    objects,
 )
 from collector.sinks._values import iso_ms
 from collector.sinks.base import (
@@ -229,7 +230,7 @@ class NgsiLd(Sink):
         answer = await self._post("/ngsi-ld/v1/entityOperations/upsert?options=update", document)
         failed: Mapping[str, Outcome] = {}
         if answer.status == 207:
-            failed = _failures(answer)
+            failed = _failures(answer, [entity.id for entity in by_entity])
         elif answer.status not in (201, 204):
             raise common_error(answer)
         if len(self._newest_ms) > ENTITIES_MAX:
@@ -344,21 +345,23 @@ def _point(place: Place) -> dict[str, Any]:
     return {"type": "Point", "coordinates": [place.longitude, place.latitude]}
 
 
-def _failures(answer: Answer) -> Mapping[str, Outcome]:
-    """Entities that a 207 names as failed; a fault of the server's own is tried again."""
-    document = answer.json()
-    errors = document.get("errors") if isinstance(document, dict) else None
-    if not isinstance(errors, list):
-        raise NoAnswer("status 207 without a list of errors")
+def _failures(answer: Answer, sent: Sequence[str]) -> Mapping[str, Outcome]:
+    """Entities that a 207 names as failed; a fault of the server's own is tried again.
+
+    Raises NoAnswer where it names none of those sent, for then nobody knows which are there.
+    """
     failed: dict[str, Outcome] = {}
-    for entry in errors:
+    for entry in objects(answer.document().get("errors")):
+        entity = str(entry.get("entityId"))
         said = entry.get("error", "")
         details = said if isinstance(said, dict) else {"title": str(said)}
         text = str(details.get("detail") or details.get("title") or "without a reason")[:100]
-        if int(details.get("status") or 400) >= 500:
-            failed[str(entry.get("entityId"))] = Retry(f"entity failed: {text}")
-        else:
-            failed[str(entry.get("entityId"))] = Rejected(f"entity refused: {text}")
+        own_fault = str(details.get("status")).startswith("5")
+        failed[entity] = (
+            Retry(f"entity failed: {text}") if own_fault else Rejected(f"entity refused: {text}")
+        )
+    if not failed or not failed.keys() <= set(sent):
+        raise NoAnswer("status 207 that does not say which entities failed")
     return failed
 
 

@@ -14,7 +14,14 @@ from typing import Annotated, Any, NamedTuple
 
 from collector.readings.observation import Channel, Observation, PublicNode
 from collector.secret import Secret
-from collector.sinks._http import HTTP_DEFAULTS, HttpClient, HttpSettings, check_url, common_error
+from collector.sinks._http import (
+    HTTP_DEFAULTS,
+    HttpClient,
+    HttpSettings,
+    check_url,
+    common_error,
+    objects,
+)
 from collector.sinks._values import decimal, iso_ms, of_node, parse_iso_ms
 from collector.sinks.base import (
     ACCEPTED,
@@ -226,10 +233,10 @@ class OpenSenseMap(Sink):
             )
             if answer.status != 200:
                 raise common_error(answer)
-            rows = answer.json()
-            if not isinstance(rows, list) or len(rows) >= READ_BACK_MAX:
+            rows = objects(answer.json())
+            if len(rows) >= READ_BACK_MAX:
                 raise NoAnswer("too many measurements to read back")
-            found.update(parse_iso_ms(str(row["createdAt"])) for row in rows)
+            found.update(map(_created_ms, rows))
         return found
 
     async def _look_at(self, box: Box) -> None:
@@ -241,16 +248,18 @@ class OpenSenseMap(Sink):
             raise AccessDenied(f"no box {box.id}")
         if answer.status != 200:
             raise common_error(answer)
-        document = answer.json()
+        sensors = objects(answer.document().get("sensors"))
+        if not all(isinstance(sensor.get("_id"), str) for sensor in sensors):
+            raise NoAnswer(f"box {box.id}: a sensor without an id")
         for key in self._sensors_of(box):
             del self._sensors[box.id, key]
         for quantity, row in TITLES.items():
-            for sensor in document.get("sensors", ()):
+            for sensor in sensors:
                 if sensor.get("title") in row.titles:
                     factor = row.factors.get(str(sensor.get("unit")), 1.0)
-                    self._sensors[box.id, quantity] = _Sensor(str(sensor["_id"]), factor)
+                    self._sensors[box.id, quantity] = _Sensor(sensor["_id"], factor)
                     break
-        units = {str(s.get("_id")): str(s.get("unit")) for s in document.get("sensors", ())}
+        units = {s["_id"]: str(s.get("unit")) for s in sensors}
         for key, sensor_id in box.sensors.items():
             named = TITLES.get(key.split(".")[0].split("@")[0].split(":")[0])
             factor = named.factors.get(units.get(sensor_id, ""), 1.0) if named else 1.0
@@ -283,6 +292,14 @@ class OpenSenseMap(Sink):
             if place.elevation_m is not None:
                 document["location"].append(place.elevation_m)
         return document
+
+
+def _created_ms(row: Mapping[str, Any]) -> int:
+    """When a measurement was taken. Raises NoAnswer."""
+    try:
+        return parse_iso_ms(str(row.get("createdAt")))
+    except (ValueError, OverflowError):
+        raise NoAnswer("a measurement without its time") from None
 
 
 def _titles(channel: Channel) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ class SensorThings(Sink):
         answers = answer.json()
         if not isinstance(answers, list) or len(answers) != len(rows):
             raise NoAnswer("CreateObservations answered for another number of rows")
-        failed = [i for i, said in enumerate(answers) if str(said).startswith("error")]
+        failed = [i for i, said in enumerate(answers) if _is_error(said)]
         outcomes: list[Outcome] = [ACCEPTED] * len(rows)
         if failed:
             await self._judge(rows, answers, failed, outcomes)
@@ -196,6 +196,16 @@ class SensorThings(Sink):
         async for row in pages(self._http, path, query):
             found.add(interval_of(str(row.get("phenomenonTime", ""))))
         return found
+
+
+def _is_error(said: Any) -> bool:
+    """Whether a row was refused; NoAnswer unless it is that or an Observation's address."""
+    text = said if isinstance(said, str) else ""
+    if text.startswith("error"):
+        return True
+    if "Observations(" not in text:
+        raise NoAnswer("CreateObservations answered something else than addresses")
+    return False
 
 
 def phenomenon_time(observation: Observation) -> str:

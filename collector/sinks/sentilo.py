@@ -25,6 +25,8 @@ from collector.sinks._http import (
     HttpSettings,
     check_url,
     common_error,
+    objects,
+    whole_number,
 )
 from collector.sinks._values import decimal
 from collector.sinks.base import (
@@ -178,8 +180,8 @@ class Sentilo(Sink):
             return await self._unknown(sensors, batch)
         if answer.status != 200:
             raise _error(answer)
-        if answer.body.strip():
-            answer.json()
+        if answer.body.strip() or answer.unreadable:
+            raise NoAnswer("status 200 with a body, which a platform does not send")
         self._unsure.difference_update(sensors)
         return [ACCEPTED] * len(batch)
 
@@ -218,13 +220,12 @@ class Sentilo(Sink):
                 "limit": str(READ_BACK_LIMIT),
             }
             answer = await self._http.request("GET", path, query=query)
-            if answer.status == 404:
+            if answer.status == 404 and answer.document().get("code") == 404:
                 return set()
             if answer.status != 200:
                 raise _error(answer)
-            document = answer.json()
-            rows = document.get("observations") if isinstance(document, dict) else None
-            if not isinstance(rows, list) or len(rows) >= READ_BACK_LIMIT:
+            rows = objects(answer.document().get("observations"))
+            if len(rows) >= READ_BACK_LIMIT:
                 raise NoAnswer("the observations cannot be read back")
             found.update(str(row.get("timestamp", ""))[:19] for row in rows)
         return found
@@ -237,11 +238,10 @@ class Sentilo(Sink):
                 raise AccessDenied(f"no provider {self._config.provider} there")
             if answer.status != 200:
                 raise _error(answer)
-            providers = answer.json().get("providers", ())
             self._known = {
                 str(sensor.get("sensor"))
-                for provider in providers
-                for sensor in provider.get("sensors", ())
+                for provider in objects(answer.document().get("providers"))
+                for sensor in objects(provider.get("sensors", []))
             }
         return self._known
 
@@ -291,8 +291,8 @@ def location(place: Place) -> str:
 def _error(answer: Answer) -> SinkError:
     """Its 429 says in minutes when to come back."""
     if answer.status == 429:
-        minutes = answer.headers.get("X-RateLimit-Inbound-Reset", "")
-        after_s = 60.0 * float(minutes) if minutes.strip().isdigit() else None
+        minutes = whole_number(answer.headers.get("X-RateLimit-Inbound-Reset", ""))
+        after_s = None if minutes is None else 60.0 * minutes
         return NotSent("status 429: over the hourly limit", after_s)
     return common_error(answer)
 

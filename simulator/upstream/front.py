@@ -16,6 +16,13 @@ TLS_PORT = (
     "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
 )
 DEEP = "[" * 100_000 + "]" * 100_000
+OTHER_LIST = '[null, 7, "error \\ud800", {"name": null, "id": [], "error": 5}]'
+OTHER_API = """{
+    "success": "maybe", "status": "ok", "id": 7, "name": [], "message": "\\ud800",
+    "result": [], "value": [null, {}], "sensors": [5, {"title": "PM10"}], "observations": [null],
+    "providers": [null, {"sensors": [3]}], "errors": [3, {"error": {"status": "many"}}]
+}"""
+"""Answers of programs that speak JSON, and not this network's; not all of it is text."""
 
 FRONTS: dict[str, tuple[int, str, str]] = {
     "wrong_path": (404, "text/plain", "404 page not found"),
@@ -27,6 +34,15 @@ FRONTS: dict[str, tuple[int, str, str]] = {
     "tls_port": (400, "text/html", TLS_PORT),
     "future": (422, "application/json", '{"message": "timestamp is in the future"}'),
     "bad_request": (400, "application/json", '{"message": "bad request"}'),
+    "signed_out": (401, "application/json", '{"message": "Unauthorized"}'),
+    "moved": (308, "text/plain", ""),
+    "nothing": (200, "text/plain", ""),
+    "other_api": (200, "application/json", OTHER_API),
+    "other_list": (200, "application/json", OTHER_LIST),
+    "other_value": (200, "application/json", "NaN"),
+    "other_partly": (207, "application/json", OTHER_API),
+    "other_api_after": (0, "application/json", OTHER_API),
+    "other_list_after": (0, "application/json", OTHER_LIST),
     "deep_json": (200, "application/json", DEEP),
     "deep_json_after": (0, "application/json", DEEP),
 }

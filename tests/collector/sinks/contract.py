@@ -76,6 +76,8 @@ class Network:
     """What the network's facts allow: none, counted ones, or the same state again."""
     several_in_one: bool = False
     """Whether a document there holds several readings, so that numbers cannot be compared."""
+    cannot_tell: frozenset[str] = frozenset()
+    """Fronts whose answer is all that the network's own success says."""
 
 
 def mqtt(url: str) -> PublisherSettings:
@@ -170,6 +172,7 @@ NETWORKS = {
             http=QUICK,
         ),
         HTTP | {"bad_value": 0.002, "limit": 0.01},
+        cannot_tell=frozenset({"nothing"}),
     ),
     "ckan": Network(
         lambda m, url, folder: m.Config(

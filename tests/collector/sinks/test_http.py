@@ -1,10 +1,13 @@
 """HTTP as sinks use it: verified, no redirects, bounded, no secret in any message."""
 
+import asyncio
 import gzip
 import ssl
 import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -18,11 +21,16 @@ from collector.sinks.base import (
     NoAnswer,
     NotSent,
     Refused,
+    Rejected,
+    Retry,
     TimedOut,
     TooLarge,
+    Unknown,
 )
 from collector.structure import KeyFault
 from simulator.upstream.base import Upstream
+
+TURNS_TO_ARRIVE = 10
 
 
 class Odd(Upstream):
@@ -238,6 +246,79 @@ def test_retry_after_as_seconds_and_as_a_date() -> None:
     assert retry_after_s({"Retry-After": "Mon, 02 Feb 2026 02:40:30 GMT"}, 1_770_000_000) == 30
     assert retry_after_s({"Retry-After": "soon"}) is None
     assert retry_after_s({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("-5", None), ("1e9", None), ("inf", None), ("\u00b2", None), ("\u0663", None),
+        ("9" * 400, None),
+        ("Mon, 02 Feb 99999 02:40:30 GMT", None), ("Mon, 02 Feb 2026 02:40:30 -0000", 30),
+        ("Sun, 01 Feb 2026 02:40:30 GMT", 0), (" 7 ", 7),
+    ],
+)  # fmt: skip
+def test_a_retry_after_that_is_none(text: str, seconds: float | None) -> None:
+    assert retry_after_s({"Retry-After": text}, 1_770_000_000) == seconds
+
+
+async def test_an_answer_that_comes_unasked_is_not_the_next_requests() -> None:
+    answers = [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"]
+    connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answers.pop(0))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = HttpClient(f"http://127.0.0.1:{port}", HttpSettings(), {})
+    assert (await client.request("POST", "/", body=b"")).status == 204
+    connections[0].write(b"HTTP/1.1 204 No Content\r\n\r\n")
+    for _ in range(TURNS_TO_ARRIVE):
+        await asyncio.sleep(0)
+    assert (await client.request("POST", "/", body=b"")).status == 403
+    await client.close()
+    server.close()
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["a \ud800 word", "\x1b[2J\x1b]0;title\x07", "one\ntwo\u2028three\0"]
+)
+@pytest.mark.parametrize("kind", [Refused, NotSent, NoAnswer, Rejected, Retry, Unknown])
+def test_a_networks_words_are_one_line_that_a_terminal_and_a_database_can_bear(
+    kind: Callable[[str], Any], text: str
+) -> None:
+    reason = kind(text).reason
+    assert reason.isprintable()
+    assert len(reason) == len(text)
+    assert len(kind("x" * 1000).reason) == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'\xef\xbb\xbf{"a":1}', {"a": 1}),
+        ('{"a":1}'.encode("utf-16"), {"a": 1}),
+        (b'{"a":1,"a":2}', {"a": 2}),
+        (b'{"id":"\\ud800"}', {"id": "?"}),
+        (b'{"id":"\\ud83d\\ude00"}', {"id": "\U0001f600"}),
+    ],
+    ids=["byte order mark", "UTF-16", "a key twice", "half a character", "a whole one"],
+)
+def test_json_as_servers_write_it(body: bytes, found: object) -> None:
+    assert _http.Answer(200, {}, body).document() == found
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"NaN", b"[]", b'"ok"', b"{", b"9" * 5000, b'{"a":1}{"a":1}']
+)
+def test_json_that_is_no_object_is_an_answer_that_nobody_understands(body: bytes) -> None:
+    with pytest.raises(NoAnswer, match="status 200 with"):
+        _http.Answer(200, {}, body).document()
 
 
 def test_a_secret_never_shows(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """NGSI-LD: the present by upsert, the past by the temporal API, 207 entity by entity."""
 
+import pytest
+from aiohttp import web
+
 from collector.sinks import ngsi_ld
-from collector.sinks.base import Accepted, MemoryIds, Rejected, Retry
+from collector.sinks.base import Accepted, MemoryIds, NoAnswer, Rejected, Retry
 from simulator.upstream.base import Serving
 from simulator.upstream.ngsi_ld import NgsiLd
 
@@ -62,6 +65,26 @@ async def test_a_207_rejects_its_entity_only(reading, mobile) -> None:
     rejected = sum(isinstance(outcome, Rejected) for outcome in said)
     assert 0 < rejected < 20
     assert rejected + len(server.stored) == 20
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {}, [], {"errors": []}, {"errors": [3]}, {"errors": "many"},
+        {"errors": [{"entityId": "urn:another", "error": {"status": "many"}}]},
+    ],
+)  # fmt: skip
+async def test_a_207_that_names_no_entity_of_ours_tells_nothing(reading, document) -> None:
+    async def said(request: web.Request) -> web.Response:
+        return web.json_response(document, status=207)
+
+    server = NgsiLd()
+    server.routes = lambda router: router.add_post("/{tail:.*}", said)
+    async with Serving(server) as url:
+        sink = sink_for(url, temporal=False)
+        with pytest.raises(NoAnswer, match=r"207|list"):
+            await sink.send([reading("pm10", 1.0)])
+        await sink.close()
 
 
 async def test_a_node_without_a_place_waits(reading, mobile) -> None:

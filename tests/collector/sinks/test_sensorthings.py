@@ -1,6 +1,9 @@
 """SensorThings: entities once, every row of the answer looked at, unknown outcomes read back."""
 
+import re
+
 import pytest
+from aiohttp import web
 
 from collector.readings.observation import Place
 from collector.secret import Secret
@@ -15,6 +18,7 @@ from collector.sinks.base import (
     Rejected,
     Retry,
 )
+from simulator.upstream import sensorthings as fake
 from simulator.upstream.base import Serving
 from simulator.upstream.sensorthings import SensorThings
 
@@ -41,6 +45,46 @@ async def test_creates_each_entity_once_and_finds_it_again(reading, node) -> Non
     assert thing["name"] == f"osn:{node.uuid}"
     (location,) = server.entities["Locations"].values()
     assert location["location"]["coordinates"] == [2.2, 41.4], "GeoJSON: longitude first"
+
+
+async def test_a_server_that_ignores_a_search_gives_us_no_strangers_entity(
+    reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "_NAME_IS", re.compile("never"))
+    server = SensorThings()
+    async with Serving(server) as url:
+        server.set_up_anew()
+        sink = sink_for(url)
+        with pytest.raises(NoAnswer, match="another entity"):
+            await sink.send([reading("pm10", 7.1)])
+        await sink.close()
+    assert not server.stored
+
+
+@pytest.mark.parametrize("rows", [[None], [7], ["ok"], [{"@iot.id": 1}]])
+async def test_a_row_that_got_no_address_is_not_accepted(reading, rows) -> None:
+    async def said(request: web.Request) -> web.Response:
+        return web.json_response(rows, status=201)
+
+    server = SensorThings()
+    server._create_observations = said
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        with pytest.raises(NoAnswer, match="addresses"):
+            await sink.send([reading("pm10", 7.1)])
+        await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("location", "id"),
+    [
+        ("/Things(12)", 12), ("/Things(-3)", -3), ("/Things('a''b')", "a'b"),
+        ("/Things(\u00b2)", "\u00b2"),
+        (f"/Things({'9' * 5000})", "9" * 5000),
+    ],
+)  # fmt: skip
+def test_ids_out_of_addresses(location: str, id: int | str) -> None:
+    assert _sensorthings_entities.entity_id(location) == id
 
 
 async def test_a_level_has_an_interval_and_a_mass_an_instant(reading) -> None:

@@ -72,6 +72,33 @@ async def test_reads_back_by_second(reading) -> None:
         await sink.close()
 
 
+@pytest.mark.parametrize("front", ["wrong_path", "other_api", "other_list", "other_value"])
+async def test_what_answers_in_the_platforms_place_tells_not_what_it_holds(reading, front) -> None:
+    server = Sentilo(known_after_s=0)
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        batch = [reading("pm10", 1.0, minute) for minute in range(3)]
+        await sink.provision([batch[0].channel])
+        await sink.send(batch)
+        server.front = front
+        with pytest.raises(NoAnswer):
+            await sink.read_back(batch)
+        server.front = None
+        assert await sink.read_back(batch) == [True] * 3
+        await sink.close()
+
+
+async def test_a_200_with_a_body_is_not_the_platforms_success(reading) -> None:
+    server = Sentilo(known_after_s=0)
+    async with Serving(server) as url:
+        sink = sink_for(url)
+        await sink.provision([reading("pm10", 1.0).channel])
+        server.front = "other_api"
+        with pytest.raises(NoAnswer, match="with a body"):
+            await sink.send([reading("pm10", 1.0)])
+        await sink.close()
+
+
 async def test_a_wrong_token_an_unregistered_sensor_and_a_put_that_is_cut(reading) -> None:
     server = Sentilo(token="right")
     async with Serving(server) as url:
