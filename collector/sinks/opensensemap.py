@@ -8,6 +8,7 @@ so an unknown outcome is read back. The newer one answers 500 for what is wrong 
 import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
@@ -118,6 +119,13 @@ class _Sensor(NamedTuple):
     factor: float
 
 
+class NoBox(AccessDenied):
+    """The network does not know a box."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no box {id}")
+
+
 class OpenSenseMap(Sink):
     """Posts measurements into boxes."""
 
@@ -153,13 +161,19 @@ class OpenSenseMap(Sink):
         for node in nodes:
             box = self._box(node)
             if box is not None:
-                await self._look_at(box)
+                with suppress(NoBox):
+                    await self._look_at(box)
 
     async def provision(self, channels: Sequence[Channel]) -> None:
-        for channel in channels:
-            box = self._box(channel.node)
-            if box is not None:
+        """Looks at boxes; one that is not there is its node's fault, and holds up no other."""
+        for node in dict.fromkeys(channel.node for channel in channels):
+            box = self._box(node)
+            if box is None:
+                continue
+            try:
                 await self._look_at(box)
+            except NoBox as fault:
+                raise Refused(fault.reason) from None
 
     def plan(self, channels: Sequence[Channel]) -> Sequence[str]:
         return [f"{c.node.name} {c.key}: {self.upstream_name(c) or 'no sensor'}" for c in channels]
@@ -190,7 +204,7 @@ class OpenSenseMap(Sink):
             "POST", f"/boxes/{box.id}/data", document=document, headers=headers
         )
         if answer.status == 404:
-            raise AccessDenied(f"no box {box.id}")
+            raise NoBox(box.id)
         if answer.status in (400, 422, 500) and await self._has_changed(box):
             raise NotSent(f"box {box.id} has got other sensors")
         if answer.status != 201:
@@ -245,7 +259,7 @@ class OpenSenseMap(Sink):
             return
         answer = await self._http.request("GET", f"/boxes/{box.id}")
         if answer.status in (404, 500):
-            raise AccessDenied(f"no box {box.id}")
+            raise NoBox(box.id)
         if answer.status != 200:
             raise common_error(answer)
         sensors = objects(answer.document().get("sensors"))

@@ -90,6 +90,15 @@ async def test_a_wrong_token_and_an_unknown_box_concern_that_box(reading) -> Non
             await sink.close()
 
 
+async def test_a_box_that_is_not_there_is_its_nodes_fault_alone(reading) -> None:
+    async with Serving(server_with_a_box()) as url:
+        sink = sink_for(url, box="0" * 24)
+        await sink.prepare([reading("co2", 1.0).channel.node])
+        with pytest.raises(Refused, match="no box 0"):
+            await sink.provision([reading("co2", 1.0).channel])
+        await sink.close()
+
+
 async def test_a_box_without_such_a_sensor(reading) -> None:
     server = server_with_a_box()
     async with Serving(server) as url:
