@@ -217,14 +217,7 @@ class Collector:
         self.rollouts.on_answer(frame)
 
     def _alarm(self, alarm: Alarm) -> None:
-        log.warning(
-            "alarm %s: node %08x boot %d, %d frames: %s",
-            alarm.kind,
-            alarm.node,
-            alarm.boot,
-            alarm.frames,
-            alarm.text,
-        )
+        log.warning("%s", alarm)
         self.alarms.append(alarm)
         del self.alarms[:-ALARMS_MAX]
 

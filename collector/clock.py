@@ -5,6 +5,8 @@ import time
 from typing import Literal, Protocol
 
 Trust = Literal["kernel", "always", "never"]
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 EARLIEST_UNIX_MS = 1_704_067_200_000
 """2024-01-01: no frame of this format is older, so a clock before it was never set."""
 DATABLE_UNIX_MS = range(0, (1 << 63) // 1_000_000)

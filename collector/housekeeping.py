@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from collector.archive.writer import WriteFailed
-from collector.clock import Clock
+from collector.clock import DAY_MS, Clock
 from collector.forward import book_tables
 from collector.forward.book_tables import EXPIRED, Count
 from collector.forward.forwarder import Forwarder
@@ -23,7 +23,6 @@ from collector.storage.storage import Storage
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 300.0
-DAY_MS = 86_400_000
 RETENTION_REASON = "retention"
 
 

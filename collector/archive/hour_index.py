@@ -9,8 +9,8 @@ are not indexed yet; readers scan those.
 import sqlite3
 from dataclasses import dataclass, field
 
+from collector.clock import HOUR_MS
 from collector.ranges import Ranges
-from protocol.frame_bounds import HOUR_MS
 
 HOURS_EACH_MAX = 336
 """Up to so many hours are looked up one by one."""

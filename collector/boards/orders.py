@@ -15,7 +15,7 @@ from typing import Literal
 from collector.archive.archive import StoredFrame
 from collector.archive.decoding import decode_stored
 from collector.boards.downlink import Downlink
-from collector.clock import Clock
+from collector.clock import DAY_MS, Clock
 from collector.ledger.ledger import Ledger
 from collector.transports.base import Source
 from protocol import names, wire
@@ -28,7 +28,7 @@ State = Literal["waiting", "sent", "done", "failed", "expired"]
 
 ORDERS_MAX = 10_000
 ORDERS_PER_NODE = 16
-EXPIRES_MS = 86_400_000
+EXPIRES_MS = DAY_MS
 SENDS_MAX = 200
 WITH_COUNTER = (wire.C_OTHER_SLOT, wire.C_DROP_SPOOL)
 COMMANDS = {name.replace(" ", "-"): code for code, name in names.COMMANDS.items()}

@@ -16,7 +16,7 @@ from collector.archive.archive import StoredFrame
 from collector.archive.decoding import decode_stored
 from collector.boards.bundles import Bundle, read_bundle, signed_file
 from collector.boards.downlink import Downlink
-from collector.clock import Clock
+from collector.clock import HOUR_MS, Clock
 from collector.ledger.ledger import Ledger
 from collector.private_file import write_bytes
 from collector.transports.base import Source
@@ -32,7 +32,7 @@ FILE_NAME = "rollout.json"
 BUNDLE_NAME = "rollout.bundle"
 WINDOW_LEAST = CHUNK_MAX
 TENTH = 10
-COME_BACK_MS = 3_600_000
+COME_BACK_MS = HOUR_MS
 """How long a board may be tried, while the collector runs, before it counts as lost."""
 OFFER_AGAIN_MS = 600_000
 """After so long without a question a board that was fetching may have forgotten the offer."""

@@ -6,12 +6,12 @@ import sqlite3
 from collector.archive import archive
 from collector.archive.archive import FORMER_MAX, new_collector
 from collector.archive.writer import WriteFailed, Writer
-from collector.clock import Clock
+from collector.clock import HOUR_MS, Clock
 from collector.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-IDENTITY_HOLD_MS = 3_600_000
+IDENTITY_HOLD_MS = HOUR_MS
 """A broken board that claims losses must not change the collector's id without end."""
 
 

@@ -89,14 +89,7 @@ class IntakeCounters:
 
 
 def _log_alarm(alarm: Alarm) -> None:
-    log.warning(
-        "alarm %s node %08x boot %d: %d frames, %s",
-        alarm.kind,
-        alarm.node,
-        alarm.boot,
-        alarm.frames,
-        alarm.text,
-    )
+    log.warning("%s", alarm)
 
 
 class Intake:

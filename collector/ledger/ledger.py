@@ -8,13 +8,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from collector.clock import HOUR_MS
 from collector.ledger.ledger_boot import Account, BootLedger
 from protocol.sections import State
 from protocol.wire import DROP_CORRUPT, DROP_UNWRITABLE
 
 BOOTS_IN_MEMORY = 16
 NEW_BOOTS_PER_HOUR = 64
-HOUR_MS = 3_600_000
 DOWN_STEP = 1_024
 """Downlink numbers that a start may use for a boot beyond what its row in the archive says."""
 
@@ -40,6 +40,11 @@ class Alarm:
     text: str
     ranges: tuple[tuple[int, int], ...] = ()
     """Numbers of the frames concerned, for LOST alarms."""
+
+    def __str__(self) -> str:
+        """The alarm in one line of the log."""
+        about = f"node {self.node:08x} boot {self.boot}, {self.frames} frames"
+        return f"alarm {self.kind}: {about}: {self.text}"
 
 
 @dataclass(slots=True)

@@ -12,21 +12,14 @@ from zoneinfo import ZoneInfo
 
 from collector.archive.archive import CONFLICT
 from collector.archive.decoding import decode_stored
-from collector.clock import DATABLE_UNIX_MS
+from collector.clock import DATABLE_UNIX_MS, HOUR_MS
 from collector.nodes import NodeRegistry
 from collector.operate.remarks import Remarks
 from collector.operate.row_files import RowShape, kinds_of
 from collector.operate.times import show_time
 from collector.readings.corrections import NodeCorrections
 from collector.readings.day_levels import DayLevels, Interval, day_edges, day_levels
-from collector.readings.means import (
-    COVERAGE_MIN,
-    HOUR_MS,
-    Mean,
-    Point,
-    daily_mean,
-    hourly_means,
-)
+from collector.readings.means import COVERAGE_MIN, Mean, Point, daily_mean, hourly_means
 from collector.storage.archive_view import ArchiveView, node_name
 from protocol import wire
 from protocol.columns import Column, Samples

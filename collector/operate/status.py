@@ -16,7 +16,7 @@ from collector.archive import archive, quarantine
 from collector.archive.archive import StoredFrame
 from collector.archive.decoding import decode_stored
 from collector.archive.quarantine import Claimed
-from collector.clock import SystemClock
+from collector.clock import DAY_MS, SystemClock
 from collector.forward import book_tables
 from collector.keys import KeyRing
 from collector.ledger.ledger import Ledger
@@ -37,7 +37,6 @@ Status = dict[str, Any]
 
 LATEST_SEARCH_FRAMES = 200_000
 WEAR_AFTER_MS = 60_000
-DAY_MS = 86_400_000
 STRANGERS_MAX = 100
 DROP_REASONS = names.DROPS
 HEALTH = ("battery_voltage", "rssi", "free_heap", "queue_depth", "bus_errors", "chip_temperature")

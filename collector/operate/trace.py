@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from collector.archive.archive import STATES, StoredFrame
 from collector.archive.decoding import decode_stored
+from collector.clock import HOUR_MS
 from collector.operate.times import show_time
 from collector.readings.observation import PLACE_QUANTITIES, quality_name
 from collector.storage.archive_view import ArchiveView
@@ -15,7 +16,7 @@ from protocol.reading import Reading, readings
 from protocol.registry import REGISTRY
 from protocol.wire import FrameError
 
-SEARCH_MS = 3_600_000
+SEARCH_MS = HOUR_MS
 FRAMES_MAX = 8
 
 

@@ -9,9 +9,9 @@ those of the place's time zone; on two days of the year a day has 23 or 25 hours
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from collector.clock import HOUR_MS
 from collector.storage.rollup import aggregate
 
-HOUR_MS = 3_600_000
 COVERAGE_MIN = 0.75
 
 

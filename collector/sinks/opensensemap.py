@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
+from collector.clock import DAY_MS
 from collector.readings.observation import Channel, Observation, PublicNode
 from collector.secret import Secret
 from collector.sinks._http import (
@@ -46,7 +47,7 @@ from collector.structure import KeyFault, Length, Range
 MEASUREMENTS_MAX = 2500
 READ_BACK_MAX = 10_000
 RELOOK_S = 300.0
-READ_BACK_MS = 28 * 86_400_000
+READ_BACK_MS = 28 * DAY_MS
 _ID = re.compile(r"[0-9a-f]{24}")
 
 

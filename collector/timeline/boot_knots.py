@@ -1,8 +1,8 @@
 """Recent observations of one boot's clock, as they are kept in memory."""
 
+from collector.clock import HOUR_MS
 from collector.timeline.timeline_fit import DELAY_MAX_MS, LIVE, Fit, Knot
 
-HOUR_MS = 3_600_000
 RECENT_HOURS = 72
 """Knots further away cannot move a time: a delay of 10 s is worth 56 h of drift at 50 ppm."""
 

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from collector.clock import EARLIEST_UNIX_MS
-from collector.timeline.boot_knots import HOUR_MS, RECENT_HOURS, BootKnots, Change, LiveHour
+from collector.clock import EARLIEST_UNIX_MS, HOUR_MS
+from collector.timeline.boot_knots import RECENT_HOURS, BootKnots, Change, LiveHour
 from collector.timeline.knot_table import KnotRow
 from collector.timeline.timeline_fit import LIVE, SOURCES, Fit, Knot, fit
 from protocol import frame_bounds

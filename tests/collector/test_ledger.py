@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector.ledger import ledger_store
+from collector.ledger.ledger import Alarm
 from collector.ledger.ledger_boot import Account
 from collector.storage import retention
 from protocol import wire
@@ -250,3 +251,8 @@ async def test_downlinks_name_the_boot_of_the_last_live(bench: Bench, board: Boa
     await bench.take(board.data(1))
     assert {decode(down.raw).boot for down in bench.raw_down} == {BOOT + 1}
     assert bench.acked(BOOT) == (1, 0)
+
+
+def test_an_alarm_is_one_line_of_the_log() -> None:
+    alarm = Alarm("LOST", 0xA1B2C3D4, 7, 3, "numbers that never came")
+    assert str(alarm) == "alarm LOST: node a1b2c3d4 boot 7, 3 frames: numbers that never came"

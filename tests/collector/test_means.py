@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from collector.app import Collector
+from collector.clock import HOUR_MS
 from collector.readings.day_levels import day_edges
-from collector.readings.means import HOUR_MS, Point, daily_mean, hourly_means
+from collector.readings.means import Point, daily_mean, hourly_means
 from protocol.compose import compose_data
 from protocol.mac import derive
 from protocol.registry import by_name

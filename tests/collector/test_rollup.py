@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from collector.clock import HOUR_MS
 from collector.storage import rollup
-from collector.storage.rollup import HOUR_MS, Rollup, aggregate
+from collector.storage.rollup import Rollup, aggregate
 from protocol import compose, wire
 from protocol.compose import clock_section
 from protocol.registry import by_name

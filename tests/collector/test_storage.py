@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from collector.archive import archive
-from collector.archive.hour_index import HOUR_MS
 from collector.archive.schema import SchemaError
 from collector.archive.writer import WriteFailed
-from collector.clock import SteadyClock, SystemClock, kernel_synchronised
+from collector.clock import HOUR_MS, SteadyClock, SystemClock, kernel_synchronised
 from collector.storage import rollup
 from collector.storage.storage import SNAPSHOT_FRAMES, open_storage
 from protocol.decoder import decode
