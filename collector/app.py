@@ -250,12 +250,13 @@ class Collector:
         """
         async with self._reloading:
             changed, faults = False, []
-            for file in (self.nodes, self.keys):
+            # nodes again at the end: one may have been added, and its key, since they were read
+            for file in (self.nodes, self.keys, self.nodes):
                 try:
                     changed = await file.exchange() or changed
                 except PrivateFileError as error:
                     faults.append(str(error))
-            self.file_fault = "; ".join(faults)
+            self.file_fault = "; ".join(dict.fromkeys(faults))
             if changed or frozenset(self.keys.nodes()) != self._keyed:
                 await self._welcome()
         if self.file_fault:

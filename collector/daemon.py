@@ -14,8 +14,7 @@ from collector.archive.schema import SchemaError
 from collector.archive.writer import WriteFailed
 from collector.clock import Clock, SteadyClock, SystemClock
 from collector.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
-from collector.keys import KeyRing
-from collector.nodes import NodeRegistry
+from collector.keys import open_files
 from collector.notify import notify, watchdog_interval_s
 from collector.operate.control import ControlServer
 from collector.operate.operations import Operations
@@ -74,8 +73,7 @@ async def _run(config: Config) -> int:
 async def _receive(config: Config) -> int:
     settings = config.collector
     clock = SteadyClock(SystemClock(settings.clock))
-    nodes = NodeRegistry(settings.nodes)
-    keys = KeyRing(settings.keys)
+    nodes, keys = open_files(settings.nodes, settings.keys)
     storage = await _open(settings, clock)
     if storage is None:
         log.info("stopped while frames were replayed; the next start goes on from here")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from collector.nodes import NodeError, node_text, parse_node
+from collector.nodes import NodeError, NodeRegistry, node_text, parse_node
 from collector.private_file import PrivateFileError, Watched, update_json
 from protocol.mac import derive
 
@@ -340,6 +340,21 @@ def _parse_keys(record: dict[str, Any]) -> NodeKeys:
         sealed=tuple(parse_key(text) for text in record.get("sealed", ())),
         revoked=bool(record.get("revoked", False)),
     )
+
+
+def open_files(nodes: Path, keys: Path) -> tuple[NodeRegistry, KeyRing]:
+    """Nodes and keys of a collector that starts.
+
+    PrivateFileError when a file cannot be used, also when that of nodes is gone and there are keys:
+    whatever these nodes send would be left out at every network, as nobody's.
+    """
+    registry, ring = NodeRegistry(nodes), KeyRing(keys)
+    if ring.nodes() and not nodes.exists():
+        raise PrivateFileError(
+            f"{nodes}: is gone, and {keys} has keys of {len(ring.nodes())} nodes; restore it from "
+            "a backup, or import their records again"
+        )
+    return registry, ring
 
 
 def broker_password(secret: bytes) -> str:

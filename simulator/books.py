@@ -78,13 +78,17 @@ class Books:
         nodes = {fate.node for fate in booked} | upstream.twice.keys()
         for node in sorted(nodes):
             possible = booked[Fate(node, book_tables.POSSIBLE_DUPLICATE)]
-            real = upstream.twice[node] if self._blind else 0
-            most = upstream.unanswered[node] + self.doubtful[node] if self._blind else 0
+            unanswered = upstream.unanswered[node] if self._blind else 0
             where = f"node {node:08x}: {possible} possible duplicates are counted"
-            if possible < real and not restored:
-                said.append(f"{where}, {real} readings came again")
-            if possible > most and not (restored and self._blind):
-                said.append(f"{where}, {most} readings got no answer")
+            if restored and self._blind:
+                continue
+            if possible < unanswered:
+                said.append(f"{where}, {unanswered} readings got no answer")
+            if self._blind and possible < upstream.twice[node]:
+                said.append(f"{where}, {upstream.twice[node]} readings came again")
+            if possible > unanswered + self.doubtful[node]:
+                most = f"{unanswered} readings got no answer, {self.doubtful[node]} may have"
+                said.append(f"{where}, {most}")
         return said
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from collector.app import Collector
 from collector.archive.inline_writer import InlineWriter
 from collector.archive.writer import WriteFailed
-from collector.keys import KeyRing
+from collector.keys import KeyRing, open_files
 from collector.ledger.ledger import Alarm
 from collector.nodes import NodeInfo, NodeRegistry
 from collector.settings import CollectorSettings, Config, SinkEntry
@@ -164,7 +164,7 @@ class CollectorHost:
         if not plan.in_files:
             secrets = {node.info.node: node.key for node in plan.nodes}
             return NodeRegistry(nodes=[node.info for node in plan.nodes]), KeyRing(secrets=secrets)
-        registry, ring = NodeRegistry(self.nodes_file), KeyRing(self.keys_file)
+        registry, ring = open_files(self.nodes_file, self.keys_file)
         if not self.starts:
             registry.put(*(node.info for node in plan.nodes))
             for node in plan.nodes:

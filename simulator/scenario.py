@@ -1,20 +1,21 @@
 """Scenarios: short TOML files in simulator/scenarios that say what goes wrong, and how much.
 
 Where a number may be, a list of two numbers means: drawn between them by the seed. A table's
-`chance` says how probable it is that the table counts at all. `rare = true` says that a run costs
+`chance` says how probable it is that the table counts at all. Of several words for `writer` or
+`sink_kind` one is drawn. `rare = true` says that a run costs
 much: the swarm then takes others more often.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
 WRITERS = ("inline", "late")
-SINKS = {"reads_back": 7, "blind": 2, "idempotent": 1}
-"""What a network can do, and how often it is drawn so."""
+SINKS = 7 * ("reads_back",) + 2 * ("blind",) + ("idempotent",)
+"""What a network can do, as often as it is drawn so."""
 
 FOLDER = Path(__file__).parent / "scenarios"
 KEYS = frozenset(
@@ -114,9 +115,13 @@ def load(path: Path, random: Random) -> Scenario:
         sink=draw_table(document.get("sink", {}), random),
         city=draw_table(document["city"], random) if "city" in document else {},
         **tables,
-        writer=document.get("writer") or random.choice(WRITERS),
-        sink_kind=document.get("sink_kind") or random.choices(*zip(*SINKS.items(), strict=True))[0],
+        writer=random.choice(_several(document.get("writer", WRITERS))),
+        sink_kind=random.choice(_several(document.get("sink_kind", SINKS))),
     )
+
+
+def _several(value: str | Sequence[str]) -> Sequence[str]:
+    return (value,) if isinstance(value, str) else value
 
 
 def draw(value: Any, random: Random) -> Any:

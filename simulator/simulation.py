@@ -24,6 +24,7 @@ from simulator.faults.flash import FlashRefusals
 from simulator.faults.hostile import Hostile
 from simulator.faults.plan import behaviour_of, network_faults
 from simulator.faults.power import PowerCuts
+from simulator.faults.rotation import Rotations
 from simulator.hosted import HostedNode
 from simulator.late_writer import LateWriter
 from simulator.moments import COMMIT, REQUEST, Moments
@@ -144,6 +145,9 @@ class Simulation:
         self.upstream.stated_error_ms = self._stated_error_ms
         self.power_cuts = PowerCuts(loop, self.random, self.nodes, self.truth)
         self.flash_refusals = FlashRefusals(loop, self.random, self.nodes)
+        self.rotations = Rotations(
+            loop, self.host, self.power_cuts, Random(f"rotations {self.seed}")
+        )
         self.collector_faults = CollectorFaults(
             loop,
             self.host,
@@ -153,6 +157,7 @@ class Simulation:
             self.nodes,
             self.allowed,
             self.books,
+            self.rotations,
         )
         self.host.start()
         builder = NodeBuilder(
@@ -287,7 +292,7 @@ class Simulation:
             self.updates.judge(verdict)
         for position in sorted(self.collector_faults.broken):
             verdict.find(f"{name_of(position)} was acknowledged and not on the disk")
-        findings = list(self.collector_faults.findings)
+        findings = self.collector_faults.findings + self.rotations.judge()
         if not (self.allowed.restored or self.allowed.elsewhere):
             findings += self.numbers.findings
         for finding in findings:

@@ -114,9 +114,9 @@ def import_nodes(file: Any, config_file: Path) -> None:
             _check_new(registry, keys, info, secret)
         _check_together(records)
         registry.check(*(info for info, _ in records))
-        for info, secret in records:
-            keys.add(info.node, secret)
         registry.put(*(_keep_choices(registry, info) for info, _ in records))
+        for info, secret in records:  # last: whose frames are believed has to have a name
+            keys.add(info.node, secret)
     click.echo(f"{len(records)} node{'s' if len(records) != 1 else ''} imported")
 
 
@@ -186,8 +186,8 @@ def adopt(
         secret = parse_key(text.strip())
         _check_new(registry, keys, info, secret)
         registry.check(info)
-        keys.add(info.node, secret)
         registry.put(info)
+        keys.add(info.node, secret)
     click.echo(f"node {info.id} adopted; a running collector looks at what it held of it")
 
 

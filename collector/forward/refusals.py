@@ -142,6 +142,11 @@ class Doubts:
         """What is known against a reading."""
         return self._suspects.get(key_of_reading(observation)) if self._suspects else None
 
+    def refusals(self, observation: Observation) -> int:
+        """How often a reading was refused alone."""
+        suspect = self.suspect(observation)
+        return 0 if suspect is None else suspect.refusals
+
     def refused(self, address: str, observation: Observation, reason: str, now_s: float) -> None:
         """Notes that a reading was refused alone."""
         key = key_of_reading(observation)

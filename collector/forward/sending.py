@@ -376,16 +376,21 @@ class Sender:
     async def _try_channel(
         self, way: Way, channel: Channel, readings: Sequence[Observation], results: Results
     ) -> None:
-        """Asks for the newest reading of a held channel; all wait for the next time."""
+        """Asks for the newest reading of a held channel; all wait for the next time.
+
+        Those that were refused least often come first: in a channel that has fallen silent the
+        newest may be a bad one.
+        """
         gate = self.doubts.held(way.address, channel)
         assert gate is not None
         wait_s = gate.wait_s(self._now())
         if wait_s <= 0:
-            newest = max(readings, key=lambda o: o.time_ms)
+            newest = min(readings, key=lambda o: (self.doubts.refusals(o), -o.time_ms))
             search = Search.for_one(way, newest)
             try:
                 await self._request(search, search.part, results)
             except (Refused, Failed) as cause:
+                self.doubts.refused(way.address, newest, cause.reason, self._now())
                 wait_s = gate.doubted(self._now(), cause.reason)
             except AccessDenied as denial:
                 wait_s = self._close(search, denial)

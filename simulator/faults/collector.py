@@ -18,6 +18,7 @@ from simulator.books import Books
 from simulator.collector_host import CollectorHost
 from simulator.faults.files import WAYS, BrokenFiles
 from simulator.faults.plan import PlanError
+from simulator.faults.rotation import Rotations
 from simulator.hosted import HostedNode
 from simulator.late_writer import Killed
 from simulator.moments import COMMIT, MOMENTS, REQUEST, START
@@ -30,7 +31,7 @@ FILES_OF_STOPPED = frozenset(("archive.db", "archive.db.witness", "quarantine.db
 ANY = "any"
 START_AGAIN_MS = 10_000
 IMPOSSIBLE = ("received = x'ff'", "issued = -1", "before = issued + 1", "conflicts = '{'",
-              "dropped = 7", "last_ms = NULL")  # fmt: skip
+              "dropped = 7", "last_ms = 'x'")  # fmt: skip
 """What no row of the ledger can say; received is taken from the frames in each case."""
 AFTER_MS = {START: 400, REQUEST: 3_000, COMMIT: 80}
 """How long after it has begun something is done to the collector at the latest."""
@@ -52,6 +53,7 @@ class CollectorFaults:
         nodes: Sequence[HostedNode],
         allowed: Allowed,
         books: Books,
+        rotations: Rotations,
     ) -> None:
         self.disk_full = False
         self.broken: set[Position] = set()
@@ -62,6 +64,7 @@ class CollectorFaults:
         self._mended = False
         self._stops: set[asyncio.Task[None]] = set()
         self._books = books
+        self._rotations = rotations
         self._loop = loop
         self._host = host
         self._clock = clock
@@ -75,6 +78,7 @@ class CollectorFaults:
             "damage": self._damage,
             "commits_fail": self._refuse_commits,
             "files": self._break_file,
+            "rotate": self._rotate,
             "stop": self._stop,
             "second": self._start_second,
             "restore": self._restore,
@@ -172,6 +176,10 @@ class CollectorFaults:
             return
         self._files.break_(file, self._random.choice(sorted(WAYS)))
         self._after(down_ms, partial(self._mend_file, file, host.starts))
+
+    def _rotate(self, down_ms: int, table: Mapping[str, Any]) -> None:
+        if not self._mended:
+            self._rotations.begin(self._random.choice(self._nodes), down_ms)
 
     def _mend_file(self, file: Path, life: int) -> None:
         collector = self._host.collector

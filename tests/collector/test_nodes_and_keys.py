@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collector.app import Collector
-from collector.keys import KeyRing, broker_password, parse_key
+from collector.keys import KeyRing, broker_password, open_files, parse_key
 from collector.nodes import (
     NodeError,
     NodeInfo,
@@ -473,3 +473,64 @@ def test_the_collector_goes_on_with_broken_files_and_says_so(bare_house: House) 
     assert "keys.json" in seen[0]
     assert "nodes.json: is gone" in seen[0]
     assert "keys.json" not in seen[1]
+
+
+def test_a_start_without_the_file_of_nodes_but_with_keys_is_refused(tmp_path: Path) -> None:
+    nodes, keys = tmp_path / "nodes.json", tmp_path / "keys.json"
+    assert [len(part.nodes()) for part in open_files(nodes, keys)[1:]] == [0], "both are new"
+    NodeRegistry(nodes).put(info())
+    KeyRing(keys).add(NODE, OLD)
+    registry, ring = open_files(nodes, keys)
+    assert (len(registry), ring.nodes()) == (1, [NODE])
+    nodes.unlink()
+    with pytest.raises(PrivateFileError, match=r"nodes\.json: is gone, and .* keys of 1 nodes"):
+        open_files(nodes, keys)
+
+
+@pytest.mark.parametrize("command", ["import", "adopt"])
+def test_a_node_is_known_before_its_key_is(
+    bare_house: House, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """What is believed and nobody's would be left out at every network, for good."""
+    fresh = 0xB1B2C3D4
+    seen: list[bool] = []
+    add = KeyRing.add
+
+    def watching(ring: KeyRing, node: int, secret: bytes) -> None:
+        seen.append(NodeRegistry(bare_house.folder / "data" / "nodes.json").get(node) is not None)
+        add(ring, node, secret)
+
+    monkeypatch.setattr(KeyRing, "add", watching)
+    record = as_record(info(fresh, name="New")) | {"key": OLD.hex()}
+    if command == "import":
+        file = bare_house.folder / "tray.jsonl"
+        file.write_text(json.dumps(record) + "\n")
+        bare_house.call("nodes", "import", str(file))
+    else:
+        uuid = str(record["uuid"])
+        arguments = [f"{fresh:08x}", "--name", "New", "--uuid", uuid]
+        bare_house.call("nodes", "adopt", *arguments, stdin=f"{OLD.hex()}\n")
+    assert seen == [True]
+
+
+async def test_a_node_that_comes_with_its_key_while_files_are_read_is_known_too(
+    bare_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bare_house.folder / "data"
+    nodes, keys = NodeRegistry(data / "nodes.json"), KeyRing(data / "keys.json")
+    fresh, exchange = 0xB1B2C3D4, KeyRing.exchange
+
+    async def late(ring: KeyRing) -> bool:
+        nodes.put(info(fresh))
+        keys.add(fresh, OLD)
+        return await exchange(ring)
+
+    seen: list[bool] = []
+
+    async def play(transport: Script, collector: Collector) -> None:
+        monkeypatch.setattr(KeyRing, "exchange", late)
+        await collector.reload()
+        seen.append(fresh in collector.keys and collector.nodes.get(fresh) is not None)
+
+    await asyncio.to_thread(bare_house.live, play)
+    assert seen == [True]

@@ -357,3 +357,32 @@ def test_status_says_when_many_readings_are_rejected() -> None:
     assert worries(found) == ["city rejects 2% of the latest readings: status 422: too loud"]
     sink["rejected_share"] = 0.001
     assert not worries(found)
+
+
+def test_a_bad_reading_holds_up_no_other_of_a_channel_that_has_fallen_silent(
+    tmp_path: Path,
+) -> None:
+    """The channel was held as a whole; now only its newest reading is refused, and none comes."""
+    sink = Pretended(idempotent=True)
+    broken = True
+    newest_ms: dict[str, int] = {}
+
+    def bad(o: Observation) -> bool:
+        if o.channel.key != "pm2_5":
+            return False
+        name = o.channel.node.name
+        newest_ms[name] = max(newest_ms.get(name, 0), o.time_ms)
+        return broken or o.time_ms == newest_ms[name]
+
+    async def story(rig: Rig) -> None:
+        refusing(sink, bad, Refused("status 400: no"))
+        await rig.add(1)
+        rig.start()
+        await asyncio.sleep(2 * HOUR_S)
+        assert len(set(sink.held)) == A_FRAME * 7 // 8
+        nonlocal broken
+        broken = False
+        await asyncio.sleep(12 * HOUR_S)
+        assert len(set(sink.held)) == A_FRAME - 1
+
+    play(tmp_path, sink, story)
