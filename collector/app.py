@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from collector.alarms import Alarms
 from collector.archive import quarantine
 from collector.archive.archive import StoredFrame
 from collector.archive.writer import WriteFailed
@@ -50,7 +51,6 @@ LOOK_AGAIN_S = 10.0
 RESTART_FIRST_S = 1.0
 RESTART_LONGEST_S = 300.0
 STOP_WITHIN_S = 20.0
-ALARMS_MAX = 1_000
 MEGABYTE = 1_000_000
 GIGABYTE = 1_000_000_000
 
@@ -87,7 +87,9 @@ class Collector:
         self.keys = keys
         self.queue = FrameQueue(settings.queue_frames, keys.__contains__)
         self.forwarders: list[Forwarder] = []
-        self.alarms: list[Alarm] = [_healed(damage) for damage in storage.healed]
+        self.alarms = Alarms(clock)
+        for damage in storage.healed:
+            self.alarms.keep(_healed(damage))
         self.unsent_downlinks = 0
         self.loop_lag = LoopLag()
         self.started = asyncio.Event()
@@ -107,7 +109,7 @@ class Collector:
                 waiting_frames=settings.queue_frames,
             ),
             on_commit=self._committed,
-            on_alarm=self._alarm,
+            on_alarm=self.alarms.add,
             on_live=self._heard,
             on_answer=self._answered,
         )
@@ -215,11 +217,6 @@ class Collector:
     def _answered(self, frame: StoredFrame) -> None:
         self.orders.on_answer(frame)
         self.rollouts.on_answer(frame)
-
-    def _alarm(self, alarm: Alarm) -> None:
-        log.warning("%s", alarm)
-        self.alarms.append(alarm)
-        del self.alarms[:-ALARMS_MAX]
 
     async def _watch_files(self) -> None:
         """Sees nodes and keys that the command line has changed, keeps what frames have shown."""

@@ -118,7 +118,7 @@ class CollectorHost:
     @property
     def alarms(self) -> list[Alarm]:
         """All alarms of all lives."""
-        return self.past_alarms + (self.collector.alarms if self.collector else [])
+        return self.past_alarms + (self.collector.alarms.latest if self.collector else [])
 
     def start(self) -> None:
         """Open the files and run. Raises PrivateFileError when they cannot be used."""
@@ -243,7 +243,7 @@ class CollectorHost:
         assert self.collector is not None
         if self._telling is not None:
             self._telling.cancel()
-        self.past_alarms = (self.past_alarms + self.collector.alarms)[-ALARMS_MAX:]
+        self.past_alarms = (self.past_alarms + self.collector.alarms.latest)[-ALARMS_MAX:]
         self.collector = None
         self.stopping = False
 

@@ -159,9 +159,11 @@ class BootLedger:
             return Verdict.DUPLICATE
         if (seq, tag) in self.waiting_conflicts:
             return Verdict.PENDING
-        if known is None and len(self.conflicts) >= CONFLICTS_MAX:
+        waiting = [number for number, _ in self.waiting_conflicts]
+        versions = len(known or ()) + waiting.count(seq)
+        if versions >= CONFLICT_VERSIONS_MAX:
             return Verdict.TOO_MANY_CONFLICTS
-        if known is not None and len(known) >= CONFLICT_VERSIONS_MAX:
+        if not versions and len(self.conflicts.keys() | waiting) >= CONFLICTS_MAX:
             return Verdict.TOO_MANY_CONFLICTS
         return Verdict.CONFLICT
 

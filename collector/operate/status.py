@@ -118,7 +118,7 @@ def of_collector(
             {**asdict(forwarder.status()), **counted(counts.get(forwarder.sink.name, {}))}
             for forwarder in collector.forwarders
         ],
-        "alarms": [asdict(alarm) for alarm in collector.alarms[-50:]],
+        "alarms": [asdict(alarm) for alarm in collector.alarms.latest[-50:]],
         **_doubtful(collector.nodes, collector.keys, storage.ledger),
         "strangers": _strangers(refused, collector.nodes, now_ms),
     }

@@ -7,6 +7,7 @@ import pytest
 
 from collector.archive import archive, quarantine
 from collector.intake.intake import IntakeLimits
+from collector.ledger.ledger_boot import CONFLICT_VERSIONS_MAX, CONFLICTS_MAX
 from collector.transports.base import Source
 from protocol import compose, wire
 from protocol.decoder import open_frame
@@ -324,6 +325,29 @@ async def test_a_conflict_within_one_group_loses_neither_frame(bench: Bench, boa
     assert await bench.take(board.data(1), twin, twin) == ["accepted", "conflict", "pending"]
     assert len(bench.stored()) == 2
     assert bench.acked() == (0, 0)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+async def test_conflicts_are_bounded_however_many_come_in_one_group(
+    bench: Bench, board: Board, groups: int
+) -> None:
+    numbers, versions = CONFLICTS_MAX + 3, CONFLICT_VERSIONS_MAX + 2
+    await bench.take(*(board.data(seq) for seq in range(1, numbers + 1)))
+    frames = [
+        board.data(seq, rows=[(1, version)])
+        for seq in range(1, numbers + 1)
+        for version in range(versions)
+    ]
+    part = -(-len(frames) // groups)
+    for first in range(0, len(frames), part):
+        await bench.take(*frames[first : first + part])
+    await bench.take(*frames)
+    boot = bench.storage.ledger.known_boot(NODE, BOOT)
+    assert boot is not None
+    assert [len(tags) for tags in boot.conflicts.values()] == [
+        CONFLICT_VERSIONS_MAX
+    ] * CONFLICTS_MAX
+    assert len(bench.stored()) == numbers + CONFLICTS_MAX * CONFLICT_VERSIONS_MAX
 
 
 async def test_a_conflict_with_a_frame_of_long_ago_is_found_in_the_archive(
