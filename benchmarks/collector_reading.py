@@ -14,11 +14,12 @@ from collector.intake.intake import Intake, IntakeLimits
 from collector.keys import KeyRing
 from collector.readings.reading_view import anchor_of
 from collector.storage.storage import Storage, open_storage
-from collector.timeline import knot_table
+from collector.timeline import knots
 from collector.timeline.timeline import Timeline
-from collector.timeline.timeline_fit import LIVE
+from collector.timeline.timeline_fit import LIVE, Knot
 from collector.transports.base import Source
 from protocol.decoder import decode
+from protocol.identity import BootId
 
 NODES = 10
 DAYS = 30
@@ -79,17 +80,13 @@ def _date(storage: Storage, fleet: Fleet, start_ms: int) -> None:
 
     def write(connection: sqlite3.Connection) -> None:
         for node in fleet.nodes:
-            knot_table.write(
+            knots.write(
                 connection,
                 [
                     (
+                        BootId(node, BOOT),
                         start_ms // 3_600_000 + hour,
-                        node,
-                        BOOT,
-                        LIVE,
-                        hour * 3_600_000,
-                        start_ms,
-                        900,
+                        Knot(hour * 3_600_000, start_ms, 900, LIVE),
                     )
                     for hour in range(DAYS * 24)
                 ],
@@ -116,7 +113,7 @@ def _read(path: Path, first_ms: int, last_ms: int) -> float:
 def _node_between(path: Path, node: int, first_ms: int, last_ms: int) -> int:
     """Decodes all frames of a node between two Unix times; returns how many readings it has."""
     reader = archive.open_reader(path)
-    dates = Timeline(partial(anchor_of, reader), partial(knot_table.load, reader))
+    dates = Timeline(partial(anchor_of, reader), partial(knots.load, reader))
     anchor_ms = anchor_of(reader, node, BOOT)
     first = dates.uptime_at(node, BOOT, first_ms)
     last = dates.uptime_at(node, BOOT, last_ms)

@@ -7,8 +7,10 @@ are not indexed yet; readers scan those.
 """
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from collector.archive.parcels import Repeatable
 from collector.clock import HOUR_MS
 from collector.ranges import Ranges
 
@@ -78,38 +80,53 @@ class HourIndex:
                 row.last_seq = seq
             row.ids.add(frame_id)
 
-    def take(self) -> dict[Key, HourFrames]:
+    def keys(self) -> Iterable[Key]:
+        """Keys of all rows."""
+        return self._rows.keys()
+
+    def take(self) -> "HourRows":
         """All rows; the index is empty afterwards."""
         rows, self._rows = self._rows, {}
-        return rows
+        return HourRows(self, rows)
 
-    def give_back(self, rows: dict[Key, HourFrames]) -> None:
-        """Rows that could not be written are to be taken again."""
+    def put_back(self, rows: dict[Key, HourFrames]) -> None:
+        """Rows that were taken are there again, with what came meanwhile."""
         newer, self._rows = self._rows, rows
         for key, row in newer.items():
-            known = self._rows.get(key)
-            if known is None:
-                self._rows[key] = row
-            else:
+            known = self._rows.setdefault(key, row)
+            if known is not row:
                 known.add(row.first_seq, row.last_seq, row.ids)
 
 
-def write(connection: sqlite3.Connection, rows: dict[Key, HourFrames]) -> None:
-    """Merges rows into the table inside the writer's transaction."""
-    for key in sorted(rows):
-        row = rows[key]
-        stored = connection.execute(
-            "SELECT first_seq, last_seq, ids FROM hour WHERE hour = ? AND node = ? AND boot = ?",
-            key,
-        ).fetchone()
-        if stored is not None:
-            merged = HourFrames(stored[0], stored[1], _ids(connection, key[1], key[2], stored[2]))
-            merged.add(row.first_seq, row.last_seq, row.ids)
-            row = merged
-        connection.execute(
-            "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?)",
-            (*key, row.first_seq, row.last_seq, row.ids.encode()),
-        )
+class HourRows(Repeatable):
+    """Rows of the index on their way into its table, where they join what it has."""
+
+    def __init__(self, index: HourIndex, rows: dict[Key, HourFrames]) -> None:
+        self.rows = rows
+        self._index = index
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        for key in sorted(self.rows):
+            row = self.rows[key]
+            stored = connection.execute(
+                "SELECT first_seq, last_seq, ids FROM hour"
+                " WHERE hour = ? AND node = ? AND boot = ?",
+                key,
+            ).fetchone()
+            if stored is not None:
+                ids = _ids(connection, key[1], key[2], stored[2])
+                merged = HourFrames(stored[0], stored[1], ids)
+                merged.add(row.first_seq, row.last_seq, row.ids)
+                row = merged
+            connection.execute(
+                "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?)",
+                (*key, row.first_seq, row.last_seq, row.ids.encode()),
+            )
+
+    def failed(self) -> None:
+        """See Parcel."""
+        self._index.put_back(self.rows)
 
 
 def ids_between(

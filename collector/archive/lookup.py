@@ -7,6 +7,7 @@ from typing import NamedTuple
 from collector.archive import archive, hour_index
 from collector.archive.archive import StoredFrame
 from collector.ranges import Ranges
+from protocol.wire import TAG_BYTES
 
 SLOW_SEARCHES = 4
 _OF_NUMBER = (
@@ -37,11 +38,11 @@ def trailers(connection: sqlite3.Connection, wanted: Sequence[Wanted]) -> list[l
             ids = hour_index.ids_between(connection, one.node, one.boot, *one.hours)
         frames = _among(connection, ids, one.node, one.boot, one.seq) if ids else []
         if frames:
-            found.append([raw[-8:] for _, raw in frames])
+            found.append([raw[-TAG_BYTES:] for _, raw in frames])
         elif slow < SLOW_SEARCHES:
             slow += 1
             frames = by_number(connection, one.node, one.boot, one.seq)
-            found.append([raw[-8:] for _, raw in frames])
+            found.append([raw[-TAG_BYTES:] for _, raw in frames])
         else:
             found.append(None)
     return found

@@ -9,6 +9,7 @@ the same transaction, by which the next one tells whether it is there.
 """
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
@@ -29,6 +30,25 @@ class Parcel(Protocol):
 
     def unknown(self) -> None:
         """It is on the disk as a whole, or not at all; its owner's next transaction sees which."""
+
+
+class Repeatable(ABC):
+    """A parcel that may be written twice: what is unknown is written again."""
+
+    @abstractmethod
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+
+    def committed(self) -> None:  # noqa: B027 - most owners need not know
+        """See Parcel."""
+
+    @abstractmethod
+    def failed(self) -> None:
+        """See Parcel."""
+
+    def unknown(self) -> None:
+        """See Parcel."""
+        self.failed()
 
 
 async def commit(
@@ -62,6 +82,26 @@ async def commit(
     except BaseException:
         for parcel in parcels:
             parcel.failed()
+        raise
+    for parcel in parcels:
+        parcel.committed()
+
+
+def commit_now(connection: sqlite3.Connection, parcels: Sequence[Parcel]) -> None:
+    """The same on a connection that is in no transaction, at a start.
+
+    What fails ends the start: whether it is on the disk, the next one sees.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for parcel in parcels:
+            parcel.write(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for parcel in parcels:
+            parcel.unknown()
         raise
     for parcel in parcels:
         parcel.committed()

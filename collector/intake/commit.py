@@ -7,20 +7,21 @@ not known what the disk holds, so nothing new may be taken in before the two hav
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
+from collector.archive.parcels import Parcel, commit
 from collector.archive.writer import WriteFailed, Writer, is_own_fault
+from collector.intake.identity import Identity
 from collector.intake.receipts import Receipts
-from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
-from collector.storage import derived, recovery
-from collector.storage.indexing import Indexing, mark_failed
-from collector.timeline import knot_table
+from collector.ledger.ledger_store import LedgerRows
+from collector.storage import recovery
+from collector.storage.derived import Derived
+from collector.storage.indexing import Indexing
 from collector.transports.base import Source
 from collector.turns import Turns, in_turns
 from protocol import wire
@@ -38,12 +39,72 @@ class Waiting:
     seen: Outline
     source: Source
 
+    @property
+    def tag(self) -> bytes:
+        """The frame's trailer."""
+        return self.frame.raw[-wire.TAG_BYTES :]
+
+    def wait(self) -> None:
+        """Notes it as one that the next commit will hold."""
+        if self.frame.state == CONFLICT:
+            self.boot.wait_conflict(self.frame.seq, self.tag)
+        else:
+            self.boot.wait(self.frame.seq, self.tag)
+
+    def forget(self) -> None:
+        """Its board sends it again."""
+        if self.frame.state == CONFLICT:
+            self.boot.discard_conflict(self.frame.seq, self.tag)
+        else:
+            self.boot.discard(self.frame.seq)
+
+    def commit(self) -> None:
+        """Notes that the archive holds it."""
+        frame = self.frame
+        if frame.state == CONFLICT:
+            self.boot.commit_conflict(frame.seq, self.tag)
+        else:
+            self.boot.commit(frame.seq, self.tag, frame.last_ms)
+
+
+class Frames:
+    """A group of frames as a parcel: forgotten where it is not sure that the archive has them.
+
+    Those that are `committed` wait until they are taken into ledger and index, which takes turns.
+    """
+
+    def __init__(self, group: Sequence[Waiting]) -> None:
+        self.first_id = 0
+        self._group = group
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        last_id = archive.append_many(connection, [waiting.frame for waiting in self._group])
+        self.first_id = last_id - len(self._group) + 1
+
+    def committed(self) -> None:
+        """See Parcel."""
+
+    def failed(self) -> None:
+        """See Parcel."""
+        for waiting in self._group:
+            waiting.forget()
+
+    def unknown(self) -> None:
+        """See Parcel; whoever commits has to look what the archive has, see `GroupCommit`."""
+        self.failed()
+
 
 class GroupCommit:
     """Commits groups; `doubtful` after one failed, until ledger and disk agree again."""
 
     def __init__(
-        self, ledger: Ledger, indexing: Indexing, writer: Writer, receipts: Receipts
+        self,
+        ledger: Ledger,
+        indexing: Indexing,
+        writer: Writer,
+        receipts: Receipts,
+        identity: Identity,
     ) -> None:
         self.doubtful = False
         self.committed = 0
@@ -54,99 +115,95 @@ class GroupCommit:
         self._indexing = indexing
         self._writer = writer
         self._receipts = receipts
+        self._identity = identity
+
+    @property
+    def due(self) -> bool:
+        """Whether a commit is wanted also when no frame waits."""
+        return bool(self._ledger.first_contacts or self._identity.unwritten)
 
     async def commit(self, group: Sequence[Waiting]) -> list[Waiting]:
         """Writes a group, and what first frames and contacts brought; returns what is durable.
 
         Nothing is, when the storage failed. A frame that no row can hold costs itself only.
         """
-        if not self._indexing.full:
-            return await self._commit(group, None)
-        async with self._indexing.writing:
-            found = derived.take(self._indexing)
-            try:
-                await in_turns(derived.find_dirty(self._indexing, found))
-            except BaseException:
-                derived.give_back(self._indexing, found)
-                self.discard(group)
-                raise
-            return await self._commit(group, found)
-
-    async def _commit(
-        self, group: Sequence[Waiting], found: derived.Derived | None
-    ) -> list[Waiting]:
-        timeline, receipts = self._indexing.timeline, self._receipts
-        knots = timeline.take_first_rows()
-        contacts = ledger_store.take_first_contacts(self._ledger)
-        failed = self._indexing.take_failed()
-        start, dated = receipts.start, receipts.date_to_write()
-
-        def store(connection: sqlite3.Connection) -> int:
-            last_id = archive.append_many(connection, [waiting.frame for waiting in group])
-            knot_table.write(connection, knots)
-            ledger_store.write_first_contacts(connection, contacts)
-            mark_failed(connection, failed)
-            if found is not None:
-                derived.write(connection, found)
-            if dated is not None:
-                archive.date_start(connection, start, dated)
-            return last_id
-
         try:
-            last_id = await self._writer.write(store, frames=len(group), urgent=True)
-        except BaseException as error:
-            timeline.give_back(knots)
-            ledger_store.give_back_first_contacts(self._ledger, contacts)
-            self._indexing.give_back(failed)
-            if found is not None:
-                derived.give_back(self._indexing, found)
+            if not self._indexing.full:
+                first_id = await self._write(group, self._beside())
+            else:
+                async with self._indexing.writing:
+                    found = Derived(self._indexing)
+                    first = in_turns(found.find_dirty())
+                    first_id = await self._write(group, [*self._beside(), found], first)
+        except Exception as error:
             if _is_of_storage(error):
-                self.discard(group)
-                log.error("commit failed, %d frames are not acknowledged: %s", len(group), error)
                 return []
-            if not isinstance(error, Exception):
-                self.discard(group)
-                raise
             log.warning("a group cannot be stored as it is; each frame is tried alone: %r", error)
-            return await self._one_by_one(group)
-        ledger_store.written(self._ledger, contacts)
-        if dated is not None:
-            receipts.date_written()
-        await self._enter(group, last_id - len(group) + 1)
+            return await self._one_by_one(list(group))
+        await self._enter(group, first_id)
         return list(group)
 
-    async def _one_by_one(self, group: Sequence[Waiting]) -> list[Waiting]:
+    def _beside(self) -> list[Parcel]:
+        """What goes with the next group of frames."""
+        contacts = LedgerRows(self._ledger)
+        contacts.take_first_contacts()
+        return [
+            self._indexing.timeline.take_first(),
+            contacts,
+            self._indexing.take_failed(),
+            *self._receipts.take_date(),
+            *self._identity.take_change(),
+        ]
+
+    async def _write(
+        self,
+        group: Sequence[Waiting],
+        beside: Iterable[Parcel] = (),
+        first: Awaitable[None] | None = None,
+    ) -> int:
+        """The first frame's id once all are durable; what then follows is `_enter`."""
+        frames = Frames(group)
+        try:
+            await commit(
+                self._writer, [frames, *beside], first=first, frames=len(group), urgent=True
+            )
+        except Exception as error:
+            if _is_of_storage(error):
+                self.doubtful = True
+                self.failed += 1
+                log.error("commit failed, %d frames are not acknowledged: %s", len(group), error)
+            raise
+        return frames.first_id
+
+    async def _one_by_one(self, rest: list[Waiting]) -> list[Waiting]:
         """Commits frames of which one cannot be stored as it is: that one goes in as failed."""
         durable: list[Waiting] = []
-        for position, waiting in enumerate(group):
-            for attempt in (waiting, _as_failed(waiting)):
-                append = partial(archive.append, frame=attempt.frame)
-                try:
-                    frame_id = await self._writer.write(append, frames=1, urgent=True)
-                except BaseException as error:
-                    if _is_of_storage(error):
-                        self.discard(group[position:])
-                        log.error("commit failed, frames are not acknowledged: %s", error)
-                        return durable
-                    if not isinstance(error, Exception):
-                        self.discard(group[position:])
-                        raise
-                    log.error("node %08x: a frame cannot be stored: %r", attempt.frame.node, error)
-                else:
-                    await self._enter([attempt], frame_id)
-                    durable.append(attempt)
-                    break
-            else:
-                self.impossible += 1
-                _forget(waiting)
+        for waiting in rest:
+            waiting.wait()
+        try:
+            while rest:
+                durable += await self._alone(rest.pop(0))
+        except Exception as error:
+            if not _is_of_storage(error):
+                raise
+        finally:
+            forget(rest)
         return durable
 
-    def discard(self, group: Sequence[Waiting]) -> None:
-        """Forgets frames of which it is not known whether the disk holds them."""
-        self.doubtful = True
-        self.failed += 1
-        for waiting in group:
-            _forget(waiting)
+    async def _alone(self, waiting: Waiting) -> list[Waiting]:
+        for attempt in (waiting, _as_failed(waiting)):
+            attempt.wait()
+            try:
+                first_id = await self._write([attempt])
+            except Exception as error:
+                if _is_of_storage(error):
+                    raise
+                log.error("node %08x: a frame cannot be stored: %r", attempt.frame.node, error)
+            else:
+                await self._enter([attempt], first_id)
+                return [attempt]
+        self.impossible += 1
+        return []
 
     async def _enter(self, group: Sequence[Waiting], first_id: int) -> None:
         """Takes a durable group into ledger, timeline and index, in turns.
@@ -157,13 +214,8 @@ class GroupCommit:
         cancelled: BaseException | None = None
         for frame_id, waiting in enumerate(group, first_id):
             frame = waiting.frame
-            boot = waiting.boot
-            tag = frame.raw[-wire.TAG_BYTES :]
-            if frame.state == CONFLICT:
-                boot.commit_conflict(frame.seq, tag)
-            else:
-                boot.commit(frame.seq, tag, frame.last_ms)
-            self._indexing.enter(frame_id, boot, frame.seq, frame.received_ms, waiting.seen)
+            waiting.commit()
+            self._indexing.enter(frame_id, waiting.boot, frame.seq, frame.received_ms, waiting.seen)
             self._ledger.newest_id = max(self._ledger.newest_id, frame_id)
             if turns.over(1 + waiting.seen.extra_cost) and cancelled is None:
                 try:
@@ -214,10 +266,7 @@ def _as_failed(waiting: Waiting) -> Waiting:
     return Waiting(bare, waiting.boot, undecoded(RAISED), waiting.source)
 
 
-def _forget(waiting: Waiting) -> None:
-    """Its board sends it again."""
-    frame = waiting.frame
-    if frame.state == CONFLICT:
-        waiting.boot.waiting_conflicts.discard((frame.seq, frame.raw[-wire.TAG_BYTES :]))
-    else:
-        waiting.boot.discard(frame.seq)
+def forget(group: Iterable[Waiting]) -> None:
+    """Their boards send them again."""
+    for waiting in group:
+        waiting.forget()

@@ -1,15 +1,12 @@
 """Under which id this collector acknowledges, and when it takes another one."""
 
-import logging
 import sqlite3
 
 from collector.archive import archive
 from collector.archive.archive import FORMER_MAX, new_collector
-from collector.archive.writer import WriteFailed, Writer
+from collector.archive.parcels import Repeatable
 from collector.clock import HOUR_MS, Clock
 from collector.ledger.ledger import Ledger
-
-log = logging.getLogger(__name__)
 
 IDENTITY_HOLD_MS = HOUR_MS
 """A broken board that claims losses must not change the collector's id without end."""
@@ -18,11 +15,11 @@ IDENTITY_HOLD_MS = HOUR_MS
 class Identity:
     """Changes the ledger's collector id, and has the change written."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, writer: Writer) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self.unwritten = False
+        """Whether the archive does not have the present id."""
         self._ledger = ledger
         self._clock = clock
-        self._writer = writer
-        self._unwritten = False
         self._fixed_until_ms = 0
 
     def change(self) -> bool:
@@ -37,17 +34,30 @@ class Identity:
         self._fixed_until_ms = now_ms + IDENTITY_HOLD_MS
         ledger.former_collectors = (*ledger.former_collectors, ledger.collector)[-FORMER_MAX:]
         ledger.collector = new_collector(ledger.former_collectors)
-        self._unwritten = True
+        self.unwritten = True
         return True
 
-    async def write(self) -> None:
-        """Writes a change that is not in the archive yet; may be called again when it failed."""
-        if not self._unwritten:
-            return
-        collector, former = self._ledger.collector, self._ledger.former_collectors
-        try:
-            await self._writer.write(lambda c: archive.put_collector(c, collector, former))
-        except (WriteFailed, sqlite3.Error) as error:
-            log.error("the new collector id is not written yet: %s", error)
-        else:
-            self._unwritten = False
+    def take_change(self) -> "list[CollectorId]":
+        """The present id, while the archive does not have it."""
+        return [CollectorId(self, self._ledger)] if self.unwritten else []
+
+
+class CollectorId(Repeatable):
+    """An id on its way into the archive."""
+
+    def __init__(self, identity: Identity, ledger: Ledger) -> None:
+        self._identity = identity
+        self._ledger = ledger
+        self._collector = ledger.collector
+        self._former = ledger.former_collectors
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        archive.put_collector(connection, self._collector, self._former)
+
+    def committed(self) -> None:
+        """See Parcel."""
+        self._identity.unwritten = self._ledger.collector != self._collector
+
+    def failed(self) -> None:
+        """See Parcel."""  # it has never left

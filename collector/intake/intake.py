@@ -20,7 +20,7 @@ from collector.archive.writer import Writer
 from collector.boards.downlink import Answers, Downlink
 from collector.clock import Clock, SteadyClock
 from collector.intake.admission import Admission, KeyRing
-from collector.intake.commit import GroupCommit, Waiting
+from collector.intake.commit import GroupCommit, Waiting, forget
 from collector.intake.decision import (
     ACCEPTED,
     CONFLICT,
@@ -124,7 +124,8 @@ class Intake:
         """False while the disk is nearly full: then nothing new is taken nor acknowledged."""
         self.hearing = Hearing(clock.monotonic_ms)
         self._receipts = Receipts(clock, start)
-        self.commits = GroupCommit(ledger, indexing, writer, self._receipts)
+        self._identity = Identity(ledger, clock)
+        self.commits = GroupCommit(ledger, indexing, writer, self._receipts, self._identity)
         self._indexing = indexing
         self._ledger = ledger
         self._clock = clock
@@ -140,7 +141,6 @@ class Intake:
         self._flood = Flood(clock.monotonic_ms, limits.node_frames_per_s, limits.node_burst)
         self._unsure = UnsureResends(ledger, writer, limits.unsure_frames)
         self._answers = Answers(keys.down, ledger, clock, send)
-        self._identity = Identity(ledger, clock, writer)
         self._live = LiveReports(
             keys,
             ledger,
@@ -243,7 +243,7 @@ class Intake:
         )
         tag = raw[head.end :]
         if conflict:
-            boot.waiting_conflicts.add((head.seq, tag))
+            boot.wait_conflict(head.seq, tag)
         else:
             boot.wait(head.seq, tag)
         self._waiting.append(Waiting(frame, boot, seen, source))
@@ -254,12 +254,11 @@ class Intake:
 
     async def flush(self) -> int:
         """Commits what waits, then answers; returns how many frames were committed."""
-        await self._identity.write()
         group, self._waiting = self._waiting, []
         self._full.clear()
         self._wake.clear()
         committed = 0
-        if group or self._ledger.first_contacts:
+        if group or self.commits.due:
             durable = await self._commit_in_parts(group)
             committed = len(durable)
             self._tell(durable)
@@ -268,7 +267,7 @@ class Intake:
         for resend in await self._unsure.compare():
             self._compared(resend)
         self._answers.flush()
-        if self._ledger.first_contacts:
+        if self.commits.due:
             self._wake.set()
         if committed and self._on_commit is not None:
             self._on_commit(self._ledger.newest_id)
@@ -281,15 +280,13 @@ class Intake:
         try:
             while True:
                 end = _end_of_part(group, first)
-                part = group[first:end]
-                first = end
-                stored = await self.commits.commit(part)
+                stored = await self.commits.commit(group[first:end])
                 durable += stored
+                part, first = end - first, end
                 if first == len(group) or (part and not stored):
                     return durable
         finally:
-            if first < len(group):
-                self.commits.discard(group[first:])
+            forget(group[first:])
 
     def _tell(self, group: list[Waiting]) -> None:
         """What a durable group means for boards and for whoever listens."""

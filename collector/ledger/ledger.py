@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from collector.clock import HOUR_MS
 from collector.ledger.ledger_boot import Account, BootLedger
+from protocol.frame_bounds import HOUR_MS
 from protocol.sections import State
-from protocol.wire import DROP_CORRUPT, DROP_UNWRITABLE
+from protocol.wire import DROP_CORRUPT, DROP_UNWRITABLE, TAG_BYTES
 
 BOOTS_IN_MEMORY = 16
 NEW_BOOTS_PER_HOUR = 64
@@ -308,7 +309,7 @@ class Ledger:
         if ledger is None:
             ledger = BootLedger(node, boot)
             self._remember(self.node(node), ledger)
-        tag = raw[-8:]
+        tag = raw[-TAG_BYTES:]
         if conflict:
             ledger.commit_conflict(seq, tag)
         else:

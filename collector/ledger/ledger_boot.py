@@ -82,7 +82,7 @@ class BootLedger:
     """One boot of one node, in memory; durable and pending numbers are kept apart.
 
     down: downlink numbers used, and down_written how many of them the archive's row says. dirty:
-    the row does not say all; writing: it is on its way.
+    the row does not say all; writing: how many rows of it are on their way.
     """
 
     __slots__ = (
@@ -132,7 +132,7 @@ class BootLedger:
         self.waiting_conflicts: set[tuple[int, bytes]] = set()
         self.recent = RecentTags()
         self.dirty = False
-        self.writing = False
+        self.writing = 0
 
     def judge(self, seq: int, tag: bytes) -> Verdict:
         """What to do with an authentic frame of this number and trailer."""
@@ -209,9 +209,17 @@ class BootLedger:
         self.anchor_ms = anchor_ms
         self.dirty = True
 
+    def wait_conflict(self, seq: int, tag: bytes) -> None:
+        """Notes another frame of a known number that the next commit will hold."""
+        self.waiting_conflicts.add((seq, tag))
+
+    def discard_conflict(self, seq: int, tag: bytes) -> None:
+        """Forgets such a frame, as `discard` does."""
+        self.waiting_conflicts.discard((seq, tag))
+
     def commit_conflict(self, seq: int, tag: bytes) -> None:
         """Notes that the archive holds another frame of a known number."""
-        self.waiting_conflicts.discard((seq, tag))
+        self.discard_conflict(seq, tag)
         known = self.conflicts.setdefault(seq, [])
         if tag not in known:
             known.append(tag)

@@ -1,14 +1,14 @@
-"""The ledger's snapshot in the archive, and its return at start."""
+"""The ledger's rows on their way into the archive, and their return at start."""
 
 import json
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from collector.archive import archive
+from collector.archive.parcels import Repeatable
 from collector.ledger.ledger import Ledger, NodeLedger
 from collector.ledger.ledger_boot import BootLedger
 from collector.ledger.row_checks import U32_MAX, is_key, is_number, read_boot, read_counters
@@ -27,89 +27,73 @@ BootRow = tuple[
 NodeRow = tuple[int, int, int, int, int, str | None, str]
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """Changed rows and the newest frame that they account for; taken in one go, written later."""
+class LedgerRows(Repeatable):
+    """Rows of the ledger on their way into their tables.
 
-    newest_id: int
-    boots: list[BootRow] = field(default_factory=list)
-    nodes: list[NodeRow] = field(default_factory=list)
+    `newest_id`: the newest frame that all rows of the archive account for once these are written.
+    Rows may be newer than that, for to take a frame in again changes nothing; but whichever are
+    taken later have to be written later.
+    """
 
+    def __init__(self, ledger: Ledger, newest_id: int | None = None) -> None:
+        self.newest_id = newest_id
+        self._ledger = ledger
+        self._contacts: set[int] = set()
+        self._nodes: list[tuple[NodeLedger, NodeRow]] = []
+        self._boots: list[tuple[BootLedger, BootRow]] = []
 
-def take(ledger: Ledger) -> Snapshot:
-    """What changed since the last snapshot; marks it clean, see `give_back`."""
-    snapshot = Snapshot(ledger.newest_id)
-    for owner in ledger.nodes.values():
-        if owner.dirty:
-            owner.dirty = False
-            snapshot.nodes.append(node_row(owner))
-        for row in _rows(boot for boot in owner.boots.values() if boot.dirty):
-            owner.boots[row[1]].dirty = False
-            owner.boots[row[1]].writing = True
-            snapshot.boots.append(row)
-    return snapshot
+    def take_changed(self) -> None:
+        """Takes what changed since it was taken last."""
+        for owner in self._ledger.nodes.values():
+            if owner.dirty:
+                owner.dirty = False
+                self._nodes.append((owner, node_row(owner)))
+            for boot in owner.boots.values():
+                if boot.dirty and self._take(boot):
+                    boot.dirty = False
 
+    def take_first_contacts(self) -> None:
+        """Takes nodes that were heard for the first time, or whose downlink numbers run short."""
+        contacts, self._ledger.first_contacts = self._ledger.first_contacts, set()
+        self._contacts |= contacts
+        for node in contacts:
+            owner = self._ledger.node(node)
+            self._nodes.append((owner, node_row(owner)))
+            for boot in owner.boots.values():
+                if boot.before or boot.dropped or boot.lost or boot.down > boot.down_written:
+                    self._take(boot)
 
-def _rows(boots: Iterable[BootLedger]) -> Iterator[BootRow]:
-    """Rows of these boots. One that is impossible in memory is no row's fault but its own."""
-    for boot in boots:
+    def _take(self, boot: BootLedger) -> bool:
+        """False for a boot that is impossible in memory: that is no row's fault but its own."""
         try:
-            yield boot_row(boot)
+            self._boots.append((boot, boot_row(boot)))
         except ValueError:
             log.exception("node %08x boot %d: its ledger cannot be written", boot.node, boot.boot)
+            return False
+        boot.writing += 1
+        return True
 
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        put_boots(connection, [row for _, row in self._boots])
+        put_nodes(connection, [row for _, row in self._nodes])
+        if self.newest_id is not None:
+            archive.put_meta(connection, archive.SNAPSHOT_KEY, self.newest_id)
 
-def take_first_contacts(ledger: Ledger) -> Snapshot:
-    """Rows of nodes that were heard for the first time; for the next commit."""
-    snapshot = Snapshot(0)
-    for node in ledger.first_contacts:
-        owner = ledger.node(node)
-        snapshot.nodes.append(node_row(owner))
-        snapshot.boots += _rows(
-            boot
-            for boot in owner.boots.values()
-            if boot.before or boot.dropped or boot.lost or boot.down > boot.down_written
-        )
-    ledger.first_contacts.clear()
-    return snapshot
-
-
-def give_back_first_contacts(ledger: Ledger, snapshot: Snapshot) -> None:
-    """The commit failed: they are to be written with the next."""
-    ledger.first_contacts |= {row[0] for row in snapshot.nodes}
-
-
-def write_first_contacts(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
-    """Writes the rows inside the writer's transaction."""
-    put_boots(connection, snapshot.boots)
-    put_nodes(connection, snapshot.nodes)
-
-
-def written(ledger: Ledger, snapshot: Snapshot) -> None:
-    """The rows are durable."""
-    for row in snapshot.boots:
-        boot = ledger.node(row[0]).boots.get(row[1])
-        if boot is not None:
+    def committed(self) -> None:
+        """See Parcel."""
+        for boot, row in self._boots:
+            boot.writing -= 1
             boot.down_written = max(boot.down_written, row[7])
-            boot.writing = False
 
-
-def give_back(ledger: Ledger, snapshot: Snapshot) -> None:
-    """The snapshot could not be written: its rows are to be taken again."""
-    for row in snapshot.nodes:
-        ledger.node(row[0]).dirty = True
-    for boot_values in snapshot.boots:
-        boot = ledger.known_boot(boot_values[0], boot_values[1])
-        if boot is not None:
+    def failed(self) -> None:
+        """See Parcel."""
+        self._ledger.first_contacts |= self._contacts
+        for owner, _ in self._nodes:
+            owner.dirty = True
+        for boot, _ in self._boots:
+            boot.writing -= 1
             boot.dirty = True
-            boot.writing = False
-
-
-def write(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
-    """Writes a snapshot inside the writer's transaction."""
-    put_boots(connection, snapshot.boots)
-    put_nodes(connection, snapshot.nodes)
-    archive.put_meta(connection, archive.SNAPSHOT_KEY, snapshot.newest_id)
 
 
 def put_nodes(connection: sqlite3.Connection, rows: Iterable[NodeRow]) -> None:

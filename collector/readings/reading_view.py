@@ -18,7 +18,7 @@ from collector.archive.decoding import decode_stored
 from collector.clock import DATABLE_UNIX_MS
 from collector.ledger import ledger_store
 from collector.readings.observation import PLACE_QUANTITIES, quality_name
-from collector.timeline import knot_table
+from collector.timeline import knots
 from collector.timeline.timeline import Timeline
 from collector.timeline.timeline_fit import Knot
 from protocol import wire
@@ -135,7 +135,7 @@ class _Dates:
         return known
 
     def _load(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
-        return knot_table.load(self._connection, node, boot, first_hour, last_hour)
+        return knots.load(self._connection, node, boot, first_hour, last_hour)
 
 
 def anchor_of(connection: sqlite3.Connection, node: int, boot: int) -> int | None:

@@ -19,7 +19,7 @@ from collector.ranges import Ranges
 from collector.settings import Config
 from collector.storage import healing, recovery
 from collector.storage.indexing import Indexing
-from collector.timeline import knot_table
+from collector.timeline import knots
 from collector.timeline.timeline import Timeline
 from collector.timeline.timeline_fit import Knot
 from protocol.frame_bounds import HOUR_MS
@@ -57,7 +57,7 @@ class ArchiveView:
         """Rows of the ledger that cannot be; here they are as the frames say."""
         rows = recovery.frames_after(connection, loaded.snapshot_id)
         recovery.take_back(self.ledger, indexing, rows)
-        self._fresh_hours = indexing.hours.take().keys()
+        self._fresh_hours = indexing.hours.keys()
         self._hours: dict[tuple[int, int], Ranges] | None = None
 
     def boots(self, node: int) -> list[BootLedger]:
@@ -164,7 +164,7 @@ class ArchiveView:
         return None if known is None else known.anchor_ms
 
     def _knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
-        return knot_table.load(self.connection, node, boot, first_hour, last_hour)
+        return knots.load(self.connection, node, boot, first_hour, last_hour)
 
 
 def _newest_ms(boot: BootLedger) -> int:

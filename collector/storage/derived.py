@@ -1,64 +1,68 @@
 """What memory has derived from frames, on its way into its tables: hours, clocks, means to compute.
 
 It is taken in one go and written later, with a snapshot or, when memory holds as much as it may, in
-the transaction of the next group of frames. Writing it twice changes nothing.
+the transaction of the next group of frames.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
-from collector.archive import hour_index
-from collector.archive.hour_index import HourFrames, Key
+from collector.archive.hour_index import Key
+from collector.archive.parcels import Repeatable
 from collector.storage import rollup
 from collector.storage.indexing import Indexing
-from collector.timeline import knot_table
-from collector.timeline.knot_table import KnotRow
+from collector.timeline.timeline import Moved
 
 KEYS_PER_STEP = 100
 
 
-class Derived(NamedTuple):
-    """Rows of the tables `hour`, `knot` and `dirty`."""
+class Derived(Repeatable):
+    """Rows of the tables `hour`, `knot` and `dirty`; `find_dirty` is to be called before `write`.
 
-    rows: dict[Key, HourFrames]
-    knots: list[KnotRow]
-    dirty: set[tuple[int, int]]
-    marked: int
-
-
-def take(indexing: Indexing, *, closed_only: bool = True) -> Derived:
-    """All that waits; `dirty` is still empty, see `find_dirty`."""
-    indexing.marked += 1
-    rows = indexing.hours.take()
-    return Derived(
-        rows, indexing.timeline.take_rows(closed_only=closed_only), set(), indexing.marked
-    )
-
-
-def find_dirty(
-    indexing: Indexing, derived: Derived, moved: list[tuple[Key, int]] | None = None
-) -> Iterator[None]:
-    """Adds the hours whose means have to be computed again; pauses after every few of them.
-
-    `moved`: further index rows, and by how much their times have changed.
+    `moved`: parts of boots whose times have changed, if it took those too.
     """
-    timeline = indexing.timeline
-    keys = [(key, 0) for key in derived.rows] + (moved or [])
-    for first in range(0, len(keys), KEYS_PER_STEP):
-        part = keys[first : first + KEYS_PER_STEP]
-        derived.dirty.update(rollup.dirty_hours(timeline, timeline.anchor_ms, part))
-        yield
 
+    def __init__(
+        self, indexing: Indexing, *, closed_only: bool = True, with_moved: bool = False
+    ) -> None:
+        indexing.marked += 1
+        self._marked = indexing.marked
+        self._timeline = indexing.timeline
+        self._hours = indexing.hours.take()
+        self._knots = self._timeline.take(closed_only=closed_only)
+        self._dirty: set[tuple[int, int]] = set()
+        self.moved: set[Moved] = self._timeline.take_moved() if with_moved else set()
 
-def write(connection: sqlite3.Connection, derived: Derived) -> None:
-    """Writes it inside the writer's transaction."""
-    hour_index.write(connection, derived.rows)
-    knot_table.write(connection, derived.knots)
-    rollup.mark(connection, derived.dirty, derived.marked)
+    def find_dirty(self, moved: Iterable[tuple[Key, int]] = ()) -> Iterator[None]:
+        """Finds the hours whose means have to be computed again; pauses after every few of them.
 
+        `moved`: index rows beside its own, and by how much their times have changed.
+        """
+        timeline = self._timeline
+        keys = [(key, 0) for key in self._hours.rows] + list(moved)
+        for first in range(0, len(keys), KEYS_PER_STEP):
+            part = keys[first : first + KEYS_PER_STEP]
+            self._dirty |= rollup.dirty_hours(timeline, timeline.anchor_ms, part)
+            yield
 
-def give_back(indexing: Indexing, derived: Derived) -> None:
-    """It could not be written: it is to be taken again."""
-    indexing.hours.give_back(derived.rows)
-    indexing.timeline.give_back(derived.knots)
+    def leave_moved(self) -> None:
+        """Has somebody else look for what has moved."""
+        self._timeline.moved |= self.moved
+        self.moved = set()
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        self._hours.write(connection)
+        self._knots.write(connection)
+        rollup.mark(connection, self._dirty, self._marked)
+
+    def committed(self) -> None:
+        """See Parcel."""
+        self._hours.committed()
+        self._knots.committed()
+
+    def failed(self) -> None:
+        """See Parcel."""
+        self._hours.failed()
+        self._knots.failed()
+        self.leave_moved()

@@ -7,10 +7,10 @@ our time), and what was erased; of those, what can be read is kept, and boards t
 import sqlite3
 from typing import NamedTuple
 
-from collector.archive import hour_index
+from collector.archive.parcels import Repeatable, commit_now
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
-from collector.ledger.ledger_store import Damage, Snapshot
+from collector.ledger.ledger_store import Damage, LedgerRows
 from collector.storage import recovery
 from collector.storage.indexing import Indexing
 
@@ -34,24 +34,28 @@ def load(connection: sqlite3.Connection, ledger: Ledger, indexing: Indexing) -> 
 def load_and_heal(connection: sqlite3.Connection, ledger: Ledger, indexing: Indexing) -> Healed:
     """The same, and writes what was made again; the connection is in no transaction."""
     healed = load(connection, ledger, indexing)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    for node, number, _ in healed.damaged:
+        owner = ledger.node(node)
+        changed = owner if number is None else owner.boots[number]
+        changed.dirty = True
+    rows = LedgerRows(ledger)
+    rows.take_changed()
+    commit_now(connection, [_Damaged(healed.damaged), rows, indexing.hours.take()])
+    return healed
+
+
+class _Damaged(Repeatable):
+    """What goes before the rows that were made again."""
+
+    def __init__(self, damaged: list[Damage]) -> None:
+        self._damaged = damaged
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
         ledger_store.remove_impossible(connection)
-        again = Snapshot(0)
-        for node, number, _ in healed.damaged:
-            owner = ledger.node(node)
-            if number is None:
-                again.nodes.append(ledger_store.node_row(owner))
-                continue
+        for node, number, _ in self._damaged:
             # its index may have been under another shift
             connection.execute("DELETE FROM hour WHERE node = ? AND boot = ?", (node, number))
-            again.boots.append(ledger_store.boot_row(owner.boots[number]))
-        hour_index.write(connection, indexing.hours.take())
-        ledger_store.put_nodes(connection, again.nodes)
-        ledger_store.put_boots(connection, again.boots)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return healed
+
+    def failed(self) -> None:
+        """See Parcel."""  # the next start finds it again

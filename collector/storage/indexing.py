@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from collector.archive import archive
 from collector.archive.hour_index import HourIndex
+from collector.archive.parcels import Repeatable
 from collector.ledger.ledger_boot import BootLedger
 from collector.seldom import is_worth_a_line
 from collector.timeline.timeline import Timeline
@@ -75,23 +76,33 @@ class Indexing:
             anchor_ms = choose_anchor(boot, self.timeline, received, seen.last_ms)
         self.hours.add(frame_id, boot.node, boot.boot, seq, anchor_ms, seen.first_ms, seen.last_ms)
 
-    def take_failed(self) -> frozenset[int]:
-        """Frames that the archive does not know as failed yet; see `mark_failed`."""
-        failed = frozenset(self._failed)
-        self._failed.clear()
-        return failed
+    def take_failed(self) -> "FailedMarks":
+        """Frames that the archive does not know as failed yet."""
+        failed, self._failed = self._failed, set()
+        return FailedMarks(self, failed)
 
-    def give_back(self, failed: Iterable[int]) -> None:
-        """They could not be marked: they are to be taken again."""
-        self._failed.update(failed)
+    def put_back(self, failed: set[int]) -> None:
+        """Frames that were taken are to be marked again."""
+        self._failed |= failed
 
 
-def mark_failed(connection: sqlite3.Connection, failed: Iterable[int]) -> None:
-    """Marks frames inside the writer's transaction; a conflict stays one."""
-    connection.executemany(
-        "UPDATE frame SET state = ? WHERE id = ? AND state <> ?",
-        [(archive.FAILED, frame_id, archive.CONFLICT) for frame_id in failed],
-    )
+class FailedMarks(Repeatable):
+    """Marks of frames whose processing raised; a conflict stays one."""
+
+    def __init__(self, indexing: Indexing, failed: set[int]) -> None:
+        self._indexing = indexing
+        self._failed = failed
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        connection.executemany(
+            "UPDATE frame SET state = ? WHERE id = ? AND state <> ?",
+            [(archive.FAILED, frame_id, archive.CONFLICT) for frame_id in self._failed],
+        )
+
+    def failed(self) -> None:
+        """See Parcel."""
+        self._indexing.put_back(self._failed)
 
 
 def choose_anchor(boot: BootLedger, timeline: Timeline, received: int, last_ms: int) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from collector.archive import archive, hour_index, quarantine
 from collector.archive.hour_index import HourIndex
 from collector.archive.inline_writer import InlineWriter
+from collector.archive.parcels import commit, commit_now
 from collector.archive.quarantine import Quarantine
 from collector.archive.thread_writer import ThreadWriter
 from collector.archive.upgrade import bring_up_to_date
@@ -24,11 +25,12 @@ from collector.clock import EARLIEST_UNIX_MS, Clock
 from collector.ledger import ledger_store
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
-from collector.ledger.ledger_store import Damage
-from collector.storage import derived, healing, recovery, rollup
+from collector.ledger.ledger_store import Damage, LedgerRows
+from collector.storage import healing, recovery, rollup
+from collector.storage.derived import Derived
 from collector.storage.indexing import Indexing
-from collector.timeline import knot_table
-from collector.timeline.timeline import Moved, Timeline
+from collector.timeline import knots
+from collector.timeline.timeline import Timeline
 from collector.timeline.timeline_fit import Knot
 from collector.turns import in_turns
 
@@ -78,45 +80,41 @@ class Storage:
 
     async def snapshot(self, *, everything: bool = False) -> bool:
         """Writes ledger, hour index and knots; False when that failed and will be tried again."""
-        async with self.indexing.writing:
-            return await self._snapshot(everything)
-
-    async def _snapshot(self, everything: bool) -> bool:
-        await in_turns(self.timeline.settle())
-        moved = self.timeline.take_moved()
         try:
-            moved_keys = await self._moved_keys(moved)
-        except BaseException as error:
-            self.timeline.moved |= moved
-            return _put_off(error)
-        hour = rollup.open_hour(self._clock.unix_ms())
-        taken = ledger_store.take(self.ledger)
-        found = derived.take(self.indexing, closed_only=not everything)
-
-        def write(connection: sqlite3.Connection) -> None:
-            ledger_store.write(connection, taken)
-            derived.write(connection, found)
-
-        try:
-            await in_turns(derived.find_dirty(self.indexing, found, moved_keys))
-            await self.writer.write(write, urgent=True)
-        except BaseException as error:
-            ledger_store.give_back(self.ledger, taken)
-            derived.give_back(self.indexing, found)
-            self.timeline.moved |= moved
-            return _put_off(error)
-        ledger_store.written(self.ledger, taken)
-        self.snapshots += 1
-        self._snapshot_id, self._snapshot_hour = taken.newest_id, hour
+            async with self.indexing.writing:
+                await self._snapshot(everything)
+        except Exception as error:
+            expected = isinstance(error, WriteFailed | sqlite3.Error)
+            log.error(
+                "snapshot of the ledger failed, tried again later: %s", error, exc_info=not expected
+            )
+            return False
         return True
 
-    async def _moved_keys(self, moved: set[Moved]) -> list[tuple[hour_index.Key, int]]:
+    async def _snapshot(self, everything: bool) -> None:
+        await in_turns(self.timeline.settle())
+        hour = rollup.open_hour(self._clock.unix_ms())
+        rows = LedgerRows(self.ledger, self.ledger.newest_id)
+        found = Derived(self.indexing, closed_only=not everything, with_moved=True)
+
+        async def complete() -> None:
+            await in_turns(found.find_dirty(await self._moved_keys(found)))
+            # the last before it is written: else newer rows of a first contact would be overtaken
+            rows.take_changed()
+
+        await commit(self.writer, [rows, found], first=complete(), urgent=True)
+        self.snapshots += 1
+        self._snapshot_id, self._snapshot_hour = rows.newest_id or 0, hour
+
+    async def _moved_keys(self, found: Derived) -> list[tuple[hour_index.Key, int]]:
+        moved = found.moved
         if not moved:
             return []
         try:
             return await self.writer.read(lambda connection: rollup.moved_keys(connection, moved))
         except sqlite3.Error as error:
-            log.error("hours with new times are not found: %s", error)
+            log.error("hours with new times are not found, tried again later: %s", error)
+            found.leave_moved()
             return []
 
     async def run(self) -> None:
@@ -152,15 +150,6 @@ class Storage:
         await self.quarantine_writer.close()
         if self._witness is not None:
             self._witness.close()
-
-
-def _put_off(error: BaseException) -> bool:
-    """Says why a snapshot was not written, and that it was not; raises what ends the task."""
-    if not isinstance(error, Exception):
-        raise error
-    expected = isinstance(error, WriteFailed | sqlite3.Error)
-    log.error("snapshot of the ledger failed, tried again later: %s", error, exc_info=not expected)
-    return False
 
 
 def open_storage(
@@ -282,20 +271,12 @@ def _write_between(connection: sqlite3.Connection, ledger: Ledger, indexing: Ind
     """A snapshot in the middle of a replay; its failure ends the start."""
     for _ in indexing.timeline.settle():
         pass
-    taken = ledger_store.take(ledger)
-    found = derived.take(indexing, closed_only=False)
-    moved = rollup.moved_keys(connection, indexing.timeline.take_moved())
-    for _ in derived.find_dirty(indexing, found, moved):
+    rows = LedgerRows(ledger, ledger.newest_id)
+    rows.take_changed()
+    found = Derived(indexing, closed_only=False, with_moved=True)
+    for _ in found.find_dirty(rollup.moved_keys(connection, found.moved)):
         pass
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        ledger_store.write(connection, taken)
-        derived.write(connection, found)
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-    ledger_store.written(ledger, taken)
+    commit_now(connection, [rows, found])
 
 
 class _Near:
@@ -317,7 +298,7 @@ class _Near:
         return ledger_store.find_boot(self._current(), node, boot)
 
     def knots(self, node: int, boot: int, first_hour: int, last_hour: int) -> list[Knot]:
-        return knot_table.load(self._current(), node, boot, first_hour, last_hour)
+        return knots.load(self._current(), node, boot, first_hour, last_hour)
 
     def _current(self) -> sqlite3.Connection:
         return self.connection if self._writer is None else self._writer.connection

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from collector.archive.parcels import Repeatable
+
 TOLERANCE_MS = 5
 BOOTS_MAX = 4096
 
@@ -96,21 +98,14 @@ class FrozenTimes:
         return self._timeline.time_of(node, boot, 0) is not None
 
     def take(self) -> FrozenLines:
-        """What has to be written. It is taken again until it is committed."""
+        """What has to be written, as a parcel; what grows meanwhile stays to be written."""
         return FrozenLines(
-            self,
+            self._dirty,
             [
                 (*key, piece.first_ms, piece.last_ms, *piece.line)
                 for key, piece in self._dirty.items()
             ],
         )
-
-    def written(self, rows: Iterable[Row]) -> None:
-        """Says that these rows are committed; what grew meanwhile stays to be written."""
-        for node, boot, number, first, last, *_ in rows:
-            piece = self._dirty.get((node, boot, number))
-            if piece and (piece.first_ms, piece.last_ms) == (first, last):
-                del self._dirty[node, boot, number]
 
     @staticmethod
     def _fitting(
@@ -141,26 +136,28 @@ class FrozenTimes:
                 del self._boots[boot]
 
 
-class FrozenLines:
-    """A parcel of lines that were new or grew."""
+class FrozenLines(Repeatable):
+    """Lines on their way into their table; one that grew replaces its earlier row."""
 
-    def __init__(self, frozen: FrozenTimes, rows: list[Row]) -> None:
-        self.rows = rows
-        self._frozen = frozen
+    def __init__(self, dirty: dict[tuple[int, int, int], _Piece], rows: list[Row]) -> None:
+        self._dirty = dirty
+        self._rows = rows
 
     def write(self, connection: sqlite3.Connection) -> None:
         """See Parcel."""
-        write_lines(connection, self.rows)
+        connection.executemany(
+            "INSERT OR REPLACE INTO frozen_time VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._rows
+        )
 
     def committed(self) -> None:
         """See Parcel."""
-        self._frozen.written(self.rows)
+        for node, boot, number, first, last, *_ in self._rows:
+            piece = self._dirty.get((node, boot, number))
+            if piece and (piece.first_ms, piece.last_ms) == (first, last):
+                del self._dirty[node, boot, number]
 
     def failed(self) -> None:
-        """See Parcel."""
-
-    def unknown(self) -> None:
-        """See Parcel."""
+        """See Parcel."""  # they have never left
 
 
 def read_lines(connection: sqlite3.Connection, boots: Iterable[tuple[int, int]]) -> list[Row]:
@@ -171,10 +168,3 @@ def read_lines(connection: sqlite3.Connection, boots: Iterable[tuple[int, int]])
             "SELECT * FROM frozen_time WHERE node = ? AND boot = ? ORDER BY number", boot
         ).fetchall()
     return rows
-
-
-def write_lines(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Keeps lines; one that grew replaces its earlier row."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO frozen_time VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
-    )

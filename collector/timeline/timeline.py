@@ -5,15 +5,18 @@ synchronised) and from the CLOCK sections that boards with a clock send. They ar
 every time can be computed again, with a bound on its error.
 """
 
+import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from collector.archive.parcels import Repeatable
 from collector.clock import EARLIEST_UNIX_MS, HOUR_MS
-from collector.timeline.boot_knots import RECENT_HOURS, BootKnots, Change, LiveHour
-from collector.timeline.knot_table import KnotRow
+from collector.timeline import knots
+from collector.timeline.knots import RECENT_HOURS, BootKnots, Change, LiveHour
 from collector.timeline.timeline_fit import LIVE, SOURCES, Fit, Knot, fit
 from protocol import frame_bounds
+from protocol.identity import BootId
 
 REACH_HOURS_MAX = 20_000
 """How far on both sides the next knot is looked for: more than two years."""
@@ -60,10 +63,10 @@ class Timeline:
         self._earliest_ms = earliest_ms
         self._anchor = anchor or (lambda node, boot: None)
         self._load = load or (lambda node, boot, first_hour, last_hour: [])
-        self._boots: OrderedDict[tuple[int, int], BootKnots] = OrderedDict()
-        self._blocks: OrderedDict[tuple[int, int, int], Fit] = OrderedDict()
-        self._fresh: set[tuple[int, int]] = set()
-        self._changed: set[tuple[int, int]] = set()
+        self._boots: OrderedDict[BootId, BootKnots] = OrderedDict()
+        self._blocks: OrderedDict[tuple[BootId, int], Fit] = OrderedDict()
+        self._fresh: set[BootId] = set()
+        self._changed: set[BootId] = set()
         self._held = 0
         self.moved: set[Moved] = set()
         """Parts of boots whose times have changed by more than a second: for the hourly means."""
@@ -88,7 +91,7 @@ class Timeline:
         if known.hour is None or known.hour.hour != hour:
             stored = known.knots.get((hour, LIVE))
             if stored is None and known.hour is None:
-                stored = self._stored(node, boot, hour, LIVE)
+                stored = self._stored(known.id, hour, LIVE)
             if stored is not None:
                 known.hour = LiveHour(hour, stored.uptime_ms, stored.offset_ms)
                 known.hour.add(uptime_ms, offset_ms)
@@ -100,11 +103,11 @@ class Timeline:
         if known.complete_from is None:  # uptimes of LIVE only rise: what was stored is no later
             known.complete_from = hour + 2
         if undated:
-            self._note_move(node, boot, hour, hour, 0)
+            self._note_move(known.id, hour, hour, 0)
 
-    def _stored(self, node: int, boot: int, hour: int, source: int) -> Knot | None:
+    def _stored(self, boot: BootId, hour: int, source: int) -> Knot | None:
         """An hour's knot from before a restart; one that says less must not take its place."""
-        found = (knot for knot in self._load(node, boot, hour, hour) if knot.source == source)
+        found = (knot for knot in self._load(*boot, hour, hour) if knot.source == source)
         return next(found, None)
 
     def observe_clock(self, node: int, boot: int, knot: Knot, received_ms: int | None) -> None:
@@ -123,10 +126,10 @@ class Timeline:
         key = hour, knot.source
         before = known.knots.get(key)
         if before is None:
-            before = self._stored(node, boot, hour, knot.source)
+            before = self._stored(known.id, hour, knot.source)
         if before is None or _says_more(knot, before):
             known.changed.setdefault(key, (knot.uptime_ms, before))
-            self._changed.add((node, boot))
+            self._changed.add(known.id)
             self._put(known, hour, knot)
 
     def _is_possible(self, knot: Knot, received_ms: int | None) -> bool:
@@ -141,59 +144,68 @@ class Timeline:
         )
 
     def settle(self) -> Iterator[None]:
-        """Finds what clocks have moved since the last time; pauses after every few fits."""
-        changed, self._changed = self._changed, set()
+        """Finds what clocks have moved since the last time; pauses after every few fits.
+
+        Of a boot whose search is given up at a pause, all that changed counts as moved.
+        """
         fits = 0
-        for node, boot in changed:
-            known = self._boots.get((node, boot))
+        for boot in list(self._changed):
+            self._changed.discard(boot)
+            known = self._boots.get(boot)
             if known is None or not known.changed:
                 continue
             changes, known.changed = known.changed, {}
-            self._forget_stale(known, node, boot)
-            formers, known.formers = known.formers, {}
+            self._forget_stale(known)
             by_block: dict[int, dict[tuple[int, int], Change]] = {}
             for key, change in changes.items():
                 by_block.setdefault(known.block_of(change[0]), {})[key] = change
             fits += 2 * len(by_block)
-            if fits > FITS_PER_SEARCH:
-                hours = [hour for hour, _ in changes]
-                self._note_move(node, boot, min(hours), max(hours), 0)
-                continue
-            for block, part in by_block.items():
-                if (node, boot, block) in self._blocks:
-                    continue  # nothing that this fit rests on has changed since it was asked
-                before = formers.get(block)
-                if before is None:
-                    before = (self._fitted(known, node, boot, block, changes),) * 2
-                for former in before[: 1 + (before[0] is not before[1])]:
-                    self._compare(known, node, boot, part, former)
-                yield
+            formers, known.formers = known.formers, {}
+            found = False
+            try:
+                if fits <= FITS_PER_SEARCH:
+                    yield from self._find_moves(known, by_block, changes, formers)
+                    found = True
+            finally:
+                if not found:
+                    hours = [hour for hour, _ in changes]
+                    self._note_move(boot, min(hours), max(hours), 0)
 
-    def _compare(
+    def _find_moves(
         self,
         known: BootKnots,
-        node: int,
-        boot: int,
+        by_block: dict[int, dict[tuple[int, int], Change]],
         changes: dict[tuple[int, int], Change],
-        former: Fit,
+        formers: dict[int, tuple[Fit, Fit]],
+    ) -> Iterator[None]:
+        for block, part in by_block.items():
+            if (known.id, block) in self._blocks:
+                continue  # nothing that this fit rests on has changed since it was asked
+            before = formers.get(block)
+            if before is None:
+                before = (self._fitted(known, block, changes),) * 2
+            for former in before[: 1 + (before[0] is not before[1])]:
+                self._compare(known, part, former)
+            yield
+
+    def _compare(
+        self, known: BootKnots, changes: dict[tuple[int, int], Change], former: Fit
     ) -> None:
         """Notes where a former fit gave another time than the present one."""
         shifts: dict[int, list[int]] = {}
         for (hour, _), (uptime_ms, _) in changes.items():
             old = _stamp(former, uptime_ms)
-            new = _stamp(self._fit(known, node, boot, uptime_ms), uptime_ms)
+            new = _stamp(self._fit(known, uptime_ms), uptime_ms)
             shift_ms = old.unix_ms - new.unix_ms if old is not None and new is not None else 0
             if old is None or new is None or abs(shift_ms) > MOVED_MS:
                 shifts.setdefault(shift_ms, []).append(hour)
         for shift_ms, hours in shifts.items():
-            self._note_move(node, boot, min(hours), max(hours), shift_ms)
+            self._note_move(known.id, min(hours), max(hours), shift_ms)
 
-    def _note_move(
-        self, node: int, boot: int, first_hour: int, last_hour: int, shift_ms: int
-    ) -> None:
+    def _note_move(self, boot: BootId, first_hour: int, last_hour: int, shift_ms: int) -> None:
         if len(self.moved) < MOVED_MAX:
             reach = first_hour - RECENT_HOURS, last_hour + RECENT_HOURS
-            self.moved.add((node, boot, *reach, shift_ms))
+            self.moved.add((*boot, *reach, shift_ms))
 
     @property
     def unsettled(self) -> bool:
@@ -210,7 +222,7 @@ class Timeline:
         known = self._boot(node, boot)
         if known is None:
             return None
-        return _stamp(self._fit(known, node, boot, uptime_ms), uptime_ms)
+        return _stamp(self._fit(known, uptime_ms), uptime_ms)
 
     def uptime_at(self, node: int, boot: int, unix_ms: int) -> int | None:
         """The uptime at a Unix time, to within the drift; None for an undated boot."""
@@ -241,122 +253,98 @@ class Timeline:
 
     def anchor_ms(self, node: int, boot: int) -> int | None:
         """The boot's hour shift, None while nothing dates it."""
-        known = self._boots.get((node, boot))
+        known = self._boots.get(BootId(node, boot))
         return known.anchor_ms if known is not None else self._anchor(node, boot)
 
-    def take_first_rows(self) -> list[KnotRow]:
+    def take_first(self) -> "KnotRows":
         """Knots of boots that had none yet: without them a crash would leave the boot undated."""
-        rows: list[KnotRow] = []
-        for node, boot in self._fresh:
-            known = self._boots.get((node, boot))
-            if known is not None:
-                rows += self._rows(node, boot, known, closed_only=False)
-        self._fresh.clear()
-        return rows
+        fresh, self._fresh = self._fresh, set()
+        taken = KnotRows(self, fresh)
+        for boot in fresh:
+            if (known := self._boots.get(boot)) is not None:
+                taken.take(known, closed_only=False)
+        return taken
 
-    def take_rows(self, *, closed_only: bool = True) -> list[KnotRow]:
+    def take(self, *, closed_only: bool = True) -> "KnotRows":
         """Knots to be written: those of closed hours, or all."""
-        rows: list[KnotRow] = []
-        for (node, boot), known in self._boots.items():
+        taken = KnotRows(self)
+        for known in self._boots.values():
             known.trim()
-            rows += self._rows(node, boot, known, closed_only=closed_only)
+            taken.take(known, closed_only=closed_only)
         self._held = 0
-        return rows
+        return taken
 
-    @staticmethod
-    def _rows(node: int, boot: int, known: BootKnots, *, closed_only: bool) -> list[KnotRow]:
-        return [
-            (hour, node, boot, knot.source, *knot[:3])
-            for hour, knot in known.take_unwritten(closed_only=closed_only)
-        ]
-
-    def give_back(self, rows: Iterable[KnotRow]) -> None:
-        """Rows that could not be written are to be taken again."""
-        for hour, node, boot, source, *_ in rows:
-            known = self._boots.get((node, boot))
-            if known is not None and (hour, source) in known.knots:
-                known.unwritten.add((hour, source))
+    def put_back(self, knots_held: int, fresh: set[BootId]) -> None:
+        """So many knots that were taken wait again, and all of these boots."""
+        self._held += knots_held
+        self._fresh |= fresh
 
     def _known(self, node: int, boot: int, offset_ms: int) -> BootKnots:
         known = self._boot(node, boot)
         if known is None:
-            known = self._keep(node, boot, BootKnots(offset_ms, 0))
+            known = self._keep(BootKnots(BootId(node, boot), offset_ms, 0))
         if not known.knots:
-            self._fresh.add((node, boot))
+            self._fresh.add(known.id)
         return known
 
     def _boot(self, node: int, boot: int) -> BootKnots | None:
-        known = self._boots.get((node, boot))
+        known = self._boots.get(BootId(node, boot))
         if known is not None:
-            self._boots.move_to_end((node, boot))
+            self._boots.move_to_end(known.id)
             return known
         anchor_ms = self._anchor(node, boot)
-        return None if anchor_ms is None else self._keep(node, boot, BootKnots(anchor_ms))
+        return None if anchor_ms is None else self._keep(BootKnots(BootId(node, boot), anchor_ms))
 
-    def _keep(self, node: int, boot: int, known: BootKnots) -> BootKnots:
-        self._boots[node, boot] = known
+    def _keep(self, known: BootKnots) -> BootKnots:
+        self._boots[known.id] = known
         if len(self._boots) > BOOTS_MAX:
             for key, old in list(self._boots.items())[: BOOTS_MAX // 4]:
-                if not old.unwritten and not old.changed:
+                if not old.unwritten and not old.changed and not old.writing:
                     del self._boots[key]
         return known
 
-    def _fit(self, known: BootKnots, node: int, boot: int, uptime_ms: int) -> Fit:
+    def _fit(self, known: BootKnots, uptime_ms: int) -> Fit:
         """The fit around an uptime: recent knots from memory, older ones from the archive."""
-        self._forget_stale(known, node, boot)
+        self._forget_stale(known)
         block = known.block_of(uptime_ms)
-        key = node, boot, block
+        key = known.id, block
         found = self._blocks.get(key)
         if found is not None:
             self._blocks.move_to_end(key)
             return found
-        found = self._blocks[key] = self._fitted(known, node, boot, block, {})
+        found = self._blocks[key] = self._fitted(known, block, {})
         known.blocks.add(block)
         while len(self._blocks) > BLOCKS_MAX:
             self._blocks.popitem(last=False)
         return found
 
-    def _fitted(
-        self,
-        known: BootKnots,
-        node: int,
-        boot: int,
-        block: int,
-        without: dict[tuple[int, int], Change],
-    ) -> Fit:
+    def _fitted(self, known: BootKnots, block: int, without: dict[tuple[int, int], Change]) -> Fit:
         """The fit of a block, as it would be without some changes."""
         self.fits += 1
         first_ms = block * RECENT_HOURS * HOUR_MS - known.anchor_ms
         within_ms = first_ms, first_ms + RECENT_HOURS * HOUR_MS
-        return fit(self._knots_around(known, node, boot, block, without), within_ms=within_ms)
+        return fit(self._knots_around(known, block, without), within_ms=within_ms)
 
-    def _forget_stale(self, known: BootKnots, node: int, boot: int) -> None:
+    def _forget_stale(self, known: BootKnots) -> None:
         """Gives up the fits that newer knots have touched."""
         for block in known.take_stale_blocks():
             known.blocks.discard(block)
-            fitted = self._blocks.pop((node, boot, block), None)
+            fitted = self._blocks.pop((known.id, block), None)
             if fitted is not None:
                 known.give_up(block, fitted)
 
     def _knots_around(
-        self,
-        known: BootKnots,
-        node: int,
-        boot: int,
-        block: int,
-        without: dict[tuple[int, int], Change],
+        self, known: BootKnots, block: int, without: dict[tuple[int, int], Change]
     ) -> list[Knot]:
         """Knots of a block and its neighbours, and where there are none the next ones beyond."""
         first, last = (block - 1) * RECENT_HOURS, (block + 2) * RECENT_HOURS - 1
-        found = self._between(known, node, boot, first, last, without)
+        found = self._between(known, first, last, without)
         hours = [known.hour_of(knot.uptime_ms) for knot in found]
         begin = known.anchor_ms // HOUR_MS
         if not hours or min(hours) > block * RECENT_HOURS:
             reach, least = RECENT_HOURS, max(begin, first - REACH_HOURS_MAX)
             while first > least:
-                before = self._between(
-                    known, node, boot, max(least, first - reach), first - 1, without
-                )
+                before = self._between(known, max(least, first - reach), first - 1, without)
                 if before:
                     found.append(max(before))
                     break
@@ -366,10 +354,10 @@ class Timeline:
             reach, most = RECENT_HOURS, last + REACH_HOURS_MAX
             if known.complete_from is not None and known.complete_from <= last + 1:
                 ends = max((hour for hour, _ in known.knots), default=last)
-                later = self._between(known, node, boot, last + 1, ends, without)
+                later = self._between(known, last + 1, ends, without)
                 return [*found, min(later)] if later else found
             while last < most:
-                after = self._between(known, node, boot, last + 1, min(most, last + reach), without)
+                after = self._between(known, last + 1, min(most, last + reach), without)
                 if after:
                     found.append(min(after))
                     break
@@ -380,8 +368,6 @@ class Timeline:
     def _between(
         self,
         known: BootKnots,
-        node: int,
-        boot: int,
         first_hour: int,
         last_hour: int,
         without: dict[tuple[int, int], Change],
@@ -391,7 +377,7 @@ class Timeline:
             last_stored = min(last_hour, known.complete_from - 1)
         stored: dict[tuple[int, int], Knot] = {}
         if first_hour <= last_stored:
-            for knot in self._load(node, boot, first_hour, last_stored):
+            for knot in self._load(*known.id, first_hour, last_stored):
                 stored[known.hour_of(knot.uptime_ms), knot.source] = knot
         near = {k: knot for k, knot in known.knots.items() if first_hour <= k[0] <= last_hour}
         found = stored | near
@@ -410,6 +396,40 @@ class Timeline:
             return
         self._held += before is None
         known.put(hour, knot)
+
+
+class KnotRows(Repeatable):
+    """Knots on their way into their table; `fresh` are boots whose first ones these are."""
+
+    def __init__(self, timeline: Timeline, fresh: set[BootId] | None = None) -> None:
+        self._timeline = timeline
+        self._fresh = fresh or set()
+        self._taken: list[tuple[BootKnots, list[tuple[int, Knot]]]] = []
+
+    def take(self, known: BootKnots, *, closed_only: bool) -> None:
+        """Takes what a boot has."""
+        if taken := known.take_unwritten(closed_only=closed_only):
+            known.writing += 1
+            self._taken.append((known, taken))
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        knots.write(
+            connection,
+            [(known.id, hour, knot) for known, taken in self._taken for hour, knot in taken],
+        )
+
+    def committed(self) -> None:
+        """See Parcel."""
+        for known, _ in self._taken:
+            known.writing -= 1
+
+    def failed(self) -> None:
+        """See Parcel."""
+        self.committed()
+        for known, taken in self._taken:
+            known.unwritten.update((hour, knot.source) for hour, knot in taken)
+        self._timeline.put_back(sum(len(taken) for _, taken in self._taken), self._fresh)
 
 
 def _stamp(fitted: Fit, uptime_ms: int) -> Stamp | None:

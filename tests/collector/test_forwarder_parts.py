@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from collector.archive.parcels import commit_now
 from collector.forward import book_tables
 from collector.forward.book_tables import Count, DeadLetter, Entries
 from collector.forward.limits import Gate, Limits, TokenBucket, Way
@@ -216,13 +217,9 @@ def test_an_even_clock_is_one_line_and_what_left_keeps_its_time(books: sqlite3.C
     for hour in range(100):
         line = frozen.line(1, 1, hour * 3_600_000, (hour + 1) * 3_600_000)
         assert line is not None
-    lines = frozen.take()
-    assert len(lines.rows) == 1
-    lines.failed()
-    lines = frozen.take()
-    lines.write(books)
-    lines.committed()
-    assert not frozen.take().rows
+    frozen.take().failed()
+    commit_now(books, [frozen.take()])
+    assert len(read_lines(books, [(1, 1)])) == 1
     before = line.at(99 * 3_600_000)
     timeline.offset_ms += 5000
     again = FrozenTimes(timeline)

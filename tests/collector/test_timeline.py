@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from collector.archive.archive import open_archive
+from collector.archive.parcels import commit_now
 from collector.storage.indexing import observe_clocks
-from collector.timeline import knot_table
+from collector.timeline import knots
 from collector.timeline import timeline as timelines
 from collector.timeline.timeline import Timeline
 from collector.timeline.timeline_fit import (
@@ -394,7 +395,7 @@ def test_a_timeline_that_remembers_says_what_one_that_has_forgotten_reads(
 
     def load(*where: int) -> list[Knot]:
         asked.append(where[2])
-        return knot_table.load(connection, *where)
+        return knots.load(connection, *where)
 
     running = Timeline(lambda node, boot: None, load)
     clock = Drifting(30, seed)
@@ -406,9 +407,9 @@ def test_a_timeline_that_remembers_says_what_one_that_has_forgotten_reads(
             running.observe_live(NODE, BOOT, uptime_ms, true_ms + randomness.randrange(20, 2_000))
             knot = Knot(uptime_ms, true_ms - uptime_ms, 60, TIME)
             running.observe_clock(NODE, BOOT, knot, true_ms)
-        knot_table.write(connection, running.take_rows(closed_only=False))
+        commit_now(connection, [running.take(closed_only=False)])
         if hour % 24 == 23:
-            forgetful = Timeline(running.anchor_ms, partial(knot_table.load, connection))
+            forgetful = Timeline(running.anchor_ms, partial(knots.load, connection))
             for _ in range(20):
                 when_ms = randomness.randrange((hour + 30) * HOUR_MS)
                 expected = forgetful.time_of(NODE, BOOT, when_ms)

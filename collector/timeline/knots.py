@@ -1,7 +1,14 @@
-"""Recent observations of one boot's clock, as they are kept in memory."""
+"""What is known of a boot's clock: an observation of each source in each hour.
+
+The recent ones are kept in memory, all of them in the table `knot`.
+"""
+
+import sqlite3
 
 from collector.clock import HOUR_MS
 from collector.timeline.timeline_fit import DELAY_MAX_MS, LIVE, Fit, Knot
+from protocol.frame_bounds import HOUR_MS
+from protocol.identity import BootId
 
 RECENT_HOURS = 72
 """Knots further away cannot move a time: a delay of 10 s is worth 56 h of drift at 50 ppm."""
@@ -10,6 +17,17 @@ LIVE_ERROR_MS = 1_000
 """What a good network may add to the earliest LIVE of an hour, unnoticed."""
 
 _ENOUGH_LIVE = 8
+
+HOURS_EACH_MAX = 500
+
+_FIELDS = "uptime_ms, offset_ms, error_ms, source"
+# Hour by hour where they are few, for between one and the next lie the rows of all other nodes.
+_EACH_HOUR = (
+    "WITH RECURSIVE hours(number) AS"
+    " (SELECT ? UNION ALL SELECT number + 1 FROM hours WHERE number < ?)"
+    f" SELECT {_FIELDS} FROM hours CROSS JOIN knot ON hour = number AND node = ? AND boot = ?"
+)
+_ALL_HOURS = f"SELECT {_FIELDS} FROM knot WHERE hour BETWEEN ? AND ? AND node = ? AND boot = ?"
 
 Change = tuple[int, Knot | None]
 """The uptime of an hour's new clock knot, and the knot that it has replaced."""
@@ -49,7 +67,8 @@ class LiveHour:
 class BootKnots:
     """Recent knots of one boot, by (hour, source); hours are Unix hours as the anchor gives them.
 
-    hour: what LIVE has said in the present one. unwritten: knots that the archive does not hold.
+    hour: what LIVE has said in the present one. unwritten: knots that the archive does not hold;
+    writing: how many parcels of others are on their way.
     complete_from: the hour from which on no knot is in the archive alone; None while that is not
     known. blocks: those of which there is a fit. stale: hours whose knot is newer than the fits,
     and whether they had none before. changed: what clocks have replaced since moves were last
@@ -63,12 +82,15 @@ class BootKnots:
         "complete_from",
         "formers",
         "hour",
+        "id",
         "knots",
         "stale",
         "unwritten",
+        "writing",
     )
 
-    def __init__(self, anchor_ms: int, complete_from: int | None = None) -> None:
+    def __init__(self, boot: BootId, anchor_ms: int, complete_from: int | None = None) -> None:
+        self.id = boot
         self.anchor_ms = anchor_ms
         self.complete_from = complete_from
         self.blocks: set[int] = set()
@@ -77,6 +99,7 @@ class BootKnots:
         self.formers: dict[int, tuple[Fit, Fit]] = {}
         self.knots: dict[tuple[int, int], Knot] = {}
         self.unwritten: set[tuple[int, int]] = set()
+        self.writing = 0
         self.hour: LiveHour | None = None
 
     def hour_of(self, uptime_ms: int) -> int:
@@ -127,9 +150,30 @@ class BootKnots:
 
     def trim(self) -> None:
         """Forgets old knots that the archive holds."""
+        if self.writing:
+            return
         oldest = max((hour for hour, _ in self.knots), default=0) - RECENT_HOURS
         for key in [key for key in self.knots if key[0] < oldest]:
             if key not in self.unwritten:
                 del self.knots[key]
                 if self.complete_from is not None and self.complete_from < oldest:
                     self.complete_from = oldest
+
+
+def load(
+    connection: sqlite3.Connection, node: int, boot: int, first_hour: int, last_hour: int
+) -> list[Knot]:
+    """Stored knots of a boot between two hours, both included."""
+    few = last_hour - first_hour < HOURS_EACH_MAX
+    rows = connection.execute(
+        _EACH_HOUR if few else _ALL_HOURS, (first_hour, last_hour, node, boot)
+    )
+    return [Knot(*row) for row in rows]
+
+
+def write(connection: sqlite3.Connection, rows: "list[tuple[BootId, int, Knot]]") -> None:
+    """Writes (boot, hour, knot); a better one of an hour replaces the other."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO knot VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(hour, *boot, knot.source, *knot[:3]) for boot, hour, knot in rows],
+    )
