@@ -1,7 +1,8 @@
 """Long work on the event loop in short turns: what else waits gets its own between them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Generator
+from contextlib import closing
 
 STEPS_PER_TURN = 200
 
@@ -22,7 +23,8 @@ class Turns:
         return True
 
 
-async def in_turns(parts: Iterable[None]) -> None:
-    """Goes through work that pauses by itself, a part each turn."""
-    for _ in parts:
-        await asyncio.sleep(0)
+async def in_turns(parts: Generator[None, None, None]) -> None:
+    """Goes through work that pauses by itself, a part each turn; ended there if cancelled."""
+    with closing(parts):
+        for _ in parts:
+            await asyncio.sleep(0)

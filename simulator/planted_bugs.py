@@ -346,9 +346,9 @@ BUGS = (
     PlantedBug(
         "the first frame of a group whose commit failed stays pending",
         "collector",
-        "GroupCommit.discard",
-        "for waiting in group:",
-        "for waiting in group[1:]:",
+        "FrameGroup.failed",
+        "for waiting in self._group:",
+        "for waiting in self._group[1:]:",
         "failing_disk",
     ),
     PlantedBug(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.archive.parcels import commit
 from collector.archive.writer import WriteFailed, Writer
 from collector.clock import Clock
 
@@ -21,6 +22,7 @@ WRITES_PER_MINUTE = 10
 FRAMES_PER_WRITE = 32
 REASONS_MAX = 10_000
 GATHER_S = 1.0
+NUMBER_MAX = 0x7FFFFFFF
 ROW_BYTES = 64
 """What a row costs beyond its frame, for the ring's bound."""
 
@@ -79,6 +81,7 @@ class Quarantine:
         self._waiting: dict[int, list[Held]] = {}
         self._frames = 0
         self._counts: Counter[tuple[int, str]] = Counter()
+        self._leaving: _Refused | None = None
         self._next_write_ms = 0
         self.counted = 0
         self.only_counted = 0
@@ -108,7 +111,7 @@ class Quarantine:
     @property
     def due_ms(self) -> int | None:
         """Monotonic time of the next write, None when nothing waits."""
-        return self._next_write_ms if self._counts else None
+        return self._next_write_ms if self._counts or self._leaving else None
 
     async def run(self) -> None:
         """Writes what was offered a second later, or when the rate allows it; for ever."""
@@ -123,23 +126,65 @@ class Quarantine:
     async def flush(self) -> bool:
         """Writes what waits, unless the last write was less than six seconds ago."""
         now_ms = self._clock.monotonic_ms()
-        if not self._counts or now_ms < self._next_write_ms:
+        if self.due_ms is None or now_ms < self._next_write_ms:
             return False
         self._next_write_ms = now_ms + 60_000 // WRITES_PER_MINUTE
-        held = [frame for frames in self._waiting.values() for frame in frames]
-        held = held[:FRAMES_PER_WRITE]
-        counts, self._counts = self._counts, Counter()
-        self._waiting = {}
-        self._frames = 0
-        unix_ms = self._clock.unix_ms()
+        if self._leaving is None:
+            held = [frame for frames in self._waiting.values() for frame in frames]
+            counts, self._counts = self._counts, Counter()
+            self._waiting = {}
+            self._frames = 0
+            unix_ms = self._clock.unix_ms()
+            self._leaving = _Refused(self, held[:FRAMES_PER_WRITE], counts, unix_ms)
         try:
-            await self._writer.write(
-                lambda connection: _write(connection, held, counts, unix_ms), urgent=True
-            )
+            await commit(self._writer, [self._leaving], urgent=True)
         except WriteFailed:
             self.failures += 1
             return False
         return True
+
+    def written(self) -> None:
+        """What was on its way is on the disk; until then it is tried again."""
+        self._leaving = None
+
+
+class _Refused:
+    """Frames and counts on their way: a parcel that is written once, however often it is tried.
+
+    The file's number says which one was written last.
+    """
+
+    def __init__(
+        self,
+        quarantine: Quarantine,
+        held: list[Held],
+        counts: Counter[tuple[int, str]],
+        unix_ms: int,
+    ) -> None:
+        self._quarantine = quarantine
+        self._held = held
+        self._counts = counts
+        self._unix_ms = unix_ms
+        self._number: int | None = None
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """See Parcel."""
+        (last,) = connection.execute("PRAGMA user_version").fetchone()
+        if last == self._number:
+            return
+        self._number = last % NUMBER_MAX + 1
+        connection.execute(f"PRAGMA user_version = {self._number}")
+        _write(connection, self._held, self._counts, self._unix_ms)
+
+    def committed(self) -> None:
+        """See Parcel."""
+        self._quarantine.written()
+
+    def failed(self) -> None:
+        """See Parcel."""  # it stays the one that is written next
+
+    def unknown(self) -> None:
+        """See Parcel."""
 
 
 def _write(

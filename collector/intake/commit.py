@@ -67,7 +67,7 @@ class Waiting:
             self.boot.commit(frame.seq, self.tag, frame.last_ms)
 
 
-class Frames:
+class FrameGroup:
     """A group of frames as a parcel: forgotten where it is not sure that the archive has them.
 
     Those that are `committed` wait until they are taken into ledger and index, which takes turns.
@@ -110,7 +110,7 @@ class GroupCommit:
         self.committed = 0
         self.failed = 0
         self.impossible = 0
-        """Frames that no commit could hold, though the storage works."""
+        """FrameGroup that no commit could hold, though the storage works."""
         self._ledger = ledger
         self._indexing = indexing
         self._writer = writer
@@ -162,7 +162,7 @@ class GroupCommit:
         first: Awaitable[None] | None = None,
     ) -> int:
         """The first frame's id once all are durable; what then follows is `_enter`."""
-        frames = Frames(group)
+        frames = FrameGroup(group)
         try:
             await commit(
                 self._writer, [frames, *beside], first=first, frames=len(group), urgent=True

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from collector.clock import HOUR_MS
 from collector.ledger.ledger_boot import Account, BootLedger
-from protocol.frame_bounds import HOUR_MS
 from protocol.sections import State
 from protocol.wire import DROP_CORRUPT, DROP_UNWRITABLE, TAG_BYTES
 

@@ -5,7 +5,7 @@ the transaction of the next group of frames.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from collector.archive.hour_index import Key
 from collector.archive.parcels import Repeatable
@@ -33,7 +33,7 @@ class Derived(Repeatable):
         self._dirty: set[tuple[int, int]] = set()
         self.moved: set[Moved] = self._timeline.take_moved() if with_moved else set()
 
-    def find_dirty(self, moved: Iterable[tuple[Key, int]] = ()) -> Iterator[None]:
+    def find_dirty(self, moved: Iterable[tuple[Key, int]] = ()) -> Generator[None, None, None]:
         """Finds the hours whose means have to be computed again; pauses after every few of them.
 
         `moved`: index rows beside its own, and by how much their times have changed.

@@ -7,7 +7,6 @@ import sqlite3
 
 from collector.clock import HOUR_MS
 from collector.timeline.timeline_fit import DELAY_MAX_MS, LIVE, Fit, Knot
-from protocol.frame_bounds import HOUR_MS
 from protocol.identity import BootId
 
 RECENT_HOURS = 72

@@ -7,7 +7,7 @@ every time can be computed again, with a bound on its error.
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 from collector.archive.parcels import Repeatable
@@ -143,7 +143,7 @@ class Timeline:
             and knot.error_ms <= frame_bounds.CLOCK_ERROR_MAX_MS
         )
 
-    def settle(self) -> Iterator[None]:
+    def settle(self) -> Generator[None, None, None]:
         """Finds what clocks have moved since the last time; pauses after every few fits.
 
         Of a boot whose search is given up at a pause, all that changed counts as moved.
@@ -177,7 +177,7 @@ class Timeline:
         by_block: dict[int, dict[tuple[int, int], Change]],
         changes: dict[tuple[int, int], Change],
         formers: dict[int, tuple[Fit, Fit]],
-    ) -> Iterator[None]:
+    ) -> Generator[None, None, None]:
         for block, part in by_block.items():
             if (known.id, block) in self._blocks:
                 continue  # nothing that this fit rests on has changed since it was asked

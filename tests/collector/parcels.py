@@ -7,7 +7,8 @@ makes each kind of writer on them.
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,13 +26,18 @@ KEPT: tuple[Fate, ...] = ("kept", "unknown, kept")
 class Disk:
     """A database file; `fate` says how its next transactions end."""
 
-    def __init__(self, open_: Callable[..., sqlite3.Connection]) -> None:
+    def __init__(self, open_: Callable[..., sqlite3.Connection] = sqlite3.connect) -> None:
         self.fate: Fate = "kept"
         self.transactions = 0
         self._open = open_
 
     def open(self) -> sqlite3.Connection:
         """Opens it with a connection that ends transactions as `fate` says."""
+        with self.under_all():
+            return self._open()
+
+    def under_all(self) -> AbstractContextManager[None]:
+        """Has every database that is opened meanwhile end its transactions so."""
         disk = self
 
         class Doomed(sqlite3.Connection):
@@ -45,15 +51,18 @@ class Disk:
                     raise _error()
                 return super().execute(sql, *arguments)
 
-        with _made_of(Doomed):
-            return self._open()
+        return _made_of(Doomed)
 
     def writer(self, kind: str) -> Writer:
         """A writer of this kind."""
         if kind == "inline":
             return InlineWriter(self.open)
-        made = LateWriter if kind == "late" else ThreadWriter
-        return made(self.open, self._open, interval_s=0.01)
+        return made(kind)(self.open, self._open)
+
+
+def made(kind: str) -> Callable[..., LateWriter | ThreadWriter]:
+    """Makes a writer that commits later; one that waits for no second operation."""
+    return partial(LateWriter if kind == "late" else ThreadWriter, interval_s=0.0)
 
 
 def _error() -> sqlite3.Error:
@@ -79,13 +88,13 @@ def _made_of(factory: type[sqlite3.Connection]) -> Iterator[None]:
         sqlite3.connect = connect
 
 
-async def cancelled_after(turns: int, story: Callable[[], Any]) -> bool:
+async def cancelled_after(turns: int, story: Callable[[], Any], turn_s: float = 0.0) -> bool:
     """Runs a story and cancels it after so many turns of the loop; True when it was cut short."""
     task = asyncio.ensure_future(story())
     for _ in range(turns):
         if task.done():
             break
-        await asyncio.sleep(0)
+        await asyncio.sleep(turn_s)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return task.cancelled()
