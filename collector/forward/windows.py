@@ -19,7 +19,7 @@ from collector.forward.sending import Results
 from collector.forward.states import EXPIRABLE, IDLE, Cause, Event, Frames, Impossible, Lane, State
 from collector.ranges import Ranges
 from collector.readings.counting import readings_of
-from collector.readings.observation import Observation, PublicNode
+from collector.readings.observation import Channel, Observation
 from collector.readings.rendering import Rendered
 from protocol.wire import T_DATA
 
@@ -93,15 +93,15 @@ class Window:
             frame.rendered.leave_out(reason)
             frame.open -= 1
 
-    def set_apart(self, waits_s: Mapping[PublicNode, float]) -> None:
-        """Readings of these nodes wait; the others go."""
+    def set_apart(self, waits_s: Mapping[Channel, float]) -> None:
+        """Readings of these channels wait; the others go."""
         if not waits_s:
             return
         now_s = asyncio.get_running_loop().time()
         for reading in self.readings:
-            if (wait_s := waits_s.get(reading.channel.node)) is not None:
+            if (wait_s := waits_s.get(reading.channel)) is not None:
                 self.frames[reading.frame.id].wait(now_s + wait_s)
-        self.readings = [o for o in self.readings if o.channel.node not in waits_s]
+        self.readings = [o for o in self.readings if o.channel not in waits_s]
 
 
 @dataclass(slots=True)

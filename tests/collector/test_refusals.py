@@ -265,6 +265,62 @@ def test_a_node_that_the_sinks_code_fails_on_costs_no_other(tmp_path: Path, meth
     play(tmp_path, sink, story)
 
 
+@pytest.mark.parametrize("bad", [{"pm1"}, {"pm1", "pm10", "laeq"}, {"pm2_5", "temperature"}])
+def test_a_quantity_that_cannot_be_provisioned_holds_up_no_other(
+    tmp_path: Path, bad: set[str]
+) -> None:
+    sink = Pretended(idempotent=True)
+    taken: list[set[str]] = [bad]
+    asked: list[int] = []
+
+    async def provision(channels: Sequence[Channel]) -> None:
+        asked.append(len(channels))
+        if any(channel.key in taken[0] for channel in channels):
+            raise Refused("status 400: no such type")
+
+    async def story(rig: Rig) -> None:
+        sink.provision = provision  # type: ignore[method-assign]
+        await rig.add(10)
+        rig.start()
+        await asyncio.sleep(24 * HOUR_S)
+        assert len(set(sink.held)) == len(sink.held) == 10 * A_FRAME * (8 - len(bad)) // 8
+        assert rig.count("rejected") == 0
+        status = rig.forwarder.status()
+        assert status.closed_addresses == {
+            f"{node.name} {key}": "status 400: no such type" for node in NODES for key in bad
+        }
+        assert len(asked) < 50 + 24 * 6 * len(bad), "an hour apart"
+        taken[0] = set()
+        await asyncio.sleep(2 * HOUR_S)
+        await rig.idle()
+        assert not rig.forwarder.status().closed_addresses
+
+    rig = play(tmp_path, sink, story)
+    assert rig.count("delivered") == 10 * A_FRAME
+    assert len(sink.held) == 10 * A_FRAME
+
+
+def test_a_network_that_provisions_nothing_is_asked_seldom_and_named(tmp_path: Path) -> None:
+    sink = Pretended(idempotent=True)
+    asked: list[int] = []
+
+    async def provision(channels: Sequence[Channel]) -> None:
+        asked.append(len(channels))
+        raise Refused("status 400: no")
+
+    async def story(rig: Rig) -> None:
+        sink.provision = provision  # type: ignore[method-assign]
+        await rig.add(10)
+        rig.start()
+        await asyncio.sleep(HOUR_S)
+        status = rig.forwarder.status()
+        assert (status.blocked_reason, status.closed_addresses) == ("status 400: no", {})
+        assert len(asked) < 400
+        await rig.stop()
+
+    play(tmp_path, sink, story)
+
+
 def test_old_readings_that_the_server_fails_on_cost_few_requests_while_new_ones_pass(
     tmp_path: Path,
 ) -> None:
