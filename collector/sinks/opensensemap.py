@@ -120,13 +120,6 @@ class _Sensor(NamedTuple):
     factor: float
 
 
-class NoBox(AccessDenied):
-    """The network does not know a box."""
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"no box {id}")
-
-
 class OpenSenseMap(Sink):
     """Posts measurements into boxes."""
 
@@ -159,21 +152,22 @@ class OpenSenseMap(Sink):
         return f"box {box.id} sensor titled {' or '.join(titles)}"
 
     async def prepare(self, nodes: Sequence[PublicNode]) -> None:
+        """Looks at boxes, for only then it is known which sensors there are; `provision` judges."""
         for node in nodes:
             box = self._box(node)
             if box is not None:
-                with suppress(NoBox):
+                with suppress(AccessDenied, Refused):
                     await self._look_at(box)
 
     async def provision(self, channels: Sequence[Channel]) -> None:
-        """Looks at boxes; one that is not there is its node's fault, and holds up no other."""
+        """Looks at boxes; one that is not there, or not ours, holds up no other."""
         for node in dict.fromkeys(channel.node for channel in channels):
             box = self._box(node)
             if box is None:
                 continue
             try:
                 await self._look_at(box)
-            except NoBox as fault:
+            except AccessDenied as fault:
                 raise Refused(fault.reason) from None
 
     def plan(self, channels: Sequence[Channel]) -> Sequence[str]:
@@ -205,7 +199,7 @@ class OpenSenseMap(Sink):
             "POST", f"/boxes/{box.id}/data", document=document, headers=headers
         )
         if answer.status == 404:
-            raise NoBox(box.id)
+            raise AccessDenied(f"no box {box.id}")
         if answer.status in (400, 422, 500) and await self._has_changed(box):
             raise NotSent(f"box {box.id} has got other sensors")
         if answer.status != 201:
@@ -260,7 +254,7 @@ class OpenSenseMap(Sink):
             return
         answer = await self._http.request("GET", f"/boxes/{box.id}")
         if answer.status in (404, 500):
-            raise NoBox(box.id)
+            raise AccessDenied(f"no box {box.id}")
         if answer.status != 200:
             raise common_error(answer)
         sensors = objects(answer.document().get("sensors"))

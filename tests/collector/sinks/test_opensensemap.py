@@ -1,6 +1,7 @@
 """openSenseMap: both servers, units by the box, one bad item kills a request."""
 
 import pytest
+from aiohttp import web
 
 from collector.readings.observation import Place
 from collector.secret import Secret
@@ -90,11 +91,21 @@ async def test_a_wrong_token_and_an_unknown_box_concern_that_box(reading) -> Non
             await sink.close()
 
 
-async def test_a_box_that_is_not_there_is_its_nodes_fault_alone(reading) -> None:
-    async with Serving(server_with_a_box()) as url:
-        sink = sink_for(url, box="0" * 24)
+@pytest.mark.parametrize(
+    ("status", "words"), [(404, "no box"), (403, "403"), (401, "401"), (410, "410"), (400, "400")]
+)
+async def test_a_box_that_cannot_be_looked_at_is_its_nodes_fault_alone(
+    reading, status: int, words: str
+) -> None:
+    async def said(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    server = server_with_a_box()
+    server._box = said
+    async with Serving(server) as url:
+        sink = sink_for(url)
         await sink.prepare([reading("co2", 1.0).channel.node])
-        with pytest.raises(Refused, match="no box 0"):
+        with pytest.raises(Refused, match=words):
             await sink.provision([reading("co2", 1.0).channel])
         await sink.close()
 
