@@ -5,7 +5,7 @@ An unknown key is a fault. Relative paths start at the configuration file's fold
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from collector.toml_lines import key_lines, line_of
 
 CONFIG_BYTES_MAX = 1_000_000
 ENTRIES_MAX = 64
+OWN_FILES = ("archive.db", "quarantine.db", "nodes.json", "keys.json", "backups.json")
+"""How names of the data folder's files that are nobody else's begin."""
 
 __all__ = ["Config", "ConfigError", "Fault", "load", "parse"]
 
@@ -50,9 +52,26 @@ def parse(document: Mapping[str, Any], file: Path, text: str = "") -> Config:
     """Structures a document; `text` is where line numbers come from."""
     reader = _Reader(file, key_lines(text))
     config = reader.config(document)
-    if reader.faults:
-        raise ConfigError(sorted(reader.faults, key=lambda fault: fault.line))
+    faults = reader.faults or list(_own_files_named(config, key_lines(text)))
+    if faults:
+        raise ConfigError(sorted(faults, key=lambda fault: fault.line))
     return config
+
+
+def _own_files_named(config: Config, lines: dict[KeyPath, int]) -> Iterator[Fault]:
+    """Sinks that would write into what the collector itself keeps."""
+    data = config.collector.data.resolve()
+    for index, entry in enumerate(config.sinks):
+        for each in fields(entry.config):
+            value = getattr(entry.config, each.name)
+            if not isinstance(value, Path) or each.name.endswith("_file"):
+                continue
+            path = value.resolve()
+            kept = path.parent == data and path.name.startswith(OWN_FILES)
+            if kept or path == config.file.resolve():
+                key: KeyPath = ("sink", index, each.name)
+                reason = f"{path} is the collector's own; give another"
+                yield Fault(config.file, line_of(lines, key), dotted(key), reason)
 
 
 def _read(file: Path) -> str:

@@ -42,6 +42,9 @@ def _as_whom(config: Config) -> str:
 
 
 def _faults(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    data = config.collector.data
+    if reason := _no_folder(data):
+        yield ("collector", "data"), reason
     for kind, entries in (("mqtt", config.mqtt), ("sink", [each.config for each in config.sinks])):
         for index, entry in enumerate(entries):
             yield from _faults_of(entry, (kind, index))
@@ -80,6 +83,12 @@ def _unreadable(path: Path, *, is_authority: bool) -> str:
     except OSError as error:
         return f"{path}: {error.strerror}"
     return ""
+
+
+def _no_folder(path: Path) -> str:
+    """Why a folder can neither be used nor made."""
+    place = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    return "" if place.is_dir() else f"{place}: Not a directory"
 
 
 def _unwritable(path: Path) -> str:

@@ -11,6 +11,7 @@ from hardware import romfs
 from protocol.bundle import LABEL, MAGIC, SIZE_MAX
 
 ENTRY = "firmware/application"
+TEXT_BYTES_MAX = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,6 @@ def sign(content: bytes, version: str, key: Ed25519PrivateKey) -> Bundle:
 
 def _text(text: str) -> bytes:
     raw = text.encode()
-    if len(raw) > 255:
-        raise ValueError(f"{text} is longer than 255 bytes")
+    if len(raw) > TEXT_BYTES_MAX:
+        raise ValueError(f"{text} is longer than {TEXT_BYTES_MAX} bytes")
     return bytes([len(raw)]) + raw

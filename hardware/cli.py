@@ -1,7 +1,9 @@
 """osn-board: from a bare ESP32 to a trusted node."""
 
 import importlib
+import sys
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -28,6 +30,17 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 class LazyGroup(click.Group):
     """Imports a command when it is called, so that `osn-board --help` needs nothing else."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs a command; an output that takes nothing ends it with 1 and the reason."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as fault:
+            from hardware.faults import unforeseen
+
+            advice = unforeseen(fault).advice
+            click.echo(f"{advice.happened}.\n{advice.to_do}.", err=True)
+            sys.exit(int(advice.code))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -143,6 +143,20 @@ def check_name(name: str) -> None:
         )
 
 
+def check_site(site: Site) -> None:
+    """Refuse what `osn-collector nodes import` would refuse later. Raises BenchError."""
+    given = {
+        "latitude": (site.latitude, -90, 90),
+        "longitude": (site.longitude, -180, 180),
+        "elevation": (site.elevation_m, -500, 9000),
+    }
+    for name, (value, least, most) in given.items():
+        if not least <= value <= most:
+            raise BenchError(
+                Exit.USAGE, f"{value} is no {name}", f"Give a number from {least} to {most}"
+            )
+
+
 def put_settings(
     opened: Session, identity: Identity, settings: Mapping[str, int | str], slot: str = SLOT
 ) -> None:

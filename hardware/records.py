@@ -90,18 +90,21 @@ def known(path: Path) -> Iterator[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return
+    except UnicodeDecodeError as fault:
+        raise _damaged(f"{path} is not text") from fault
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
             if not isinstance(entry, dict) or len(line) > RECORD_MAX_BYTES:
                 raise ValueError("not a record")
-        except ValueError as fault:
-            raise BenchError(
-                Exit.FAILED,
-                f"{path} line {number} is damaged",
-                "Keep the file, name another one as `records` in the bench file, and ask for help",
-            ) from fault
+        except (ValueError, RecursionError) as fault:
+            raise _damaged(f"{path} line {number} is damaged") from fault
         yield entry
+
+
+def _damaged(happened: str) -> BenchError:
+    to_do = "Keep the file, name another one as `records` in the bench file, and ask for help"
+    return BenchError(Exit.FAILED, happened, to_do)
 
 
 def newest(path: Path, node: str) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ RETURNING id
 """
 OWNERS = "SELECT id, node, key FROM osn_channel WHERE id = ANY(%s)"
 PIECE = 1000
+WORDS_MAX = 200
 UNDEFINED_TABLE = "42P01"
 DENIED_STATES = ("28", "3D", "42")
 
@@ -236,7 +237,7 @@ class Postgres(Sink):
             state = error.sqlstate or ""
             if state[:2] in DENIED_STATES or "authentication" in str(error):
                 raise AccessDenied(f"the server refuses the connection ({state})") from None
-            raise NotSent(f"cannot connect: {type(error).__name__}") from None
+            raise NotSent(f"cannot connect: {_first_line(error, config)}") from None
         return self._connection
 
     async def _judged(self, error: psycopg.Error) -> SinkError:
@@ -258,6 +259,14 @@ class Postgres(Sink):
             self._channels.clear()
             return AccessDenied(reason)
         return NotSent(reason)
+
+
+def _first_line(error: psycopg.Error, config: Config) -> str:
+    """What the driver says of a failure, without the password."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    if config.password is not None and config.password.reveal():
+        line = line.replace(config.password.reveal(), "***")
+    return line[:WORDS_MAX]
 
 
 def _row(channel: Channel) -> tuple[Any, ...]:

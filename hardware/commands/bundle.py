@@ -7,7 +7,7 @@ import click
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hardware.bundle import Bundle, compose, sign
+from hardware.bundle import TEXT_BYTES_MAX, Bundle, compose, sign
 from hardware.commands import common
 from hardware.cross import write_names
 from hardware.faults import BenchError, Exit
@@ -42,6 +42,12 @@ def bundle_command(
         architecture = ARCHITECTURES[board.chip]
         key = _key(key_file)
         version = version_text or _version()
+        if len(version.encode()) > TEXT_BYTES_MAX:
+            raise BenchError(
+                Exit.USAGE,
+                f"A version of {len(version.encode())} bytes is too long",
+                f"Take one of at most {TEXT_BYTES_MAX}, such as 1.2.0",
+            )
         built = payload(architecture, board.drivers())
         content = compose(architecture, version, built.slot)
         made = sign(content, version, key)

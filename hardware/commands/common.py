@@ -97,6 +97,7 @@ def _files(given: Mapping[str, Any], bench_file: Path) -> dict[str, bytes]:
             content = path.read_bytes()
             if content.lstrip().startswith(b"-----BEGIN"):
                 content = ssl.PEM_cert_to_DER_cert(content.decode())
+            ssl.create_default_context(cadata=content)
         except (OSError, ValueError) as fault:
             raise BenchError(
                 Exit.USAGE, f"The CA {path} cannot be used: {fault}", "Name a certificate"

@@ -8,6 +8,7 @@ import click
 from hardware import bench
 from hardware.commands import common
 from hardware.faults import BenchError, Exit
+from hardware.provision import check_site
 from hardware.records import Site
 
 
@@ -50,6 +51,7 @@ def provision_command(
         site = None
         if latitude is not None and longitude is not None:
             site = Site(latitude, longitude, elevation_m)
+            check_site(site)
         plan = common.plan(board_name, bench_file)
         identity = bench.give_identity(common.one_port(named), plan, name, site)
     facts = {"node": identity.address, "uuid": identity.uuid, "records": str(plan.records)}

@@ -57,6 +57,17 @@ def certificates(bare_house: House) -> Path:
             "sink[1].file",
             "Not a directory",
         ),
+        *(
+            (f'[[sink]]\ntype = "jsonl"\nname = "x"\nfile = "{own}"\n', "sink[1].file", "own")
+            for own in (
+                "data/archive.db",
+                "data/../data/archive.db-wal",
+                "data/keys.json",
+                "data/nodes.json",
+                "data/quarantine.db",
+                "collector.toml",
+            )
+        ),
         (
             ELSEWHERE + 'certificate_file = "a.crt"\nkey_file = "b.key"\n',
             "mqtt[1].certificate_file",
@@ -79,6 +90,14 @@ def test_a_file_that_cannot_be_used_is_named_with_its_key(
     number = int(line.removeprefix(f"{bare_house.config}:").split(":")[0])
     assert key.rpartition(".")[2] in bare_house.config.read_text().splitlines()[number - 1]
     assert "1 fault" in shown
+
+
+def test_a_data_folder_that_cannot_be_one_is_named(bare_house: House) -> None:
+    text = bare_house.config.read_text().replace('data = "data"', 'data = "records.jsonl/data"')
+    bare_house.config.write_text(text)
+    words = bare_house.call("check-config", str(bare_house.config), code=1)
+    assert "collector.data: " in words
+    assert "Not a directory" in words
 
 
 def test_files_that_can_be_used_are_good(bare_house: House, certificates: Path) -> None:

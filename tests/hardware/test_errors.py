@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -37,6 +39,10 @@ RECORD = {
 }  # fmt: skip
 
 
+NOISE = b"\x30\x82\xff\x00" * 50
+"""Neither text nor a certificate, though it begins like one."""
+
+
 @pytest.fixture(autouse=True)
 def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -44,6 +50,9 @@ def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def run(text: str, folder: Path) -> tuple[int, str]:
     (folder / "text.toml").write_text("[settings]\n")
+    (folder / "noise").write_bytes(NOISE)
+    (folder / "noise.toml").write_text('ca = "noise"\n')
+    (folder / "deep").write_text("[" * 3000)
     record = folder / "record.jsonl"
     if not record.exists():
         append(record, RECORD)
@@ -90,7 +99,17 @@ def test_a_port_that_one_may_not_open(
         ("sheet classic --output /nonexistent/x.html", 1, "/nonexistent/x.html"),
         ("rekey none.jsonl", 2, "holds 0 records"),
         ("rekey {folder}/text.toml", 1, "line 1 is damaged"),
+        ("rekey {folder}/noise", 1, "is not text"),
+        ("rekey {folder}/deep", 1, "line 1 is damaged"),
         ("bundle x --board classic --sign {folder}/text.toml", 2, "no signing key"),
+        ("bundle x --board classic --sign {folder}/k --version " + "9" * 256, 2, "too long"),
+        ("provision --board classic --name x --latitude nan --longitude 2", 2, "is no latitude"),
+        ("provision --board classic --name x --latitude 4 --longitude nan", 2, "is no longitude"),
+        ("provision --board classic --name x --latitude 4 --longitude 2 --elevation nan", 2,
+         "is no elevation"),
+        ("provision --board classic --name x --latitude 4 --longitude 2 --elevation 1e9", 2,
+         "is no elevation"),
+        ("provision --board classic --name x --bench {folder}/noise.toml", 2, "cannot be used"),
         ("calibrate colocation {folder}/text.toml {folder}/text.toml --node 1 --quantity pm10",
          9, "has no column time"),
     ],
@@ -126,6 +145,19 @@ def test_every_command_has_an_example_and_most_have_json() -> None:
             assert "osn-board" in (leaf.help or "").partition("Example")[2], name
             options = {option for parameter in leaf.params for option in parameter.opts}
             assert name == "repl" or "--json" in options, name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("line", ["boards", "list", "--help"])
+def test_an_output_that_takes_nothing_is_said(line: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hardware.cli", line],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == Exit.FAILED, done.stderr
+    assert "disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_full_disk_of_the_computer_loses_nothing(tmp_path: Path) -> None:

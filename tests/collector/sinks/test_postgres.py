@@ -27,4 +27,5 @@ async def test_a_server_that_is_away() -> None:
     with pytest.raises(NotSent) as away:
         await sink.prepare([])
     assert "hidden" not in str(away.value)
+    assert "Connection refused" in str(away.value)
     await sink.close()
