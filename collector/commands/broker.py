@@ -55,7 +55,7 @@ def broker_config(
         plan = plan_for(folder, hosts, tls_port, local_port, prefix)
         changed = write_broker_config(folder, plan, registry, keys)
         copied = refresh_copy(folder, MOSQUITTO / COPY)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         fail(str(error))
     for file in changed:
         click.echo(f"{folder / file} written")

@@ -251,8 +251,13 @@ def _check_free(config_file: Path, config_text: bytes, data: Path, *, replace: b
         return
     if (data / "archive.db").exists():
         raise BackupError(f"{data} holds an archive; --replace sets it aside")
-    if config_file.exists() and config_file.read_bytes() != config_text:
+    if config_file.exists() and not _holds(config_file, config_text):
         raise BackupError(f"{config_file} is another configuration; --replace sets it aside")
+
+
+def _holds(file: Path, content: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(content) + 1) == content
 
 
 def _unpack_archive(tar: tarfile.TarFile, fresh: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from collector.keys import KeyRing, broker_password
 from collector.nodes import NodeRegistry
-from collector.operate.certificates import names_held, renew_certificates
+from collector.operate.certificates import ascii_name, names_held, renew_certificates
 from collector.ownership import make_folders, owner_of
 from collector.private_file import write_bytes
 from collector.settings import host_fault
@@ -72,7 +72,7 @@ def plan_for(
         ports = []
     was_tls, was_local = ports if len(ports) == 2 else (TLS_PORT, LOCAL_PORT)
     return BrokerPlan(
-        tuple(dict.fromkeys((*held, *hosts, *default))),
+        tuple(dict.fromkeys((*held, *map(ascii_name, hosts), *default))),
         was_tls if tls_port is None else tls_port,
         was_local if local_port is None else local_port,
         prefix,

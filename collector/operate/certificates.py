@@ -18,6 +18,7 @@ RENEW_DAYS = 365
 CLOCK_DAYS = 2
 """A certificate is valid from this long ago: a board or a Pi may lag behind."""
 
+RESTORE = "restore it from a backup; a new one would have to be given to every board"
 Names = Sequence[x509.DNSName | x509.IPAddress]
 
 
@@ -52,7 +53,7 @@ def alternative_names(hosts: Iterable[str]) -> Names:
 def names_held(folder: Path) -> tuple[str, ...]:
     """Host names and addresses of the server certificate in a folder; () without one."""
     try:
-        certificate = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
+        certificate = _certificate(folder / "server.crt")
     except FileNotFoundError:
         return ()
     held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -61,10 +62,27 @@ def names_held(folder: Path) -> tuple[str, ...]:
 
 def is_stale(path: Path, names: Names) -> bool:
     """Whether a certificate ends within a year, or holds other names than these."""
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    certificate = _certificate(path)
     held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     ends_soon = certificate.not_valid_after_utc < datetime.now(UTC) + timedelta(days=RENEW_DAYS)
     return ends_soon or list(held) != list(names)
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    """The certificate of a file; ValueError with what to do when it holds none."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError:
+        remedy = RESTORE if path.name == "ca.crt" else "remove it, and run this again with --host"
+        raise ValueError(f"{path}: damaged; {remedy}") from None
+
+
+def ascii_name(host: str) -> str:
+    """A host name as certificates and the DNS spell it; ValueError when it has no such form."""
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{host!r} is no host name") from None
 
 
 def _make_authority(folder: Path) -> None:
@@ -80,8 +98,11 @@ def _make_authority(folder: Path) -> None:
 
 
 def _make_server(folder: Path, names: Names) -> None:
-    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
-    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    authority = _certificate(folder / "ca.crt")
+    try:
+        signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    except (TypeError, ValueError):
+        raise ValueError(f"{folder / 'ca.key'}: damaged; {RESTORE}") from None
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{folder / 'ca.key'}: not a key of this program; move it away")
     key = ec.generate_private_key(ec.SECP256R1())

@@ -86,3 +86,26 @@ def test_the_copy_that_mosquitto_reads_follows(
     copy.write_text("listener 1883\npassword_file /elsewhere/passwords\n")
     call(bare_house, "--tls-port", "8883")
     assert "/elsewhere/" in copy.read_text(), "another collector's file is not ours to change"
+
+
+@pytest.mark.parametrize("name", ["server.crt", "ca.crt", "ca.key"])
+def test_a_damaged_file_is_named_with_what_to_do(bare_house: House, name: str) -> None:
+    call(bare_house)
+    folder = bare_house.folder / "broker"
+    (folder / name).write_text("damaged\n")
+    words = call(bare_house, "--host", "other.example", code=1)
+    assert f"{folder / name}: damaged; " in words
+    assert (folder / name).read_text() == "damaged\n"
+
+
+def test_a_name_of_other_letters_is_spelt_as_the_dns_does(bare_house: House) -> None:
+    call(bare_house, "--host", "m\u00fcnchen.example")
+    assert names_held(bare_house.folder / "broker") == ("xn--mnchen-3ya.example",)
+    assert "0 files changed" in call(bare_house, "--host", "m\u00fcnchen.example")
+
+
+def test_a_folder_that_is_none_is_named(bare_house: House) -> None:
+    (bare_house.folder / "file").write_text("")
+    words = bare_house.call("broker-config", str(bare_house.folder / "file" / "x"), code=1)
+    assert "file" in words
+    assert "Errno" not in words

@@ -147,3 +147,11 @@ def test_not_a_number_is_no_number(house: House) -> None:
         done = house.run(*arguments)
         assert done.exit_code == 2, done.output
         assert "nan" in done.stderr
+
+
+def test_a_restore_does_not_read_a_configuration_without_end(house: House, tmp_path: Path) -> None:
+    (tmp_path / "passphrase").write_text("a long passphrase\n")
+    sealed = ("--passphrase-file", str(tmp_path / "passphrase"))
+    house.call("backup", str(tmp_path / "b"), *sealed)
+    words = refused(house, "restore", str(tmp_path / "b"), *sealed, "--config", "/dev/zero")
+    assert "another configuration" in words

@@ -1,6 +1,7 @@
 """The whole bench on simulated boards: install, provision, test, print."""
 
 import json
+import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -140,14 +141,18 @@ def test_the_bench_file_brings_the_ca_and_the_update_key(
     plug_in: MakeBoard, tmp_path: Path
 ) -> None:
     bench_file = tmp_path / "bench.toml"
-    (tmp_path / "ca.der").write_bytes(b"\x30\x82certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-subj", "/CN=x", "-keyout", "ca.key", "-outform", "DER", "-out", "ca.der"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
     bench_file.write_text(f'ca = "ca.der"\nupdate_key = "{"ab" * 32}"\n[settings]\nwindow = 4\n')
     plan = common.plan("classic", bench_file)
     with plug_in(board=plan.board.board_json()) as board:
         bench.put_firmware(board.path, plan)
         bench.give_identity(board.path, plan, "Carrer Gran 7")
     flash = board.folder / "flash"
-    assert (flash / "ca.der").read_bytes() == b"\x30\x82certificate"
+    assert (flash / "ca.der").read_bytes() == (tmp_path / "ca.der").read_bytes()
     assert (flash / "update.pub").read_bytes() == bytes.fromhex("ab" * 32)
 
 
