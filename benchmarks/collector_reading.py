@@ -47,11 +47,8 @@ async def _build(path: Path, folder: Path) -> int:
     )
     intake = Intake(
         KeyRing(secrets=fleet.keys),
-        storage.ledger,
-        storage.quarantine,
+        storage,
         clock,
-        writer=storage.writer,
-        indexing=storage.indexing,
         send=lambda downlink: None,
         limits=IntakeLimits(node_burst=10_000_000),
     )

@@ -96,13 +96,9 @@ class Collector:
         self.started_ms = clock.monotonic_ms()
         self.intake = Intake(
             keys,
-            storage.ledger,
-            storage.quarantine,
+            storage,
             clock,
-            writer=storage.writer,
-            indexing=storage.indexing,
             send=self._send,
-            start=storage.start,
             limits=IntakeLimits(
                 group_frames=settings.commit_frames,
                 group_interval_s=settings.commit_interval_s,

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.parcels import Parcel, commit
-from collector.archive.writer import WriteFailed, Writer, is_own_fault
+from collector.archive.writer import WriteFailed, is_own_fault
 from collector.intake.identity import Identity
 from collector.intake.receipts import Receipts
-from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import BootLedger
 from collector.ledger.ledger_store import LedgerRows
 from collector.storage import recovery
 from collector.storage.derived import Derived
-from collector.storage.indexing import Indexing
+from collector.storage.storage import Storage
 from collector.transports.base import Source
 from collector.turns import Turns, in_turns
 from protocol import wire
@@ -58,14 +57,6 @@ class Waiting:
         else:
             self.boot.discard(self.frame.seq)
 
-    def commit(self) -> None:
-        """Notes that the archive holds it."""
-        frame = self.frame
-        if frame.state == CONFLICT:
-            self.boot.commit_conflict(frame.seq, self.tag)
-        else:
-            self.boot.commit(frame.seq, self.tag, frame.last_ms)
-
 
 class FrameGroup:
     """A group of frames as a parcel: forgotten where it is not sure that the archive has them.
@@ -98,22 +89,15 @@ class FrameGroup:
 class GroupCommit:
     """Commits groups; `doubtful` after one failed, until ledger and disk agree again."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        indexing: Indexing,
-        writer: Writer,
-        receipts: Receipts,
-        identity: Identity,
-    ) -> None:
+    def __init__(self, storage: Storage, receipts: Receipts, identity: Identity) -> None:
         self.doubtful = False
         self.committed = 0
         self.failed = 0
         self.impossible = 0
         """FrameGroup that no commit could hold, though the storage works."""
-        self._ledger = ledger
-        self._indexing = indexing
-        self._writer = writer
+        self._ledger = storage.ledger
+        self._indexing = storage.indexing
+        self._writer = storage.writer
         self._receipts = receipts
         self._identity = identity
 
@@ -213,9 +197,13 @@ class GroupCommit:
         turns = Turns()
         cancelled: BaseException | None = None
         for frame_id, waiting in enumerate(group, first_id):
-            frame = waiting.frame
-            waiting.commit()
-            self._indexing.enter(frame_id, waiting.boot, frame.seq, frame.received_ms, waiting.seen)
+            frame, boot = waiting.frame, waiting.boot
+            tag = frame.raw[-wire.TAG_BYTES :]
+            if frame.state == CONFLICT:
+                boot.commit_conflict(frame.seq, tag)
+            else:
+                boot.commit(frame.seq, tag, frame.last_ms)
+            self._indexing.enter(frame_id, boot, frame.seq, frame.received_ms, waiting.seen)
             self._ledger.newest_id = max(self._ledger.newest_id, frame_id)
             if turns.over(1 + waiting.seen.extra_cost) and cancelled is None:
                 try:

@@ -15,8 +15,6 @@ from typing import ParamSpec
 
 from collector.archive import archive
 from collector.archive.archive import StoredFrame
-from collector.archive.quarantine import Quarantine
-from collector.archive.writer import Writer
 from collector.boards.downlink import Answers, Downlink
 from collector.clock import Clock, SteadyClock
 from collector.intake.admission import Admission, KeyRing
@@ -38,10 +36,10 @@ from collector.intake.identity import Identity
 from collector.intake.live import LiveReports
 from collector.intake.receipts import Receipts
 from collector.intake.resends import Compared, UnsureResends
-from collector.ledger.ledger import Alarm, Ledger, TooManyBoots
+from collector.ledger.ledger import Alarm, TooManyBoots
 from collector.ledger.ledger_boot import BootLedger, Verdict
 from collector.seldom import is_worth_a_line
-from collector.storage.indexing import Indexing
+from collector.storage.storage import Storage
 from collector.transports.base import Source
 from protocol import wire
 from protocol.envelope import Head
@@ -93,22 +91,15 @@ def _log_alarm(alarm: Alarm) -> None:
 
 
 class Intake:
-    """All that is received goes through here. `send` hands a downlink frame to the transports.
-
-    `start` is the number of this run of the collector, for receipts without a wall clock.
-    """
+    """All that is received goes through here. `send` hands a downlink frame to the transports."""
 
     def __init__(
         self,
         keys: KeyRing,
-        ledger: Ledger,
-        quarantine: Quarantine,
+        storage: Storage,
         clock: Clock,
         *,
-        writer: Writer,
-        indexing: Indexing,
         send: Callable[[Downlink], None],
-        start: int = 0,
         limits: IntakeLimits | None = None,
         on_commit: Callable[[int], None] | None = None,
         on_alarm: Callable[[Alarm], None] = _log_alarm,
@@ -116,6 +107,7 @@ class Intake:
         on_answer: Callable[[StoredFrame], None] | None = None,
     ) -> None:
         clock = SteadyClock(clock)
+        ledger, quarantine, timeline = storage.ledger, storage.quarantine, storage.timeline
         self.counters = IntakeCounters()
         self.limits = limits = limits or IntakeLimits()
         self.latest: dict[int, StoredFrame] = {}
@@ -123,10 +115,9 @@ class Intake:
         self.accepting = True
         """False while the disk is nearly full: then nothing new is taken nor acknowledged."""
         self.hearing = Hearing(clock.monotonic_ms)
-        self._receipts = Receipts(clock, start)
+        self._receipts = Receipts(clock, storage.start)
         self._identity = Identity(ledger, clock)
-        self.commits = GroupCommit(ledger, indexing, writer, self._receipts, self._identity)
-        self._indexing = indexing
+        self.commits = GroupCommit(storage, self._receipts, self._identity)
         self._ledger = ledger
         self._clock = clock
         self._on_commit = on_commit
@@ -139,13 +130,13 @@ class Intake:
         self._quarantine = quarantine
         self._admission = Admission(keys, quarantine)
         self._flood = Flood(clock.monotonic_ms, limits.node_frames_per_s, limits.node_burst)
-        self._unsure = UnsureResends(ledger, writer, limits.unsure_frames)
+        self._unsure = UnsureResends(ledger, storage.writer, limits.unsure_frames)
         self._answers = Answers(keys.down, ledger, clock, send)
         self._live = LiveReports(
             keys,
             ledger,
             clock,
-            indexing.timeline,
+            timeline,
             self._answers,
             self._identity,
             on_alarm=on_alarm,

@@ -128,13 +128,9 @@ class Bench:
         )
         self.intake = Intake(
             self.keys,
-            self.storage.ledger,
-            self.storage.quarantine,
+            self.storage,
             self.clock,
-            writer=self.storage.writer,
-            indexing=self.storage.indexing,
             send=self._send,
-            start=self.storage.start,
             limits=limits,
             on_commit=self.commits.append,
             on_alarm=self.alarms.append,

@@ -25,13 +25,9 @@ async def _serve(folder: Path, secrets: dict[int, bytes], pipe: Connection) -> N
     storage = open_storage(folder / "archive.db", folder / "quarantine.db", clock)
     intake = Intake(
         KeyRing(secrets=secrets),
-        storage.ledger,
-        storage.quarantine,
+        storage,
         clock,
-        writer=storage.writer,
-        indexing=storage.indexing,
         send=lambda downlink: pipe.send_bytes(downlink.raw),
-        start=storage.start,
         limits=IntakeLimits(group_interval_s=GROUP_INTERVAL_S),
     )
     loop = asyncio.get_running_loop()
