@@ -4,15 +4,14 @@ Functions take a connection inside the writer's transaction, or a reader's. Time
 `received_ms`, by the collector, and `first_ms`, `last_ms`, uptimes by the node's own clock.
 """
 
-import json
 import os
-import secrets
 import sqlite3
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from collector.archive import schema
+from collector.archive.identity import new_collector
 from collector.ranges import Ranges
 
 OK = 0
@@ -22,8 +21,6 @@ FAILED = 3
 STATES = {OK: "ok", UNDECODED: "undecoded", CONFLICT: "conflict", FAILED: "failed"}
 """FAILED is undecoded too: processing the frame raised an error, so nobody tries again."""
 
-FORMER_KEY = "former_collectors"
-FORMER_MAX = 64
 SNAPSHOT_KEY = "snapshot_id"
 REMOVED_KEY = "removed_frames"
 """How many frames retention and leaving nodes took out, for whoever compares ledger and frames."""
@@ -267,38 +264,6 @@ def get_meta(connection: sqlite3.Connection, key: str) -> int | str | None:
 def put_meta(connection: sqlite3.Connection, key: str, value: int | str) -> None:
     """Keeps a value about the archive itself."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-def collector_id(connection: sqlite3.Connection) -> int:
-    """The id that this archive's acknowledgements carry."""
-    value = get_meta(connection, schema.COLLECTOR_KEY)
-    if not isinstance(value, int):
-        raise schema.SchemaError("the archive has no collector id: run `osn-collector doctor`")
-    return value
-
-
-def former_collectors(connection: sqlite3.Connection) -> tuple[int, ...]:
-    """Ids that this archive had before, the newest last: boards may still name them. A damaged
-    list is an empty one."""
-    try:
-        former = json.loads(str(get_meta(connection, FORMER_KEY) or "[]"))
-        return tuple(int(each) for each in former)
-    except (ValueError, TypeError, RecursionError):
-        return ()
-
-
-def put_collector(connection: sqlite3.Connection, collector: int, former: Iterable[int]) -> None:
-    """Gives the archive an id; the former ones are kept."""
-    put_meta(connection, FORMER_KEY, json.dumps(list(former)[-FORMER_MAX:]))
-    put_meta(connection, schema.COLLECTOR_KEY, collector)
-
-
-def new_collector(former: Container[int] = ()) -> int:
-    """A random id that was not used before."""
-    while True:
-        fresh = secrets.randbits(32)
-        if fresh and fresh not in former:
-            return fresh
 
 
 def begin_start(connection: sqlite3.Connection, monotonic_ms: int) -> int:

@@ -12,7 +12,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from collector.archive import archive
+from collector.archive import archive, identity
+from collector.archive.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Witness:
 
     def follow(self, connection: sqlite3.Connection) -> None:
         """Remembers what is committed now; a failure is logged once, for it loses nothing."""
-        collector, newest_id = archive.collector_id(connection), archive.newest_id(connection)
+        collector, newest_id = identity.read(connection).collector, archive.newest_id(connection)
         if (collector, newest_id) == (self.collector, self.newest_id):
             return
         self.collector, self.newest_id = collector, newest_id
@@ -80,3 +81,28 @@ class Witness:
             self.newest_id = int(content["newest_id"])
         except (OSError, ValueError, KeyError, TypeError):
             self.collector = self.newest_id = 0
+
+
+def identify(connection: sqlite3.Connection, witness: Witness | None) -> tuple[Identity, bool]:
+    """What an archive is at a start; another, and True, when it is older than its witness."""
+    known = identity.read(connection)
+    if witness is None:
+        return known, False
+    if witness.is_ahead(known.collector, archive.newest_id(connection)):
+        log.warning(
+            "the archive is older than what this collector acknowledged: it was restored, or lost "
+            "its -wal file. It goes on under another id, and boards send again what they have"
+        )
+        known = known.another()
+    elif witness.newest_id and archive.is_unused(connection):
+        log.warning(
+            "the archive that was here is gone, with %d frames; a new one begins, and boards send "
+            "again what they have",
+            witness.newest_id,
+        )
+        known = Identity(known.collector, (witness.collector,))
+    else:
+        return known, False
+    identity.put(connection, known)
+    archive.raise_ids_above(connection, witness.newest_id)
+    return known, True

@@ -12,8 +12,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.archive import archive, schema
+from collector.archive import archive, identity, schema
 from collector.archive.hour_index import HourIndex
+from collector.archive.identity import Identity
 from collector.archive.witness import Witness
 from collector.doctor.log_file import read_log
 from collector.doctor.pages import add_carved, mark_lost
@@ -89,7 +90,7 @@ def damaged_rows(path: Path) -> list[Damage]:
     """Rows of the ledger that say what cannot be, in an archive whose pages are whole."""
     with closing(archive.open_reader(path)) as connection:
         schema.require_current(connection)
-        return ledger_store.load(connection, Ledger(0)).damaged
+        return ledger_store.load(connection, Ledger(Identity(0))).damaged
 
 
 def repair_ledger(config: Config) -> list[Damage]:
@@ -104,7 +105,7 @@ def repair_ledger(config: Config) -> list[Damage]:
 
 def heal(connection: sqlite3.Connection) -> list[Damage]:
     """The same in an open archive."""
-    ledger = Ledger(0)
+    ledger = Ledger(Identity(0))
     indexing = Indexing(Timeline(), HourIndex())
     return healing.load_and_heal(connection, ledger, indexing).damaged
 
@@ -147,13 +148,13 @@ def _save(path: Path, progress: Callable[[int, int], None] | None) -> Saved:
         mark_lost(saved)
         saved.execute("BEGIN")
         archive.put_meta(saved, "snapshot_id", 0)
-        former = archive.former_collectors(saved)
+        former = identity.former_collectors(saved)
         with suppress(schema.SchemaError):
-            former = (*former, archive.collector_id(saved))
+            former = (*former, identity.read(saved).collector)
         witness = Witness.beside(path)
         if witness is not None and witness.collector and witness.collector not in former:
             former = (*former, witness.collector)
-        archive.put_collector(saved, archive.new_collector(former), former)
+        identity.put(saved, Identity(identity.new_collector(former), former))
         saved.execute("COMMIT")
         saved.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     aside = _set_aside(path, fresh)

@@ -14,8 +14,8 @@ from collector.archive import archive
 from collector.archive.archive import CONFLICT, StoredFrame
 from collector.archive.parcels import Parcel, commit
 from collector.archive.writer import WriteFailed, is_own_fault
-from collector.intake.identity import Identity
 from collector.intake.receipts import Receipts
+from collector.intake.renewal import Renewal
 from collector.ledger.ledger_boot import BootLedger
 from collector.ledger.ledger_store import LedgerRows
 from collector.storage import recovery
@@ -89,7 +89,7 @@ class FrameGroup:
 class GroupCommit:
     """Commits groups; `doubtful` after one failed, until ledger and disk agree again."""
 
-    def __init__(self, storage: Storage, receipts: Receipts, identity: Identity) -> None:
+    def __init__(self, storage: Storage, receipts: Receipts, renewal: Renewal) -> None:
         self.doubtful = False
         self.committed = 0
         self.failed = 0
@@ -99,12 +99,12 @@ class GroupCommit:
         self._indexing = storage.indexing
         self._writer = storage.writer
         self._receipts = receipts
-        self._identity = identity
+        self._renewal = renewal
 
     @property
     def due(self) -> bool:
         """Whether a commit is wanted also when no frame waits."""
-        return bool(self._ledger.first_contacts or self._identity.unwritten)
+        return bool(self._ledger.first_contacts or self._renewal.unwritten)
 
     async def commit(self, group: Sequence[Waiting]) -> list[Waiting]:
         """Writes a group, and what first frames and contacts brought; returns what is durable.
@@ -136,7 +136,7 @@ class GroupCommit:
             contacts,
             self._indexing.take_failed(),
             *self._receipts.take_date(),
-            *self._identity.take_change(),
+            *self._renewal.take(),
         ]
 
     async def _write(

@@ -32,9 +32,9 @@ from collector.intake.decision import (
 )
 from collector.intake.flood import Flood
 from collector.intake.hearing import Hearing
-from collector.intake.identity import Identity
 from collector.intake.live import LiveReports
 from collector.intake.receipts import Receipts
+from collector.intake.renewal import Renewal
 from collector.intake.resends import Compared, UnsureResends
 from collector.ledger.ledger import Alarm, TooManyBoots
 from collector.ledger.ledger_boot import BootLedger, Verdict
@@ -116,8 +116,8 @@ class Intake:
         """False while the disk is nearly full: then nothing new is taken nor acknowledged."""
         self.hearing = Hearing(clock.monotonic_ms)
         self._receipts = Receipts(clock, storage.start)
-        self._identity = Identity(ledger, clock)
-        self.commits = GroupCommit(storage, self._receipts, self._identity)
+        self._renewal = Renewal(ledger, clock)
+        self.commits = GroupCommit(storage, self._receipts, self._renewal)
         self._ledger = ledger
         self._clock = clock
         self._on_commit = on_commit
@@ -138,7 +138,7 @@ class Intake:
             clock,
             timeline,
             self._answers,
-            self._identity,
+            self._renewal,
             on_alarm=on_alarm,
             wake=self._wake.set,
         )

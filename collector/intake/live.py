@@ -10,7 +10,7 @@ from collector.boards.downlink import Answers
 from collector.clock import Clock
 from collector.intake.admission import KeyRing
 from collector.intake.decision import LIVE, Decision, Kind
-from collector.intake.identity import Identity
+from collector.intake.renewal import Renewal
 from collector.ledger.ledger import LOST_HERE, Alarm, Ledger, TooManyBoots
 from collector.timeline.timeline import Timeline
 from collector.transports.base import Source
@@ -31,7 +31,7 @@ class LiveReports:
         clock: Clock,
         timeline: Timeline,
         answers: Answers,
-        identity: Identity,
+        renewal: Renewal,
         *,
         on_alarm: Callable[[Alarm], None],
         wake: Callable[[], None],
@@ -41,7 +41,7 @@ class LiveReports:
         self._clock = clock
         self._timeline = timeline
         self._answers = answers
-        self._identity = identity
+        self._renewal = renewal
         self._on_alarm = on_alarm
         self._wake = wake
 
@@ -85,7 +85,7 @@ class LiveReports:
             self._on_alarm(alarm)
             self._answers.want_again(alarm.node, alarm.boot, alarm.ranges)
             lost_here = alarm.kind == LOST_HERE and state.collector == ledger.collector
-            if lost_here and self._identity.change():
+            if lost_here and self._renewal.change():
                 self._wake()
         oldest = min(
             ((kept.boot, kept.lowest) for kept in state.boots if kept.lowest <= kept.highest),

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from collector.archive.identity import Identity
 from collector.clock import HOUR_MS
 from collector.ledger.ledger_boot import Account, BootLedger
 from protocol.sections import State
@@ -81,12 +82,10 @@ class TooManyBoots(Exception):
 
 
 class Ledger:
-    """All nodes. `find_boot` reads one boot from the archive; `collector` is its present id."""
+    """All nodes. `find_boot` reads one boot from the archive; `identity` is its collector."""
 
-    def __init__(self, collector: int, find_boot: FindBoot | None = None) -> None:
-        self.collector = collector
-        self.former_collectors: tuple[int, ...] = ()
-        """Ids before a restore, the newest last."""
+    def __init__(self, identity: Identity, find_boot: FindBoot | None = None) -> None:
+        self.identity = identity
         self.start = 0
         """The number of this run of the collector: it rises with each start of an archive."""
         self.newest_id = 0
@@ -95,6 +94,11 @@ class Ledger:
         remembered), and where downlink numbers run short."""
         self.nodes: dict[int, NodeLedger] = {}
         self.find_boot: FindBoot = find_boot or (lambda node, boot: None)
+
+    @property
+    def collector(self) -> int:
+        """The id under which it acknowledges."""
+        return self.identity.collector
 
     def node(self, node: int) -> NodeLedger:
         """The node's ledger, begun when it is not there yet."""
@@ -164,7 +168,7 @@ class Ledger:
         owner.seen_ms = now_ms
         owner.dirty = True
         drops = dict(state.dropped)
-        first_contact = owner.baseline is None and not self._is_ours(state.collector)
+        first_contact = owner.baseline is None and not self.identity.owns(state.collector)
         if owner.baseline is None:
             owner.baseline = drops
             owner.drops = dict(drops)
@@ -232,11 +236,8 @@ class Ledger:
             alarms.append(self._lost(ledger, tuple(lost), state))
         return left
 
-    def _is_ours(self, collector: int) -> bool:
-        return collector == self.collector or collector in self.former_collectors
-
     def _lost(self, ledger: BootLedger, lost: tuple[tuple[int, int], ...], state: State) -> Alarm:
-        if self._is_ours(state.collector):
+        if self.identity.owns(state.collector):
             kind = LOST_HERE
             text = "acknowledged by this collector and not in its archive: was it restored?"
         else:

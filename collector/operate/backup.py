@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collector.archive import archive, schema
+from collector.archive import archive, identity, schema
 from collector.keys import KeyRing
 from collector.nodes import NodeRegistry
 from collector.operate.backup_log import note_backup
@@ -308,9 +308,8 @@ def _set_aside(path: Path, stamp: str) -> None:
 def _renew(path: Path) -> int:
     """Gives a restored archive its new collector id; returns how many frames it holds."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        former = (*archive.former_collectors(connection), archive.collector_id(connection))
         connection.execute("BEGIN")
-        archive.put_collector(connection, archive.new_collector(former), former)
+        identity.put(connection, identity.read(connection).another())
         connection.execute("COMMIT")
         (frames,) = connection.execute("SELECT count(*) FROM frame").fetchone()
         return int(frames)

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from collector.archive import archive, lookup, schema
+from collector.archive import archive, identity, lookup, schema
 from collector.archive.archive import StoredFrame
 from collector.archive.hour_index import HourIndex
 from collector.clock import DATABLE_UNIX_MS
@@ -49,7 +49,7 @@ class ArchiveView:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self.ledger = Ledger(archive.collector_id(connection), self._find_boot)
+        self.ledger = Ledger(identity.read(connection), self._find_boot)
         self.timeline = Timeline(self._anchor, self._knots)
         indexing = Indexing(self.timeline, HourIndex())
         loaded = healing.load(connection, self.ledger, indexing)

@@ -19,7 +19,7 @@ from collector.archive.parcels import commit, commit_now
 from collector.archive.quarantine import Quarantine
 from collector.archive.thread_writer import ThreadWriter
 from collector.archive.upgrade import bring_up_to_date
-from collector.archive.witness import Witness
+from collector.archive.witness import Witness, identify
 from collector.archive.writer import Fatal, WriteFailed, Writer, end_process
 from collector.clock import EARLIEST_UNIX_MS, Clock
 from collector.ledger import ledger_store
@@ -178,8 +178,8 @@ def open_storage(
     connection = archive.open_archive(path, durable=durable)
     near = _Near(connection)
     try:
-        ledger, restored = _identity(connection, witness)
-        ledger.find_boot = near.find_boot
+        identity, restored = identify(connection, witness)
+        ledger = Ledger(identity, near.find_boot)
         times = Timeline(near.anchor_of(ledger), near.knots, earliest_ms)
         indexing = Indexing(times, HourIndex())
         start = ledger.start = archive.begin_start(connection, clock.monotonic_ms())
@@ -334,32 +334,3 @@ def _writers(
         ),
         make_writer(open_quarantine, partial(archive.open_reader, quarantine_path)),
     )
-
-
-def _identity(connection: sqlite3.Connection, witness: Witness | None) -> tuple[Ledger, bool]:
-    """The ledger with its collector id; a new id when the archive is older than its witness."""
-    collector = archive.collector_id(connection)
-    former = archive.former_collectors(connection)
-    restored = False
-    if witness is not None and witness.is_ahead(collector, archive.newest_id(connection)):
-        log.warning(
-            "the archive is older than what this collector acknowledged: it was restored, or lost "
-            "its -wal file. It goes on under another id, and boards send again what they have"
-        )
-        restored = True
-        former = (*former, collector)
-        collector = archive.new_collector(former)
-    elif witness is not None and witness.newest_id and archive.is_unused(connection):
-        log.warning(
-            "the archive that was here is gone, with %d frames; a new one begins, and boards send "
-            "again what they have",
-            witness.newest_id,
-        )
-        restored = True
-        former = (witness.collector,)
-    if restored and witness is not None:
-        archive.put_collector(connection, collector, former)
-        archive.raise_ids_above(connection, witness.newest_id)
-    ledger = Ledger(collector)
-    ledger.former_collectors = former
-    return ledger, restored

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from collector.archive import archive
+from collector.archive import identity
 from collector.archive.witness import Witness
 from collector.doctor import checkup
 from collector.doctor.checkup import card_wear
@@ -120,8 +120,8 @@ def test_an_archive_without_one_readable_frame_is_set_aside_and_boards_are_asked
     [aside] = folder.glob("archive.db.damaged-*")
     assert aside.read_bytes() == b""
     with closing(sqlite3.connect(folder / "archive.db")) as connection:
-        collector = archive.collector_id(connection)
-        assert former.collector in archive.former_collectors(connection)
+        collector, known_before = identity.read(connection)
+        assert former.collector in known_before
     assert collector != former.collector
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from collector.archive import archive, hour_index
+from collector.archive import archive, hour_index, identity
 from collector.archive.parcels import commit
 from collector.archive.writer import WriteFailed
 from collector.forward import book_tables
@@ -218,7 +218,7 @@ def tables_of(bench: Bench) -> Tables:
                 found[table] = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
     meta = dict(found.pop("meta"))
     assert meta["collector"] == bench.storage.ledger.collector
-    found["meta"] = [meta[archive.SNAPSHOT_KEY], meta.get(archive.FORMER_KEY, "[]").count(",")]
+    found["meta"] = [meta[archive.SNAPSHOT_KEY], meta.get(identity.FORMER_KEY, "[]").count(",")]
     found["dirty"] = [row[:2] for row in found["dirty"]]
     found["node"] = [(*row[:2], *row[3:]) for row in found["node"]]
     found["ledger"] = [(*row[:7], *row[8:]) for row in found["ledger"]]

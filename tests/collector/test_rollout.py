@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector.archive.archive import StoredFrame
+from collector.archive.identity import Identity
 from collector.boards.bundles import Bundle, BundleError, read_bundle, signed_file
 from collector.boards.downlink import Downlink
 from collector.boards.rollout import COME_BACK_MS, OFFER_AGAIN_MS, RolloutError, Rollouts, stages
@@ -85,7 +86,7 @@ class City:
         self.clock = BenchClock()
         self.folder = folder
         self.boards = {node: Board(node, not bad(node)) for node in BOARDS}
-        self.ledger = Ledger(1)
+        self.ledger = Ledger(Identity(1))
         for node in BOARDS:
             self.ledger.node(node).boot = 1
             self.ledger.node(node).seen_ms = node

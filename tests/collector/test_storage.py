@@ -39,7 +39,7 @@ async def test_a_restored_archive_takes_a_new_id_and_higher_frame_ids(tmp_path: 
     restored = Bench(tmp_path, [board], bench.clock)
     assert restored.storage.restored
     assert restored.storage.ledger.collector != old_id
-    assert old_id in restored.storage.ledger.former_collectors
+    assert old_id in restored.storage.ledger.identity.former
     restored.receive(board.live(600_000, [(BOOT, 8, 9)], collector=old_id))
     assert [(alarm.kind, alarm.frames) for alarm in restored.alarms] == [("lost_here", 5)]
     await restored.take(board.data(8))
@@ -66,14 +66,14 @@ async def test_a_log_lost_after_the_first_commit_is_noticed(tmp_path: Path) -> N
     lost = Bench(copied_without_its_log(tmp_path, "lost"), [board], bench.clock)
     assert lost.storage.restored
     assert lost.storage.ledger.collector != old_id
-    assert lost.storage.ledger.former_collectors == (old_id,)
+    assert lost.storage.ledger.identity.former == (old_id,)
     lost.receive(board.live(600_000, [(BOOT, 2, 1)], collector=old_id))
     assert [(alarm.kind, alarm.frames) for alarm in lost.alarms] == [("lost_here", 1)]
     await lost.take(board.data(2))
     assert archive.newest_id(lost.inline.connection) == 2
     again = await lost.again([board])
     assert not again.storage.restored
-    assert again.storage.ledger.former_collectors == (old_id,)
+    assert again.storage.ledger.identity.former == (old_id,)
 
 
 @pytest.mark.parametrize("later", [1, 5])
@@ -88,7 +88,7 @@ async def test_a_log_lost_after_a_checkpoint_is_noticed(tmp_path: Path, later: i
     await bench.take(*(board.data(seq) for seq in range(10, 10 + later)))
     lost = Bench(copied_without_its_log(tmp_path, "lost"), [board], bench.clock)
     assert lost.storage.restored
-    assert lost.storage.ledger.former_collectors == (old_id,)
+    assert lost.storage.ledger.identity.former == (old_id,)
 
 
 async def test_a_damaged_witness_accuses_nobody(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from collector.archive.identity import Identity
 from collector.ledger.ledger import Ledger
 from collector.ledger.ledger_boot import Verdict as LedgerVerdict
 from protocol.sections import SpoolBoot, State
@@ -60,7 +61,7 @@ class Real:
     NODE = 7
 
     def __init__(self) -> None:
-        self.ledger = Ledger(1)
+        self.ledger = Ledger(Identity(1))
         self.waiting: list[tuple[int, int, bytes, bool]] = []
         self.stored: dict[tuple[int, int], bytes] = {}
         self.counter = 0
@@ -169,7 +170,7 @@ def test_ledger_follows_the_rules_through_any_history(seed: int) -> None:
 def test_gaps_that_a_board_made_before_it_heard_any_collector_are_drops() -> None:
     machine = Settlement()
     assert machine.live([(10, 1, 4)], 1, ours=False, amid=1) == []
-    ledger = Ledger(1)
+    ledger = Ledger(Identity(1))
     state = State(1000, 0, 0, 0, 0, 0, (SpoolBoot(10, 1, 4),), ((2, 1),))
     assert ledger.observe(7, 10, 1, state, 0) == []
     for seq in (1, 2, 4):
