@@ -487,6 +487,7 @@ class Sender:
                 return
             del results.unknown[: len(part)]
             results.accepted += [o for o, there in zip(part, held, strict=True) if there]
+            results.resent += [o for o, there in zip(part, held, strict=True) if there is None]
 
     def cannot_tell(self) -> NoReturn:
         """Closes the gate for a network that does not say what it has. Raises NetworkWaits."""
@@ -494,8 +495,8 @@ class Sender:
         self._limits.gate.failed(self._now(), reason)
         raise NetworkWaits(reason)
 
-    async def _read_back(self, lost: Sequence[Observation]) -> Sequence[bool] | None:
-        """Which of these the network holds, None when it cannot tell now."""
+    async def _read_back(self, lost: Sequence[Observation]) -> Sequence[bool | None] | None:
+        """Which of these the network holds, None when it cannot tell now, or never of one."""
         await asyncio.sleep(self._sink.capabilities.readback_delay_s)
         for _ in range(READBACK_ATTEMPTS):
             reason = ""
@@ -508,9 +509,10 @@ class Sender:
                 return None
         return None
 
-    async def _look(self, lost: Sequence[Observation]) -> Sequence[bool] | None:
-        """Asks for all of these; a reading that our own code fails on counts as not held."""
-        found: dict[int, bool] = {}
+    async def _look(self, lost: Sequence[Observation]) -> Sequence[bool | None] | None:
+        """Asks for all of these; None for a reading that our own code fails on."""
+        found: dict[int, bool | None] = {}
+        held: Sequence[bool | None] | None
         pending, crashes = [lost], 0
         while pending:
             part = pending.pop()
@@ -533,7 +535,7 @@ class Sender:
                     crashes += 1
                     if crashes >= REFUSALS_IN_A_ROW:
                         raise NoAnswer(reason) from None
-                    held = [False]
+                    held = [None]
             if held is None:
                 return None
             found.update(zip(map(id, part), held, strict=True))

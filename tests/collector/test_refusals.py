@@ -13,7 +13,6 @@ from collector.readings.observation import Channel, Observation
 from collector.sinks.base import (
     ACCEPTED,
     Failed,
-    NoAnswer,
     Outcome,
     Refused,
     Rejected,
@@ -395,13 +394,15 @@ def test_an_answer_that_cannot_be_read_back_is_no_end(tmp_path: Path) -> None:
             return await real(batch)
 
         sink.read_back = read_back  # type: ignore[method-assign]
-        sink.plan = [NoAnswer("cut")]
+        sink.plan = ["lost"]
         await rig.add(2)
         rig.start()
         await rig.idle()
 
     rig = play(tmp_path, sink, story)
     assert rig.count("delivered") == 2 * A_FRAME
+    twice = len(sink.held) - len(set(sink.held))
+    assert 0 < twice == rig.count("possible_duplicate")
 
 
 def test_status_says_when_many_readings_are_rejected() -> None:
