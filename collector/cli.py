@@ -44,7 +44,9 @@ class LazyGroup(click.Group):
             if error.filename is None:
                 click.echo(f"Error: {reason}; the output is not complete", err=True)
             else:
-                click.echo(f"Error: {error.filename}: {reason}", err=True)
+                from collector.commands.common import with_remedy
+
+                click.echo(with_remedy(f"Error: {error.filename}: {reason}"), err=True)
             sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -1,5 +1,6 @@
 """What commands share: the configuration option, opening files, errors in the operator's words."""
 
+import errno
 import math
 import os
 import sys
@@ -21,7 +22,7 @@ def config_option(function: F) -> F:
     return click.option(
         "--config",
         "config_file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path, dir_okay=False, readable=False),
         default=lambda: Path(os.environ.get("OSN_COLLECTOR_CONFIG", DEFAULT_CONFIG)),
         help=f"Configuration file.  [default: $OSN_COLLECTOR_CONFIG or {DEFAULT_CONFIG}]",
     )(function)
@@ -53,6 +54,12 @@ def read_text(file: Path) -> str:
         fail(f"{file}: not UTF-8 text")
 
 
+def with_remedy(message: str) -> str:
+    """The message; what an ordinary user is not allowed says who is."""
+    refused = os.strerror(errno.EACCES) in message and os.geteuid() != 0
+    return f"{message}; run this as the collector's user or root" if refused else message
+
+
 def hint(name: str, known: Iterable[str]) -> str:
     """ "; did you mean ...?", or nothing when no known name is near."""
     import difflib
@@ -76,7 +83,7 @@ def fail_for(file: Path, faults: Sequence[Fault], code: int = 1) -> None:
     """Ends the command with every fault listed, when there are any."""
     if faults:
         for fault in faults:
-            click.echo(str(fault), err=True)
+            click.echo(with_remedy(str(fault)), err=True)
         fail(f"{file}: {len(faults)} fault{'s' if len(faults) != 1 else ''}", code)
 
 
@@ -89,7 +96,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Prints the message; called by click before it exits."""
-        click.echo(f"Error: {self.message}", file=file, err=True)
+        click.echo(with_remedy(f"Error: {self.message}"), file=file, err=True)
         sys.exit(self._exit_code)
 
 

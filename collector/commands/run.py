@@ -32,7 +32,7 @@ def run(config_file: Path, log_level: str) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, readable=False))
 def check_config(file: Path) -> None:
     """Name every fault of a configuration file and of the files it names, with line and reason.
 

@@ -155,3 +155,34 @@ def test_a_restore_does_not_read_a_configuration_without_end(house: House, tmp_p
     house.call("backup", str(tmp_path / "b"), *sealed)
     words = refused(house, "restore", str(tmp_path / "b"), *sealed, "--config", "/dev/zero")
     assert "another configuration" in words
+
+
+AS_ANOTHER = """
+import os
+import collector.commands.backup, collector.commands.run, collector.commands.status
+from collector import config, daemon
+from collector.operate import backup, control
+from collector.cli import main
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+os.chdir("/")
+main(prog_name="osn-collector")
+"""
+"""Everything is imported first: the other user may be unable to read Python's own library."""
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("status", 1), ("check-config {config}", 1), ("run", 78)]
+)
+def test_what_one_may_not_read_says_who_may(house: House, line: str, code: int) -> None:
+    """As root the test's folders, which are closed to others, do what the mode does otherwise."""
+    house.config.chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, *line.format(config=house.config).split()],
+        env={**os.environ, "OSN_COLLECTOR_CONFIG": str(house.config)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert f"{house.config}:1: Permission denied; run this as the collector's user" in done.stderr
+    assert "Traceback" not in done.stderr
