@@ -192,11 +192,11 @@ class CollectorHost:
         self._task.cancel()
         self._task = None
 
-    async def stop(self) -> None:
-        """End as by SIGTERM. Raises Killed when it is crashed meanwhile."""
+    async def stop(self) -> bool:
+        """End as by SIGTERM; False when nothing runs. Raises Killed when it is killed meanwhile."""
         collector, task = self.collector, self._task
         if collector is None or task is None or self.stopping:
-            return
+            return False
         self.stopping = True
         collector.stop()
         try:
@@ -208,6 +208,7 @@ class CollectorHost:
             raise Killed from None
         self._forget()
         self._task = None
+        return True
 
     def check(self) -> None:
         """Raise what has ended the collector, if anything has."""

@@ -166,7 +166,10 @@ class Oracle:
     def _judge_archive(self, connection: sqlite3.Connection) -> set[Position]:
         verdict = self.verdict
         stored: set[Position] = set()
-        for node, boot, seq, raw in connection.execute("SELECT node, boot, seq, raw FROM frame"):
+        done = book_tables.load(connection, SINK).done
+        for frame_id, node, boot, seq, raw in connection.execute(
+            "SELECT id, node, boot, seq, raw FROM frame"
+        ):
             position = (node, boot, seq)
             built = self.truth.is_built(position, raw)
             if position in stored:
@@ -176,12 +179,12 @@ class Oracle:
             elif not built:
                 verdict.find(f"{name_of(position)} is stored with other bytes than the board's")
             if position not in stored and position in self.truth.frames:
-                self._judge_stored(position, raw)
+                self._judge_stored(position, raw, frame_id in done)
             stored.add(position)
         verdict.frames_stored = len(stored)
         return stored
 
-    def _judge_stored(self, position: Position, raw: bytes) -> None:
+    def _judge_stored(self, position: Position, raw: bytes, done: bool) -> None:
         if raw[1] & 31 != wire.T_DATA:
             return
         try:
@@ -189,9 +192,9 @@ class Oracle:
         except FrameError as error:
             self.verdict.find(f"{name_of(position)} cannot be decoded: {error}")
             return
-        self._judge_readings(position, frame)
+        self._judge_readings(position, frame, done)
 
-    def _judge_readings(self, position: Position, frame: Frame) -> None:
+    def _judge_readings(self, position: Position, frame: Frame, done: bool = True) -> None:
         boot = self.truth.boots[position[:2]]
         held = self.upstream.frames.get(position, HeldFrame())
         outcomes: Counter[str] = Counter()
@@ -201,16 +204,13 @@ class Oracle:
             outcomes[self._judge_delivery(position, boot, place, reading, held)] += 1
         del outcomes[NEITHER]
         fates = Counter({Fate(position[0], word): count for word, count in outcomes.items()})
-        if held.refused:
+        if held.refused or not done:
             self._contested[position] = fates, frozenset(held.refused)
-        elif outcomes[book_tables.DELIVERED] or not self._is_undated_frame(boot, frame):
+        else:
             self.fates.update(fates)
 
-    def _is_undated_frame(self, boot: Boot, frame: Frame) -> bool:
-        return any(self._is_undated(boot, reading) for reading in readings(frame))
-
     def _settle_contested(self, connection: sqlite3.Connection) -> None:
-        """A frame waits as long as a refusal is not believed; what else is in it is settled."""
+        """Of a frame that is open only what the books call settled is."""
         state = book_tables.load(connection, SINK)
         for (node, boot, seq), (fates, refused) in self._contested.items():
             row = connection.execute(
@@ -222,9 +222,7 @@ class Oracle:
             mask = state.partial.get(row[0], 0)
             rejected = sum(mask >> place & 1 for place in refused)
             self.fates[Fate(node, book_tables.REJECTED)] += rejected
-            self.fates[Fate(node, book_tables.DELIVERED)] += fates[
-                Fate(node, book_tables.DELIVERED)
-            ]
+            self.fates[Fate(node, book_tables.DELIVERED)] += mask.bit_count() - rejected
 
     def _judge_value(self, position: Position, boot: Boot, reading: Reading) -> None:
         if boot.heard is not None:

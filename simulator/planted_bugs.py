@@ -328,11 +328,11 @@ BUGS = (
         "broken_files",
     ),
     PlantedBug(
-        "a row that was made again acknowledges too much",
+        "a damaged row is not made again from the frames",
         "collector",
-        "read_boot",
-        "boot.before = 0",
-        "pass",
+        "load",
+        "if boots:",
+        "if not boots:",
         "failing_disk",
     ),
     PlantedBug(

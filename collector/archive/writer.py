@@ -233,8 +233,14 @@ class WritingConnection:
     def close(self) -> None:
         """Moves the log into the database, so that one file is left, and closes."""
         connection, self._connection = self._connection, None
+        if self._closed:
+            return
         self._closed = True
-        if connection is None:
+        try:
+            if connection is None:  # given up after a failure; the storage may work by now
+                connection = self._open()
+        except (sqlite3.Error, OSError) as error:
+            log.error("the log could not be moved into its database: %s", error)
             return
         try:
             connection.execute(f"PRAGMA busy_timeout = {LAST_READERS_MS}")

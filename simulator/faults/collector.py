@@ -110,6 +110,7 @@ class CollectorFaults:
     def mend(self) -> None:
         """The machine is as it should be, and one collector runs on it."""
         self._mended = True
+        self._rotations.mend()
         self._host.plan.moments.clear()
         self.commits_fail = False
         self._files.mend_all()
@@ -198,23 +199,24 @@ class CollectorFaults:
         """As the service manager does: it is asked to end, and started again a while later."""
         if self._mended or not self._host.running or self._host.stopping:
             return
-        stopping = asyncio.ensure_future(self._host.stop())
-        self._stops.add(stopping)
-        began_ms = self._loop.now_ms
-        stopping.add_done_callback(lambda done: self._stopped(done, began_ms, down_ms))
+        stop = asyncio.ensure_future(self._stop_now(down_ms))
+        self._stops.add(stop)
+        stop.add_done_callback(self._stops.discard)
 
-    def _stopped(self, stop: asyncio.Task[None], began_ms: int, down_ms: int) -> None:
-        self._stops.discard(stop)
-        error = None if stop.cancelled() else stop.exception()
-        if stop.cancelled() or isinstance(error, Killed):
+    async def _stop_now(self, down_ms: int) -> None:
+        began_ms = self._loop.now_ms
+        try:
+            if not await self._host.stop():
+                return
+        except Killed:
             return  # it was crashed meanwhile, and is started again after that
-        if isinstance(error, WriteFailed):
+        except WriteFailed:
             self._host.crash()
             self.ended()
             return
-        took_ms = self._loop.now_ms - began_ms
-        if error is not None:
+        except Exception as error:
             self.findings.append(f"a stop ended with {type(error).__name__}: {error}")
+        took_ms = self._loop.now_ms - began_ms
         if took_ms > STOP_WITHIN_S * 1000:
             self.findings.append(f"a stop took {took_ms} ms")
         left = {path.name for path in self._host.plan.folder.glob("*.db*")}

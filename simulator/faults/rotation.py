@@ -23,6 +23,11 @@ class Rotations:
         self._host = host
         self._power_cuts = power_cuts
         self._chance = chance
+        self._mended = False
+
+    def mend(self) -> None:
+        """No board gets a key any more that it has not got yet."""
+        self._mended = True
 
     def begin(self, node: HostedNode, way_ms: int) -> None:
         """Announce a key; the board has it way_ms later. Nothing, while the file refuses."""
@@ -35,6 +40,8 @@ class Rotations:
 
     def _put(self, node: HostedNode, secret: bytes) -> None:
         """It is put on a board that runs, which starts anew."""
+        if self._mended:
+            return
         if node.node is None:
             self._loop.call_at_ms(self._loop.now_ms + 10_000, self._put, node, secret)
             return

@@ -299,6 +299,36 @@ async def test_a_closed_writer_leaves_one_file(tmp_path: Path, kind: str) -> Non
         assert count(connection) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_writer_closed_after_a_failed_commit_leaves_one_file_too(
+    tmp_path: Path, kind: str
+) -> None:
+    good = opener(tmp_path / "n.db")
+
+    def open_() -> sqlite3.Connection:
+        good().close()
+        connection = broken_opener(tmp_path / "n.db")()
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    writer = make(kind, open_)
+    await writer.write(add(1))
+    kept = closing(sqlite3.connect(tmp_path / "n.db"))
+    with kept as reader:  # the log stays when the connection is given up
+        assert count(reader) == 1
+        Broken.failures, Broken.code = 1, sqlite3.SQLITE_IOERR_WRITE
+        with pytest.raises(WriteFailed):
+            await writer.write(add(2))
+        reader.execute("PRAGMA query_only = 1")
+        assert "n.db-wal" in names(tmp_path)
+        content = (tmp_path / "n.db-wal").read_bytes()
+    if not (tmp_path / "n.db-wal").exists():  # as if nobody had been able to move it
+        (tmp_path / "n.db-wal").write_bytes(content)
+    await writer.close()
+    assert names(tmp_path) == ["n.db"]
+    await writer.close()
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
