@@ -122,6 +122,8 @@ def tell(remarks: Remarks) -> None:
 def write(rows: Iterator[Row], shape: RowShape, kind: str, file: Path) -> int:
     """Writes rows to a new file or, for -, to standard output; returns how many."""
     if str(file) == "-":
+        if sys.stdout is None:
+            fail("standard output is closed; give a file")
         written = write_stream(rows, shape, kind, sys.stdout)
         sys.stdout.flush()
         return written

@@ -186,3 +186,13 @@ def test_what_one_may_not_read_says_who_may(house: House, line: str, code: int) 
     assert done.returncode == code, done.stderr
     assert f"{house.config}:1: Permission denied; run this as the collector's user" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_closed_output_is_said(house: House) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m collector export - >&-"],
+        env={**os.environ, "OSN_COLLECTOR_CONFIG": str(house.config)},
+        stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: standard output is closed")
