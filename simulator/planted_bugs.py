@@ -376,14 +376,6 @@ BUGS = (
         "failing_disk",
     ),
     PlantedBug(
-        "the number of a claim is used again after a start",
-        "collector",
-        "Books.open",
-        "self._last_claim = max([self._last_claim, *state.claims])",
-        "self._last_claim = 0",
-        "collector_stops",
-    ),
-    PlantedBug(
         "both lanes take one frame",
         "collector",
         "Frames.take",

@@ -293,7 +293,8 @@ class Simulation:
         for position in sorted(self.collector_faults.broken):
             verdict.find(f"{name_of(position)} was acknowledged and not on the disk")
         findings = self.collector_faults.findings + self.rotations.judge()
-        if not (self.allowed.restored or self.allowed.elsewhere):
+        two = any(table["kind"] == "second" for table in self.scenario.collector)
+        if not (self.allowed.restored or two):
             findings += self.numbers.findings
         for finding in findings:
             verdict.find(finding)
