@@ -23,7 +23,7 @@ FORMATS = {
 
 Row: TypeAlias = tuple[object, ...]
 Write = Callable[[Sequence[Row]], None]
-_FORMULA = re.compile(r"[;\t\n](?=[\t ]*[=+\-@\uff1d\uff0b\uff0d\uff20]|\t)")
+_FORMULA = re.compile(r"[;\t\n](?=[\t ]*[=+\-@\uff1d\uff0b\uff0d\uff20]| *\t)")
 """A cell's begin (after a line's end) before what spreadsheets compute; also in full width."""
 _ARROW = {str: "string", int: "int64", float: "float64"}
 

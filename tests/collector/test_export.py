@@ -435,7 +435,7 @@ class Named(NamedTuple):
 
 
 BEGINNING = tuple("=+-@\t\r\uff1d")
-BEGINS = st.sampled_from(["=", "+", "-", "@", "\t", "\r", " =", "a;=", "a\t@", "\uff1d"])
+BEGINS = st.sampled_from(["=", "+", "-", "@", "\t", " \t", "\r", " =", "a;=", "a\t@", "\uff1d"])
 
 
 @given(st.lists(st.tuples(BEGINS, st.text(max_size=10), st.floats(-9, 9)), min_size=1, max_size=5))

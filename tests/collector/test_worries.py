@@ -91,7 +91,8 @@ def test_many_addresses_are_counted() -> None:
 
 
 def test_a_healthy_collector_says_nothing_but_the_stranger(bare_house: House) -> None:
-    [line] = worries(lived(bare_house))
+    # how fast a card wears is told of all that this process writes, other tests included
+    [line] = [line for line in worries(lived(bare_house)) if not line.startswith("card")]
     assert line.startswith("1 unknown board held in quarantine: 000000ff (3 frames)")
 
 

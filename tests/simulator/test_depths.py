@@ -237,13 +237,13 @@ async def steady_in_real_time(folder: Path) -> dict[str, Frames]:
 
 
 Said = dict[tuple[int, int, int], tuple[int, int]]
-"""Raw value and quality by time, quantity and instance."""
+"""Raw value (0 for a missing one) and quality by time, quantity and instance."""
 
 
 def said(frames: Frames) -> Said:
     data = [decode(raw) for raw in frames.values() if raw[1] & 31 == wire.T_DATA]
     return {
-        (r.uptime_ms, r.quantity, r.instance): (r.raw, r.quality)
+        (r.uptime_ms, r.quantity, r.instance): (r.raw or 0, r.quality)
         for frame in data
         for r in readings(frame)
     }
