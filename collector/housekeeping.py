@@ -122,16 +122,14 @@ def look_ahead(connection: sqlite3.Connection, due: int, keep: Keep) -> Step:
     frames = list(retention.next_step(connection, due, needed))
     last_id = frames[-1].id if frames else 0
     counted = [(frame.id, frame.node, readings_of(frame)) for frame in frames]
-    return Step(due, last_id, counted, keep.sinks)
+    return Step(due, last_id, counted, keep.sinks if keep.drop_undelivered else ())
 
 
 def remove(connection: sqlite3.Connection, step: Step, keep: Keep) -> retention.Removed:
     """One step of retention; what goes is on each sink's ledger afterwards."""
-    needed = None
-    if keep.drop_undelivered:
-        _expire(connection, step.frames, step.apart)
-    else:
-        needed = book_tables.first_needed(connection, keep.sinks)
+    _expire(connection, step.frames, step.apart)
+    waited_for = [sink for sink in keep.sinks if sink not in step.apart]
+    needed = book_tables.first_needed(connection, waited_for)
     going = [frame for frame in step.frames if needed is None or frame[0] < needed]
     for sink in book_tables.sinks(connection):
         book_tables.forget_frames(connection, sink, going)

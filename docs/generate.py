@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from collector.forward.states import TABLE as TABLE_OF_FRAMES
+from collector.forward.states import Event, State
 from firmware.setting_rules import LOCAL, NETWORK, TABLE, Row
 
 SETTINGS_PAGE = Path(__file__).resolve().parent / "settings.md"
+FORWARDING_PAGE = SETTINGS_PAGE.with_name("forwarding.md")
+BEGIN, END = "<!-- generated: states -->", "<!-- end -->"
 GENERATORS = ("protocol.spec.generate", "protocol.spec.document", "hardware.pages")
 WHO = {"o": "CONFIG", NETWORK: "CONFIG, on trial", LOCAL: "USB only"}
 MEANING = {
@@ -74,8 +78,35 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def forwarding_table() -> str:
+    """What can happen to a frame at a sink, a row for each event."""
+    lines = ["| what happens | to a frame that is | then it is | counted |", "|---|---|---|---|"]
+    for event in Event:
+        by_end: dict[tuple[State, str], list[str]] = {}
+        for move in TABLE_OF_FRAMES:
+            if move.event is event:
+                by_end.setdefault((move.follows, move.counted), []).append(_short(move.state))
+        for (follows, counted), states in by_end.items():
+            lines.append(f"| {event.value} | {', '.join(states)} | {_short(follows)} | {counted} |")
+    return "\n".join(lines) + "\n"
+
+
+def forwarding_page() -> str:
+    """The page with its table as the code has it now."""
+    text = FORWARDING_PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    states = "".join(f"- {state.value}\n" for state in State)
+    return f"{before}{BEGIN}\n{states}\n{forwarding_table()}{END}{after}"
+
+
+def _short(state: State) -> str:
+    return state.value.split(":")[0]
+
+
 def main() -> None:
     """Write all pages."""
+    FORWARDING_PAGE.write_text(forwarding_page(), encoding="utf-8")
     SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")
     for module in GENERATORS:
         subprocess.run([sys.executable, "-m", module], check=True)

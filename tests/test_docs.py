@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
+from docs import generate
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     [*(p for p in ROOT.glob("*.md") if p.name != "CHANGELOG.md"), *(ROOT / "docs").rglob("*.md")]
@@ -119,3 +121,7 @@ def test_every_file_exists() -> None:
                 continue
             near = (page.parent / path).exists()
             assert near or (ROOT / path).exists(), f"{page.relative_to(ROOT)}: {path}"
+
+
+def test_the_page_of_forwarding_has_the_table_of_the_code() -> None:
+    assert generate.FORWARDING_PAGE.read_text(encoding="utf-8") == generate.forwarding_page()

@@ -48,13 +48,14 @@ class Books:
         """Oldest first; the last one takes what is entered now."""
         self._pages = 0
         self._doubtful: _Replay | None = None
-        self._replaying = asyncio.Lock()
         self._reasons: set[str] = set()
         self._flushing: asyncio.Task[None] | None = None
         self._last_claim = 0
+        self._closed = False
 
     async def open(self) -> SinkState:
         """Writes what is left of a former run, and reads what the tables hold."""
+        self._closed = False
         await self.flushed()
 
         def operation(connection: sqlite3.Connection) -> tuple[SinkState, dict[Count, int]]:
@@ -134,49 +135,55 @@ class Books:
         return number
 
     async def replay(self, ids: Ranges, told: Callable[[bool], None]) -> None:
-        """Makes the tables forget what is settled of frames that are done, or in no lane's hands.
+        """Makes the tables forget what is settled of frames, all of which is written.
 
-        `told` is called once, when it is known whether that is written: at the latest with the next
+        `told` is called once, when it is known whether that is done: at the latest with the next
         page. Raises WriteFailed when it is not, or when that is not known yet.
         """
-        async with self._replaying:
-            try:
-                await self._write()
-            except BaseException:
-                told(False)
-                raise
-            await commit(self._writer, [_Replay(self, ids, told)], urgent=True)
+        await commit(self._writer, [_Replay(self, ids, told)], urgent=True)
 
     def flush_soon(self) -> None:
         """Has what is unwritten written with the next commit; returns at once."""
+        if self._closed:
+            return
         if self._is_behind() and (self._flushing is None or self._flushing.done()):
             self._flushing = asyncio.create_task(self._flush())
 
     async def flushed(self) -> None:
-        """Waits until everything is committed."""
-        self.flush_soon()
-        if self._flushing:
-            await asyncio.shield(self._flushing)
+        """Waits until all that is entered by now is committed. Raises WriteFailed once closed."""
+        entered = list(self._unwritten)
+        while self._is_behind() and (
+            self._doubtful or any(each is mine for each in self._unwritten for mine in entered)
+        ):
+            if self._closed:
+                raise WriteFailed(f"{self._sink}: its books are closed")
+            try:
+                await self.write()
+            except WriteFailed as failure:
+                log.warning("%s: deliveries could not be noted: %s", self._sink, failure)
+                await asyncio.sleep(WRITE_RETRY_S)
 
     async def close(self) -> None:
         """Writes what is left, once."""
+        self._closed = True
         if self._flushing:
             self._flushing.cancel()
             await asyncio.gather(self._flushing, return_exceptions=True)
         try:
-            await self._write()
+            await self.write()
         except WriteFailed as failure:
             log.warning("%s: the last deliveries could not be noted: %s", self._sink, failure)
 
     async def _flush(self) -> None:
         while self._is_behind():
             try:
-                await self._write()
+                await self.write()
             except WriteFailed as failure:
                 log.warning("%s: deliveries could not be noted: %s", self._sink, failure)
                 await asyncio.sleep(WRITE_RETRY_S)
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
+        """Writes what is unwritten, once. Raises WriteFailed."""
         if self._is_behind():
             await commit(self._writer, [_Page(self)])
 

@@ -137,6 +137,7 @@ class Windows:
         self._readings_max = readings_max
         self._wake_backlog = wake_backlog
         self._claimed: dict[int, Window] = {}
+        self._replaying = asyncio.Lock()
 
     async def restart(self, *, live: bool) -> None:
         """Takes over what the books say; frames that arrive from now on are `live`, if any are."""
@@ -287,29 +288,33 @@ class Windows:
         while ids := Ranges(frames.oldest_expirable(EXPIRED_AT_ONCE).overlap(1, last_id)):
             stored = await self._reader.read(ids)
             self._expire(ids, stored, stored, "retention")
+        settled_to = min(last_id, frames.first_open() - 1)
         await self._books.flushed()
-        return min(last_id, frames.first_open() - 1)
+        return settled_to
 
     async def replay(self, first_id: int, last_id: int) -> None:
         """Sends frames again of which something is settled, and which are not under way.
 
         Raises WriteFailed when that is not noted, or not known to be.
         """
-        frames, partial = self.frames, self._books.partial
-        within = [(first_id, last_id)]
-        done = frames.those((State.DONE,), within)
-        begun = Ranges((frame, frame) for frame in partial if first_id <= frame <= last_id)
-        begun = frames.those(IDLE, begun)
-        frames.happened(Event.REOPENED, begun)
+        async with self._replaying:
+            frames, partial = self.frames, self._books.partial
+            done = frames.those((State.DONE,), [(first_id, last_id)])
+            settled = {id: mask for id, mask in partial.items() if first_id <= id <= last_id}
+            await self._books.write()
+            done = frames.those((State.DONE,), done)
+            written = [id for id, mask in settled.items() if partial.get(id) == mask]
+            begun = frames.those(IDLE, Ranges((id, id) for id in written))
+            frames.happened(Event.REOPENED, begun)
 
-        def told(written: bool) -> None:
-            if written:
-                frames.happened(Event.REPLAYED, done)
-                for frame in [frame for frame in partial if frame in begun]:
-                    del partial[frame]
-            frames.happened(Event.RETURNED, begun, "backlog")
+            def told(replayed: bool) -> None:
+                if replayed:
+                    frames.happened(Event.REPLAYED, done)
+                    for frame in [frame for frame in partial if frame in begun]:
+                        del partial[frame]
+                frames.happened(Event.RETURNED, begun, "backlog")
 
-        await self._books.replay(Ranges([*done, *begun]), told)
+            await self._books.replay(Ranges([*done, *begun]), told)
 
     async def _render(self, lane: Lane, ids: Ranges, stored: Sequence[StoredFrame]) -> Window:
         now_ms = self._clock.unix_ms()

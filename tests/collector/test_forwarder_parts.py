@@ -11,7 +11,7 @@ from collector.archive.parcels import commit_now
 from collector.forward import book_tables
 from collector.forward.book_tables import Count, DeadLetter, Entries
 from collector.forward.limits import Gate, Limits, TokenBucket, Way
-from collector.forward.states import UNREADABLE, Cause, Event, Frames, Impossible, State
+from collector.forward.states import TABLE, UNREADABLE, Cause, Event, Frames, Impossible, State
 from collector.ranges import Ranges
 from collector.sinks.base import Rate
 from collector.timeline.frozen_time import FrozenTimes, read_lines
@@ -86,6 +86,45 @@ def test_live_that_is_behind_becomes_backlog() -> None:
     assert frames.catch_up(2000)
     assert not frames.take("live", 10, 0)
     assert frames.take("backlog", 10, 0).first == 1
+
+
+def put(state: State) -> Frames:
+    """Frame 1 in this state, by the table's own ways; frames from 1 up are live's."""
+    done, unknown = (Ranges([(1, 1)] if state is at else ()) for at in (State.DONE, State.UNKNOWN))
+    frames = Frames(done, unknown, 1, 1)
+    if state in (State.FREE, State.DONE, State.UNKNOWN):
+        return frames
+    frames.take("live", 1, 0)
+    if state is State.PUT_OFF:
+        frames.happened(Event.OLD, one(1))
+    elif state is State.WAITING:
+        frames.wait(1, 5.0)
+    elif state is State.HELD:
+        frames.hold(1, Cause(1, 2))
+    elif state is State.CLAIMED:
+        frames.happened(Event.CLAIM_COMMITTED, one(1))
+    return frames
+
+
+@pytest.mark.parametrize("event", [event for event in Event if event is not Event.RESTART])
+@pytest.mark.parametrize("state", State)
+def test_frames_move_as_the_table_says_and_never_else(state: State, event: Event) -> None:
+    frames = put(state)
+    assert frames.those((state,), one(1)) == one(1)
+    follows = [move.follows for move in TABLE if (move.state, move.event) == (state, event)]
+    if follows:
+        frames.happened(event, one(1))
+    else:
+        with pytest.raises(Impossible, match=event.name):
+            frames.happened(event, one(1))
+    assert frames.those(follows or (state,), one(1)) == one(1)
+    assert sum(frames.those((each,), one(1)).count() for each in State) == 1
+    assert frames.open_count() == ((follows or [state])[0] is not State.DONE)
+
+
+def test_a_row_stands_once() -> None:
+    assert len({(move.state, move.event) for move in TABLE}) == len(TABLE)
+    assert {move.state for move in TABLE if move.event is Event.RESTART} == set(State)
 
 
 def test_what_the_table_does_not_have_moves_no_frame() -> None:
