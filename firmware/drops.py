@@ -3,7 +3,6 @@
 from struct import pack, unpack_from
 
 from firmware.store import Store
-from protocol import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,11 +10,9 @@ if TYPE_CHECKING:
 
 REASONS = 8  # codes 1..8
 READS_MAX = 100  # then what cannot be read is taken for not there
-DAMAGE_MAX = 8  # runs of damaged frames that are remembered
 LEFT_MAX = 8  # boots that left with drops and are still told to the collector
 KEY = "drops"  # in NVS
-_RECORD_MAX = 2 + 4 * REASONS + 8 * LEFT_MAX + 16 + 24 * DAMAGE_MAX
-_NONE = "-" * 16
+_RECORD_MAX = 2 + 4 * REASONS + 8 * LEFT_MAX + 16
 
 
 class Drops:
@@ -25,8 +22,7 @@ class Drops:
     the later. While it cannot be read they count from 0, and are added to it later.
 
     Record: count u8, (frames u32)* by reason; boots u8, (boot u32, highest u32)*; stem of the
-    segment whose removal was begun, 16 B or nothing; runs of damaged frames that are counted, 24
-    hexadecimal digits each (boot, first, last), behind 16 dashes when there is no stem.
+    segment whose removal was begun, 16 B or nothing.
     """
 
     def __init__(self, files: "Files", path: str, nvs: "Nvs | None" = None) -> None:
@@ -35,7 +31,6 @@ class Drops:
         self.counts = [0] * REASONS
         self.left: "list[tuple[int, int]]" = []
         self.removing = ""
-        self._damage: "list[tuple[int, int, int]]" = []
         self.fresh = False  # counted since the last LIVE
         self.unsaved = 0  # frames counted that the file does not know of yet
         self.known = False  # load() has succeeded
@@ -64,19 +59,6 @@ class Drops:
                 self._nvs.commit()
             except OSError:
                 pass
-
-    def damage(self, boot: int, first: int, last: int, frames: int) -> None:
-        """Count so many of first..last as damaged, and remember them."""
-        self._damage.append((boot, first, last))
-        self._damage = self._damage[-DAMAGE_MAX:]
-        self.count(wire.DROP_CORRUPT, frames, boot, last)
-
-    def damaged(self, boot: int, seq: int) -> bool:
-        """Whether a frame is among those counted as damaged, of the last runs."""
-        for known, first, last in self._damage:
-            if known == boot and first <= seq <= last:
-                return True
-        return False
 
     def try_save(self) -> bool:
         """save(); False when the file system refuses."""
@@ -124,12 +106,7 @@ class Drops:
         data += bytes([len(self.left)])
         for boot, highest in self.left:
             data += pack("<II", boot, highest)
-        text = self.removing
-        if self._damage:
-            text = text or _NONE
-            for run in self._damage:
-                text += "%08x%08x%08x" % run
-        return data + text.encode()
+        return data + self.removing.encode()
 
     def load(self) -> None:
         """Take up what is kept. Raises OSError while flash refuses to be read."""
@@ -164,12 +141,7 @@ class Drops:
         for entry in noted:
             self.left = [other for other in self.left if other[0] != entry[0]]
             self.left.append(entry)
-        self.removing = data[at : at + 16].decode()
-        if self.removing == _NONE:
-            self.removing = ""
-        runs = [data[i : i + 24].decode() for i in range(at + 16, len(data), 24)]
-        kept = [(int(run[:8], 16), int(run[8:16], 16), int(run[16:], 16)) for run in runs]
-        self._damage = (kept + self._damage)[-DAMAGE_MAX:]
+        self.removing = data[at:].decode()
 
 
 def _total(record: "bytes | bytearray | None") -> int:

@@ -3,7 +3,6 @@
 A segment is named by the boot and seq of its first frame, and is written by one boot after the
 other. A record is a u16 length and the frame; the frame's own trailer says whether it is whole.
 Only the last segment is scanned at start; a torn tail is cut by going on in a new segment.
-After a damaged record the next whole one is looked for; what is missing between was damaged.
 """
 
 from errno import ENOENT
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from firmware.drops import Drops
     from firmware.types import File, Files
 
-    Run = tuple[int, int, int]  # boot, first and last seq
-
 KEPT = 0  # holds frames that are not acknowledged
 DONE = 1  # all acknowledged: deleted when room is needed
 GONE = 2
@@ -30,10 +27,7 @@ _FRAME_MIN = 20
 SHARE = 20  # LOG and HELLO may take one part in 20 of a segment
 READ_TRIES = 6  # then what flash does not give is counted as damaged
 UNREADABLE = -1  # what read() gives for a frame that cannot be read now
-_DAMAGED, _REFUSED, _TORN = -1, -2, -3  # what is at an offset, if it is no record
-_ANY = -2  # in place of a seq: no record is taken for the next one unless it is whole
-_FAR = 0x7FFFFFFF
-_MAGIC = b"\xa1"
+_DAMAGED, _REFUSED = -1, -2  # what is at an offset, if it is no record
 
 
 class Spool:
@@ -137,13 +131,11 @@ class Spool:
     def _scan_last(self) -> None:
         """Walk the last segment's frames, all trailers checked, and cut what is torn."""
         number = self.last
-        offset = hurt = 0
-        self.durable = _FAR
+        offset = 0
         buffer = memoryview(bytearray(wire.FRAME_MAX))
         while True:
-            offset, length, damaged = self._next(number, offset, 0, _ANY, buffer)
-            hurt += damaged
-            if length <= 0:
+            length = self._load(number, offset, buffer)
+            if length <= 0 or not self._whole(buffer[:length]):
                 break
             if buffer[1] & wire.TYPE_MASK in (wire.T_HELLO, wire.T_LOG):
                 self._small += 2 + length
@@ -152,11 +144,10 @@ class Spool:
             size = self._files.stat(self._path(number))[6]
         except OSError:
             size = self._segment_bytes
-        if length == _REFUSED or offset > size:  # later, perhaps; or damaged to its end
+        if length == _REFUSED:  # later, perhaps
             offset = size
         self.durable = self.written = offset
-        whole = length == 0 and not hurt
-        self._open = 0 < offset == size and whole and self._state(number) == KEPT
+        self._open = 0 < offset == size and length == 0 and self._state(number) == KEPT
         self._empty = size == 0
 
     def _list_boots(self) -> None:
@@ -171,13 +162,19 @@ class Spool:
                 self._note(boot, seq)
                 self._note(boot, self._first(number + 1)[1] - 1)
             else:
-                length, runs, damage = self._survey(number)
-                if length == _REFUSED and not runs:  # at least its first is known
-                    self._note(*self._first(number))
-                for boot, first, last in sorted(runs + damage):
-                    for seq in (first, last):
-                        if not self._drops.damaged(boot, seq):
-                            self._note(boot, seq)
+                self._walk(number)
+
+    def _walk(self, number: int) -> None:
+        offset = 0
+        while offset < self._end(number):
+            length = self._peek(number, offset)
+            if length == _REFUSED and not offset:  # at least its first is known
+                self._note(*self._first(number))
+            if length <= 0:
+                break
+            boot, seq = unpack_from("<II", self._head, 10)
+            self._note(boot, seq)
+            offset += 2 + length
 
     def _note(self, boot: int, seq: int) -> None:
         boots = self.boots
@@ -335,9 +332,9 @@ class Spool:
     def read(self, position: "list[int]", buffer: memoryview) -> int:
         """Copy the frame at position into buffer; its length, or 0 at the durable end.
 
-        position is moved over the ends of segments, and over damaged records, whose frames are
-        counted as dropped. UNREADABLE when flash refuses; the sixth time in a row the segment is
-        dropped, and counted as damaged.
+        position is moved over the ends of segments; advance() moves it over the frame. Damaged
+        records end their segment: what they held is counted as dropped. UNREADABLE when flash
+        refuses; the sixth time in a row the segment is dropped, and counted as damaged.
         """
         while True:
             number, offset = position
@@ -348,15 +345,9 @@ class Spool:
                 return 0
             if number == self.last and offset >= self.durable:
                 return 0
+            length = _DAMAGED
             if self._state(number) == KEPT and offset < self._end(number):
                 length = self._load(number, offset, buffer)
-                if length > 0 and not self._whole(buffer[:length]):
-                    length = _DAMAGED
-                if length == _DAMAGED:
-                    position[1], length = self._pass_damage(number, offset, buffer)
-                    if length != _REFUSED:
-                        continue
-                    position[1] = offset
                 if length == _REFUSED:
                     if not self._give_up(number):
                         return UNREADABLE
@@ -364,7 +355,11 @@ class Spool:
                 if self._refusals:
                     self._refusals.pop(number, None)
                 if length > 0:
-                    return length
+                    if self._whole(buffer[:length]):
+                        return length
+                    self._lose(number, buffer)
+                    position[1] = offset + 2 + length
+                    continue
             if number == self.last:
                 position[1] = self.durable
                 return 0
@@ -402,127 +397,12 @@ class Spool:
         length = self._peek(number, offset)
         if length <= 0:
             return None
-        boot, seq = self._name()
+        boot, seq = unpack_from("<II", self._head, 10)
         return length, boot, seq
 
-    # --- damage ---
-
-    def _pass_damage(self, number: int, offset: int, buffer: memoryview) -> "tuple[int, int]":
-        """Count what is damaged from offset on; (offset, length) of the next whole record.
-
-        length is 0 at the segment's end, _REFUSED when flash cannot be read: nothing is counted.
-        """
-        length, runs, _ = self._survey(number, offset)
-        boot, seq = self._before(number)
-        if runs:
-            boot, _, seq = runs[-1]
-        if length != _REFUSED:
-            offset, length, damaged = self._next(number, offset, 0, _ANY, buffer)
-        if length != _REFUSED:
-            self._count_damage(self._damage(number, boot, seq, length, damaged))
-        return offset, length
-
-    def _before(self, number: int) -> "tuple[int, int]":
-        """(boot, seq) before a segment's first, which its name tells."""
-        boot, seq = self._first(number)
-        return boot, seq - 1
-
-    def _survey(self, number: int, stop: int = _FAR) -> "tuple[int, list[Run], list[Run]]":
-        """What a segment holds before stop, and what is damaged there: (boot, first, last) runs.
-
-        The first of the three is _REFUSED when flash cannot be read. A record that goes on where
-        the last one ended is taken by its head; at any other the trailer is checked.
-        """
-        runs: "list[Run]" = []
-        damage: "list[Run]" = []
-        boot, seq = self._before(number)
-        buffer = memoryview(bytearray(wire.FRAME_MAX))
-        offset = 0
-        length = 1
-        while length > 0 and offset < stop:
-            offset, length, damaged = self._next(number, offset, boot, seq, buffer)
-            if damaged:
-                damage += self._damage(number, boot, seq, length, damaged)
-            if length > 0:
-                offset += 2 + length
-                before = boot, seq
-                boot, seq = self._name()
-                if runs and not damaged and before == (boot, seq - 1):
-                    runs[-1] = (boot, runs[-1][1], seq)
-                else:
-                    runs.append((boot, seq, seq))
-        return length, runs, damage
-
-    def _next(
-        self, number: int, offset: int, boot: int, seq: int, buffer: memoryview
-    ) -> "tuple[int, int, int]":
-        """(offset, length, damaged) of the next record from offset on: whole, or after (boot, seq).
-
-        length is 0 when there is none, or _REFUSED; damaged is how many were passed, at least.
-        """
-        damaged = 0
-        astray = False  # where the next one begins is not known
-        while offset < self._end(number):
-            length = self._peek(number, offset)
-            if length > 0 and self._name() != (boot, seq + 1):
-                length = self._load(number, offset, buffer)
-                if length > 0 and not self._whole(buffer[:length]):
-                    if not astray:
-                        damaged += 1
-                        offset += 2 + length
-                        continue
-                    length = _DAMAGED
-            if length >= 0 or length == _REFUSED:
-                return offset, length, damaged
-            if not astray:
-                if length == _TORN:
-                    break
-                damaged += 1
-                astray = True
-            at = bytes(self._head).find(_MAGIC, 3)
-            offset += (at if at > 0 else _FRAME_MIN) - 2
-        return offset, 0, damaged
-
-    def _damage(self, number: int, boot: int, seq: int, length: int, damaged: int) -> "list[Run]":
-        """Which numbers were in damaged records between (boot, seq) and the record in _head.
-
-        Heads of damaged records are not believed. Within a segment a boot's numbers have no gap.
-        """
-        runs: "list[Run]" = []
-        if length > 0:
-            after, at = self._name()
-            if after == boot:
-                return [(boot, seq + 1, at - 1)]
-            begun = min(damaged, at - 1)
-            damaged -= begun
-            runs.append((after, at - begun, at - 1))
-        elif number < self.last:
-            after, at = self._first(number + 1)
-            if after == boot:
-                damaged = min(damaged, at - 1 - seq)
-        runs.append((boot, seq + 1, seq + damaged))
-        return runs
-
-    def _count_damage(self, runs: "list[Run]") -> None:
-        for boot, first, last in runs:
-            frames = self._unsettled_of(boot, first, last)
-            if frames:
-                self._drops.damage(boot, first, last, frames)
-
-    def _unsettled_of(self, boot: int, first: int, last: int) -> int:
-        """How many of first..last are neither acknowledged nor counted as damaged."""
-        frames = 0
-        for seq in range(first, last + 1):
-            if not self._settled(boot, seq) and not self._drops.damaged(boot, seq):
-                frames += 1
-        return frames
-
-    def _name(self) -> "tuple[int, int]":
-        """(boot, seq) of the record in _head."""
-        boot, seq = unpack_from("<II", self._head, 10)
-        return boot, seq
-
-    # --- flash ---
+    def _lose(self, number: int, frame: memoryview) -> None:
+        boot, seq = unpack_from("<II", frame, 8)
+        self._drops.count(wire.DROP_CORRUPT, 1, boot, seq)
 
     def _load(self, number: int, offset: int, buffer: memoryview) -> int:
         """As _peek(), and the frame in buffer."""
@@ -536,13 +416,10 @@ class Spool:
         except OSError:
             self._forget_reader()
             return _REFUSED
-        return length if got == length else _TORN
+        return length if got == length else _DAMAGED
 
     def _peek(self, number: int, offset: int) -> int:
-        """Length of the record at offset, its head in _head; 0 at the end, or why there is none.
-
-        What is shorter than any record is the end.
-        """
+        """Length of the record at offset, its head in _head; 0 at the end, or why there is none."""
         try:
             reader = self._file(number)
             reader.seek(offset)
@@ -550,11 +427,11 @@ class Spool:
         except OSError:
             self._forget_reader()
             return _REFUSED
-        if not got or got < _FRAME_MIN:
+        if not got:
             return 0
         length, magic, flags, body = unpack_from("<HBBH", self._head, 0)
         trailer = wire.TAG_BYTES if flags & wire.AUTH else wire.CRC_BYTES
-        if magic != wire.MAGIC or length != 16 + body + trailer:
+        if got < _FRAME_MIN or magic != wire.MAGIC or length != 16 + body + trailer:
             return _DAMAGED
         return length if length <= wire.FRAME_MAX else _DAMAGED
 
@@ -666,17 +543,22 @@ class Spool:
         self._trim()
 
     def _unsettled(self, number: int) -> "list[tuple[int, int, int]]":
-        """(boot, highest seq, frames not acknowledged) of a segment; its damage is counted."""
-        length, runs, damage = self._survey(number)
-        if length == _REFUSED:
-            runs = self._unread(number)
-        else:
-            self._count_damage(damage)
-        return [(run[0], run[2], self._unsettled_of(*run)) for run in runs]
+        """(boot, highest seq, frames not acknowledged) for each boot of a segment."""
+        counts: "list[tuple[int, int, int]]" = []
+        offset = 0
+        length = 0
+        while offset < self._end(number):
+            length = self._peek(number, offset)
+            if length <= 0:
+                break
+            boot, seq = unpack_from("<II", self._head, 10)
+            self._add_unsettled(counts, boot, seq)
+            offset += 2 + length
+        return self._unread(number) if length == _REFUSED else counts
 
-    def _unread(self, number: int) -> "list[Run]":
-        """The runs of a segment that cannot be read, from names and boots."""
-        runs: "list[Run]" = []
+    def _unread(self, number: int) -> "list[tuple[int, int, int]]":
+        """The same from names and boots, for a segment that cannot be read."""
+        counts: "list[tuple[int, int, int]]" = []
         first, after = self._first(number), (0xFFFFFFFF, 0)
         if number < self.last:
             after = self._first(number + 1)
@@ -686,9 +568,16 @@ class Spool:
             if first[0] <= boot <= after[0]:
                 begin = max(lowest, first[1]) if boot == first[0] else lowest
                 end = min(highest, after[1] - 1) if boot == after[0] else highest
-                if begin <= end:
-                    runs.append((boot, begin, end))
-        return runs
+                for seq in range(begin, end + 1):
+                    self._add_unsettled(counts, boot, seq)
+        return counts
+
+    def _add_unsettled(self, counts: "list[tuple[int, int, int]]", boot: int, seq: int) -> None:
+        missing = 0 if self._settled(boot, seq) else 1
+        if counts and counts[-1][0] == boot:
+            counts[-1] = (boot, seq, counts[-1][2] + missing)
+        else:
+            counts.append((boot, seq, missing))
 
     def _trim(self) -> None:
         while self._count() > 1 and self._state(self._base) == GONE:
@@ -707,7 +596,7 @@ class Spool:
         if number == self.last:
             return self.durable
         ends = self._ends
-        return ends[number][0] if number in ends else _FAR
+        return ends[number][0] if number in ends else 0x7FFFFFFF
 
     def end(self) -> "list[int]":
         """The position after the last durable frame."""

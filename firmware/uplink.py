@@ -88,7 +88,6 @@ class Uplink:
         self._window = window
         self._buffer = buffer
         self._cursor = [0, 0]
-        self._passed = (0, 0)  # boot and seq of the last frame before the cursor that was whole
         self._flight: "list[list[int]]" = []
         self._ram: "list[tuple[int, int, bytes]]" = []
         self._ahead: "list[list[int]]" = []
@@ -226,7 +225,7 @@ class Uplink:
                 self._spool.settle(self._spool.end(), 0, 0)
             else:
                 self._spool.step_over_ends(self._cursor)
-                found = self._follows()
+                found = self._spool.peek(self._cursor)
                 if found is not None:
                     self._spool.settle(self._cursor, found[1], found[2])
         else:
@@ -303,9 +302,9 @@ class Uplink:
             return self._fresh_from_ram(now_ms)
         self._read_at = 0
         for _ in range(_SKIPS):
-            found = self._follows()
+            found = self._spool.peek(self._cursor)
             if found is not None and self._skip(found[1], found[2]):
-                self._pass(found)
+                self._cursor[1] += 2 + found[0]
                 continue
             length = self._spool.read(self._cursor, self._buffer)
             if length <= 0:
@@ -313,33 +312,16 @@ class Uplink:
                     self._read_at = now_ms + UNREADABLE_MS
                 return self._fresh_from_ram(now_ms)
             found = self._spool.peek(self._cursor)
-            if found is None:
-                continue
-            if self._skip(found[1], found[2]):
-                self._pass(found)
+            if found is None or self._skip(found[1], found[2]):
                 continue
             _, boot, seq = found
             if seq > self._settled.upto(boot) + MASK_REACH and self._in_flight(boot):
                 self._out_of_reach = True
                 return self._fresh_from_ram(now_ms)  # it may be that these are what is missing
             self._enter(boot, seq, self._cursor[0], self._cursor[1], now_ms)
-            self._pass(found)
+            self._cursor[1] += 2 + length
             return self._buffer[:length]
         return None
-
-    def _follows(self) -> "tuple[int, int, int] | None":
-        """What peek() says of the record at the cursor, if it goes on where the last one ended.
-
-        The head of any other may be damaged: it is not believed before the whole record was read.
-        """
-        found = self._spool.peek(self._cursor)
-        boot, seq = self._passed
-        return found if found is not None and found[1:] == (boot, seq + 1) else None
-
-    def _pass(self, found: "tuple[int, int, int]") -> None:
-        length, boot, seq = found
-        self._passed = boot, seq
-        self._cursor[1] += 2 + length
 
     def _skip(self, boot: int, seq: int) -> bool:
         for index in range(len(self._forced)):

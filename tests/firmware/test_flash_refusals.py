@@ -16,6 +16,7 @@ from simulator.faults.filesystem import CHANGES, Behaviour, Call, Faults, Memory
 from tests.firmware import boards
 
 SEGMENT_BYTES = 512
+LIMIT_BYTES = 4 * SEGMENT_BYTES
 FRAME_BYTES = 120
 STEP_MS = 1_000
 SETTLE_MAX_S = 200
@@ -27,14 +28,7 @@ class Board:
     Numbers are issued by the outbox alone; the collector follows protocol/spec/settlement.py.
     """
 
-    def __init__(
-        self,
-        files: MemoryFiles,
-        segment_bytes: int = SEGMENT_BYTES,
-        frame_bytes: int = FRAME_BYTES,
-    ) -> None:
-        self._segment_bytes = segment_bytes
-        self._frame_bytes = frame_bytes
+    def __init__(self, files: MemoryFiles) -> None:
         self.hal = boards.MemoryHal(files)
         self.collector = Settlement()
         self.stored: dict[tuple[int, int], bytes] = {}
@@ -56,8 +50,8 @@ class Board:
             outbox.drops,
             outbox._whole,
             outbox.settled.covers,
-            4 * self._segment_bytes,
-            self._segment_bytes,
+            LIMIT_BYTES,
+            SEGMENT_BYTES,
             4,
         )
         outbox.uplink = Uplink(
@@ -71,7 +65,7 @@ class Board:
         for _ in range(frames):
             builder = self.outbox.begin(wire.T_DATA)
             builder.open(0x40)
-            builder.raw(bytes(self._frame_bytes - 27))
+            builder.raw(bytes(FRAME_BYTES - 27))
             builder.close()
             self.outbox.commit()
             self.pass_time(1)
